@@ -1,0 +1,85 @@
+"""Separable filters on stacks of planes, the same numbers for every strip height.
+
+On the processor OpenCV does the work, without copying; on other devices torch's convolution does. Every output
+row depends on its own input rows only (no running sums), so a strip with enough rows around it gives exactly
+what the whole picture gives.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+"""Rec. 709 weights of red, green and blue."""
+
+
+def luminance(images: Tensor) -> Tensor:
+    """Weighted sum of the channels.
+
+    Args:
+        images: (N, C, H, W), C is 1 or 3.
+
+    Returns:
+        (N, H, W).
+    """
+    if images.shape[1] == 1:
+        return images[:, 0]
+    red, green, blue = LUMINANCE
+    return images[:, 0] * red + images[:, 1] * green + images[:, 2] * blue
+
+
+@lru_cache(maxsize=64)
+def gaussian_kernel(sigma: float) -> NDArray[np.float32]:
+    """Gaussian taps that sum to one, cut at three standard deviations.
+
+    Args:
+        sigma: Standard deviation in samples; 0 gives the identity.
+    """
+    if sigma <= 0:
+        return np.ones(1, np.float32)
+    radius = max(1, math.ceil(3 * sigma))
+    x = np.arange(-radius, radius + 1)
+    taps = np.exp(-0.5 * (x / sigma) ** 2)
+    return (taps / taps.sum()).astype(np.float32)
+
+
+def separable(planes: Tensor, row_taps: NDArray[np.float32], column_taps: NDArray[np.float32]) -> Tensor:
+    """Correlate every plane with the outer product of two kernels of odd length; borders are mirrored.
+
+    Args:
+        planes: (N, H, W) float32.
+        row_taps: Taps along x.
+        column_taps: Taps along y.
+
+    Returns:
+        (N, H, W).
+    """
+    if planes.device.type == "cpu":
+        return _separable_cpu(planes, row_taps, column_taps)
+    across, down = len(row_taps) // 2, len(column_taps) // 2
+    padded = F.pad(planes[:, None], (across, across, down, down), mode="reflect")
+    rows = torch.as_tensor(row_taps, device=planes.device).view(1, 1, 1, -1)
+    columns = torch.as_tensor(column_taps, device=planes.device).view(1, 1, -1, 1)
+    return F.conv2d(F.conv2d(padded, rows), columns)[:, 0]
+
+
+def _separable_cpu(planes: Tensor, row_taps: NDArray[np.float32], column_taps: NDArray[np.float32]) -> Tensor:
+    source = planes.contiguous().numpy()
+    result = np.empty_like(source)
+    for plane, target in zip(source, result):
+        cv2.sepFilter2D(plane, cv2.CV_32F, row_taps, column_taps, dst=target, borderType=cv2.BORDER_REFLECT_101)
+    return torch.from_numpy(result)
+
+
+def gaussian(planes: Tensor, sigma_px: float) -> Tensor:
+    """Gaussian mean of every plane, (N, H, W) → (N, H, W)."""
+    taps = gaussian_kernel(sigma_px)
+    return separable(planes, taps, taps)

@@ -1,0 +1,261 @@
+"""Every option of a reconstruction, once: type, default, unit, help text and choices.
+
+The command line and the Python API both read this module, so that they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+VERSION = "0.1.0"
+
+
+def option(
+    default: Any,
+    help_text: str,
+    *,
+    group: str,
+    choices: tuple[str, ...] = (),
+    flag: str | None = None,
+    unit: str = "",
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """A dataclass field that carries its own help text, choices, bounds and command-line flag."""
+    return field(
+        default=default,
+        metadata={
+            "help": help_text,
+            "group": group,
+            "choices": choices,
+            "flag": flag,
+            "unit": unit,
+            "minimum": minimum,
+            "above": above,
+            "maximum": maximum,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user can choose for one reconstruction.
+
+    Raises:
+        ValueError: a value is not among its choices or outside its bounds; the line names the option.
+    """
+
+    # Frames
+    order: str = option(
+        "name",
+        "order of the frames along z: as named, or found from their content",
+        group="frames",
+        choices=("name", "auto"),
+    )
+    first: str = option(
+        "near",
+        "whether the first frame is focused nearest to the camera or farthest from it",
+        group="frames",
+        choices=("near", "far"),
+    )
+    every: int = option(1, "use every n-th frame only", group="frames", minimum=1)
+    skip_bad: bool = option(False, "leave out frames that cannot be used instead of stopping", group="frames")
+
+    # Geometry
+    capture: str = option(
+        "auto",
+        "how the focus was moved: auto picks rail with --step, table with --z-file",
+        group="geometry",
+        choices=("auto", "telecentric", "rail", "ring", "table"),
+    )
+    step_mm: float | None = option(
+        None, "distance between neighbouring planes of focus", group="geometry", flag="--step", unit="mm", above=0
+    )
+    z_file: str | None = option(
+        None,
+        "CSV table with one row a frame: z_mm or focus_distance_mm, and optionally pixel_mm or magnification",
+        group="geometry",
+    )
+    pixel_size_mm: float | None = option(
+        None, "size of a pixel on the subject", group="geometry", flag="--pixel-size", unit="mm", above=0
+    )
+    magnification: float | None = option(
+        None, "image size over subject size in the plane of focus", group="geometry", above=0
+    )
+    pixel_pitch_mm: float | None = option(
+        None, "size of a pixel on the sensor", group="geometry", flag="--pixel-pitch", unit="mm", above=0
+    )
+    focal_length_mm: float | None = option(
+        None, "focal length, for --capture ring", group="geometry", flag="--focal-length", unit="mm", above=0
+    )
+    medium_index: float = option(
+        1.0, "refractive index of the medium around the subject", group="geometry", minimum=1.0, maximum=4.0
+    )
+
+    # Alignment
+    align: str = option(
+        "similarity",
+        "motion that is undone between frames",
+        group="alignment",
+        choices=("none", "translation", "similarity", "affine", "homography"),
+    )
+    alignment: str | None = option(
+        None, "apply the alignment.json of an earlier result instead of estimating one", group="alignment"
+    )
+    max_shift: float = option(
+        0.1, "largest shift between neighbours, as a share of the longer side", group="alignment", above=0, maximum=0.5
+    )
+    max_scale: float = option(
+        0.08, "largest change of scale between neighbours", group="alignment", above=0, maximum=0.3
+    )
+    max_rotation_deg: float = option(
+        3.0, "largest rotation between neighbours", group="alignment", flag="--max-rotation", unit="deg", above=0
+    )
+    brightness: str = option(
+        "gain",
+        "brightness between frames: matched on low-pass luminance, or left alone",
+        group="alignment",
+        choices=("gain", "none"),
+    )
+
+    # Depth
+    measure: str = option("ring-difference", "focus measure: see `dff measures`", group="depth")
+    window_sigma_px: float = option(
+        3.0,
+        "standard deviation of the window a focus measure is averaged over",
+        group="depth",
+        flag="--window",
+        unit="px",
+        minimum=0.5,
+        maximum=20,
+    )
+    z_sigma_frames: float | None = option(
+        None,
+        "standard deviation of the filter along the stack; 0 turns it off, the default decides by the alignment residual",
+        group="depth",
+        flag="--z-sigma",
+        unit="frames",
+        minimum=0,
+        maximum=4,
+    )
+    depth_method: str = option(
+        "regularised",
+        "how a frame is chosen: sharpest frame, its sub-frame peak, or the smoothed label refitted to sub-frame",
+        group="depth",
+        flag="--depth",
+        choices=("argmax", "subframe", "regularised"),
+    )
+    smoothness: float = option(
+        1.0, "weight of the smoothness of the label, 1 is the calibrated value", group="depth", minimum=0, maximum=10
+    )
+    refit_radius: int = option(
+        3,
+        "frames on either side of the label that the sub-frame fit uses",
+        group="depth",
+        unit="frames",
+        minimum=1,
+        maximum=10,
+    )
+
+    # All-in-focus picture
+    fusion: str = option(
+        "pyramid",
+        "how frames become one picture: mean weighted by sharpness, sub-frame pick, or Laplacian-pyramid blend",
+        group="picture",
+        choices=("weighted", "pick", "pyramid"),
+    )
+    jpeg_quality: int = option(95, "quality of a JPEG all-in-focus picture", group="picture", minimum=1, maximum=100)
+
+    # Surface
+    formats: str = option("ply", "surface files to write, comma separated: ply, obj, glb, stl, xyz", group="surface")
+    min_confidence: float = option(
+        0.5, "points of less confidence are left out of clouds and meshes", group="surface", minimum=0, maximum=1
+    )
+    cut_frames: float = option(
+        3.0,
+        "a mesh is cut where neighbouring pixels differ by more than this depth",
+        group="surface",
+        flag="--cut",
+        unit="frames",
+        above=0,
+    )
+    outlier_sigma: float = option(
+        3.0,
+        "points farther than this many standard deviations from their neighbours are removed; 0 keeps all",
+        group="surface",
+        flag="--outliers",
+        minimum=0,
+    )
+    max_points: int = option(
+        4_000_000, "largest number of points in the cloud; 0 keeps every pixel", group="surface", minimum=0
+    )
+    max_faces: int = option(
+        2_000_000, "largest number of triangles in the mesh; 0 keeps all", group="surface", minimum=0
+    )
+
+    # Running
+    device: str = option("cpu", "where tensors are computed: cpu, cuda, mps", group="running")
+    threads: int = option(0, "processor threads; 0 uses all", group="running", minimum=0)
+    max_memory_gb: float = option(
+        2.5, "memory the run may take", group="running", flag="--max-memory", unit="GB", minimum=0.5
+    )
+    scratch: str | None = option(None, "folder for scratch files; the default is the output's own", group="running")
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            check_option(spec.name, getattr(self, spec.name), spec.metadata)
+        unknown = [name for name in self.surface_formats if name not in SURFACE_FORMATS]
+        if unknown or not self.surface_formats:
+            raise ValueError(
+                f"--formats: must name {', '.join(SURFACE_FORMATS)}; got {self.formats!r}; separate names by commas"
+            )
+
+    @property
+    def surface_formats(self) -> tuple[str, ...]:
+        """Names of the surface files to write."""
+        return tuple(name.strip().lower() for name in self.formats.split(",") if name.strip())
+
+    def but(self, **changes: Any) -> Settings:
+        """These settings with some values changed."""
+        return replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by name, for JSON."""
+        return asdict(self)
+
+
+SURFACE_FORMATS = ("ply", "obj", "glb", "stl", "xyz")
+
+
+def flag_of(name: str, metadata: Any) -> str:
+    """Command-line flag of an option."""
+    return metadata["flag"] or "--" + name.replace("_", "-")
+
+
+def check_option(name: str, value: Any, metadata: Any) -> None:
+    """Refuse a value outside an option's choices or bounds.
+
+    Raises:
+        ValueError: naming the flag, the rule and what was given.
+    """
+    flag = flag_of(name, metadata)
+    if value is None:
+        return
+    choices = metadata["choices"]
+    if choices and value not in choices:
+        raise ValueError(f"{flag}: must be one of {', '.join(choices)}; got {value!r}; choose one of them")
+    low, above, high = metadata["minimum"], metadata["above"], metadata["maximum"]
+    unit = f" {metadata['unit']}" if metadata["unit"] else ""
+    if isinstance(value, (int, float)) and value != value:
+        raise ValueError(f"{flag}: must be a number; got NaN; give a number")
+    if low is not None and value < low:
+        raise ValueError(f"{flag}: must be at least {low}{unit}; got {value}; give a larger value")
+    if above is not None and value <= above:
+        raise ValueError(f"{flag}: must be more than {above}{unit}; got {value}; give a larger value")
+    if high is not None and value > high:
+        raise ValueError(f"{flag}: must be at most {high}{unit}; got {value}; give a smaller value")
+
+
+DEFAULTS = Settings()
