@@ -1,0 +1,226 @@
+"""Laws of fusion: shares sum to one, equal frames stay equal, strips give the whole picture's numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from dff import fuse
+
+METHODS = fuse.FUSION_METHODS
+LEVELS = 3
+
+
+def stack(count=6, channels=3, rows=96, columns=61, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    frames = torch.rand(count, channels, rows, columns, generator=generator)
+    volume = 4 * torch.randn(count, rows, columns, generator=generator)
+    index = (count - 1) * torch.rand(rows, columns, generator=generator)
+    index[40:44, 10:20] = torch.nan
+    return frames, volume, index
+
+
+def invalid_corner(count, rows, columns):
+    valid = torch.ones(count, rows, columns, dtype=torch.bool)
+    for k in range(count):
+        valid[k, : 2 * k + 1] = False
+    valid[:, :, -3:] = False
+    return valid
+
+
+def psnr(a, b):
+    return float(-10 * torch.log10(((a - b) ** 2).mean()))
+
+
+@pytest.mark.parametrize("with_index", [False, True])
+@pytest.mark.parametrize("with_valid", [False, True])
+def test_shares_sum_to_one(with_index, with_valid):
+    _, volume, index = stack()
+    valid = invalid_corner(*volume.shape) if with_valid else None
+    index = index if with_index else None
+    for weights in (
+        fuse.softmax_weights(6, volume=volume, index=index, valid=valid),
+        fuse.pick_weights(6, volume=volume, index=index, valid=valid),
+    ):
+        shares = torch.stack([weights[k] for k in range(6)])
+        assert torch.allclose(shares.sum(0), torch.ones_like(index if with_index else volume[0]), atol=1e-6)
+        assert (shares >= 0).all()
+        if valid is not None:
+            assert (shares[~valid & valid.any(0)] == 0).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_equal_frames_come_back_unchanged(method, dtype):
+    white = np.iinfo(dtype).max
+    frame = np.random.default_rng(1).integers(0, white, (70, 53, 3), endpoint=True, dtype=dtype)
+    _, volume, index = stack(count=9, rows=70, columns=53)
+    planes = fuse.frame_tensor(frame)
+    for kwargs in ({"volume": volume}, {"index": index}, {"volume": volume, "index": index}):
+        picture = fuse.all_in_focus(lambda k: planes, method=method, count=9, **kwargs)
+        result = fuse.to_dtype(picture, dtype)
+        assert result.dtype == dtype
+        assert np.array_equal(result, frame)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("with_valid", [False, True])
+def test_strips_give_exactly_the_whole_picture(method, with_valid):
+    frames, volume, index = stack(rows=229, columns=61, channels=1)
+    valid = invalid_corner(*volume.shape) if with_valid else None
+    whole = fuse.all_in_focus(frames, volume=volume, index=index, valid=valid, method=method, levels=LEVELS)
+    halo, multiple = fuse.halo_px(method, levels=LEVELS), fuse.row_multiple(method, levels=LEVELS)
+    assert halo % multiple == 0
+    for start, stop in ((0, 8), (8, 72), (72, 88), (88, 229)):
+        top, bottom = max(0, start - halo), min(229, stop + halo)
+        rows = slice(top, bottom)
+        strip = fuse.all_in_focus(
+            frames[:, :, rows],
+            volume=volume[:, rows],
+            index=index[rows],
+            valid=None if valid is None else valid[:, rows],
+            method=method,
+            levels=LEVELS,
+        )
+        assert torch.equal(strip[:, start - top : stop - top], whole[:, start:stop])
+
+
+@pytest.mark.parametrize("method", ["weighted", "pyramid"])
+def test_order_of_frames_does_not_matter_to_a_volume(method):
+    frames, volume, _ = stack()
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    a = fuse.all_in_focus(frames, volume=volume, method=method)
+    b = fuse.all_in_focus(frames[order], volume=volume[order], method=method)
+    assert torch.allclose(a, b, atol=2e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_exposure_scales_the_picture(method):
+    frames, volume, index = stack()
+    a = fuse.all_in_focus(frames, volume=volume, index=index, method=method)
+    b = fuse.all_in_focus(frames * 0.25, volume=volume, index=index, method=method)
+    assert torch.allclose(a * 0.25, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_constants_are_kept(method):
+    _, volume, index = stack()
+    frames = torch.full((6, 1, 96, 61), 0.7)
+    picture = fuse.all_in_focus(frames, volume=volume, index=index, method=method)
+    assert torch.allclose(picture, torch.full_like(picture, 0.7), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_blank_frames_give_a_finite_mean(method):
+    frames, _, _ = stack()
+    picture = fuse.all_in_focus(frames, volume=torch.zeros(6, 96, 61), method=method)
+    assert torch.isfinite(picture).all()
+    assert picture.min() > -0.5
+    assert picture.max() < 1.5
+
+
+def half_and_half():
+    """A vertical edge between a half sharp in frame 0 and a half sharp in frame 1."""
+    from dff.filters import gaussian
+
+    generator = torch.Generator().manual_seed(3)
+    sharp = gaussian(torch.rand(1, 96, 128, generator=generator), 1.0)
+    sharp = 0.5 + (sharp - 0.5) * 1.5
+    soft = gaussian(sharp, 3.0)
+    left = torch.arange(128) < 64
+    frames = torch.stack([torch.where(left, sharp, soft), torch.where(left, soft, sharp)])
+    detail = frames[:, 0] - gaussian(frames[:, 0], 1.0)
+    volume = torch.log(gaussian(detail**2, 2.0) + 1e-8)
+    return frames, volume, (~left).float().expand(96, 128), sharp
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_half_and_half_comes_back_sharp(method):
+    frames, volume, index, sharp = half_and_half()
+    worst = min(psnr(frame, sharp) for frame in frames)
+    from_volume = psnr(fuse.all_in_focus(frames, volume=volume, method=method), sharp)
+    from_index = psnr(fuse.all_in_focus(frames, index=index, method=method), sharp)
+    assert worst < 30
+    assert from_volume > 38
+    assert from_index > 38
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_invalid_area(method):
+    frames, volume, index = stack()
+    valid = invalid_corner(*volume.shape)
+    spoiled = torch.where(valid[:, None], frames, torch.nan)
+    picture = fuse.all_in_focus(spoiled, volume=volume, index=index, valid=valid, method=method)
+    assert torch.isfinite(picture).all()
+    nowhere = ~valid.any(0)
+    assert (picture[:, nowhere] == 0).all()
+    same = torch.full((6, 1, 96, 61), 0.4)
+    flat = fuse.all_in_focus(
+        torch.where(valid[:, None], same, 0.0), volume=volume, index=index, valid=valid, method=method
+    )
+    assert torch.allclose(flat[:, valid.any(0)], torch.tensor(0.4), atol=1e-6)
+
+
+def test_pick_interpolates_between_neighbours():
+    frames = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 3, 4)
+    index = torch.tensor([0.0, 0.25, 2.5, 4.0]).expand(3, 4)
+    picture = fuse.all_in_focus(frames, index=index, method="pick")
+    assert torch.allclose(picture[0], index)
+
+
+def test_unknown_index_picks_the_sharpest():
+    frames, volume, _ = stack()
+    index = torch.full((96, 61), torch.nan)
+    picture = fuse.all_in_focus(frames, volume=volume, index=index, method="pick")
+    expected = torch.gather(frames, 0, volume.argmax(0).expand(1, 3, 96, 61))[0]
+    assert torch.equal(picture, expected)
+
+
+def test_far_frames_do_not_dilute():
+    frames = torch.zeros(100, 1, 4, 4)
+    frames[50] = 1
+    index = torch.full((4, 4), 50.0)
+    volume = torch.zeros(100, 4, 4)
+    volume[50] = 0.2
+    picture = fuse.all_in_focus(frames, volume=volume, index=index, method="weighted", radius_frames=0.5)
+    assert torch.allclose(picture, torch.ones_like(picture))
+
+
+def test_frames_are_asked_for_one_at_a_time_and_only_where_used():
+    frames, volume, _ = stack()
+    volume[3] -= 1000
+    asked = []
+    fuse.all_in_focus(lambda k: (asked.append(k), frames[k])[1], volume=volume, method="weighted")
+    assert asked == [0, 1, 2, 4, 5]
+
+
+@pytest.mark.parametrize("size", [(64, 48), (33, 47), (3, 3), (1, 7), (2, 1)])
+def test_other_devices_halve_and_double_alike(size):
+    planes = torch.rand(2, *size, generator=torch.Generator().manual_seed(0))
+    low = fuse._halve(planes)
+    assert torch.allclose(low, fuse._halve_axis(fuse._halve_axis(planes, 2), 1), atol=1e-6)
+    doubled = fuse._double_axis(fuse._double_axis(low, 1, size[0]), 2, size[1])
+    assert torch.allclose(fuse._double(low, planes), doubled, atol=1e-6)
+
+
+def test_pyramid_collapses_to_the_picture():
+    planes = torch.rand(3, 75, 46, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(fuse.collapse(fuse.laplacian_pyramid(planes, 4)), planes, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_integers_are_rounded_and_clipped(dtype):
+    white = np.iinfo(dtype).max
+    picture = torch.tensor([-0.1, 0.4 / white, 0.6 / white, 1.2]).view(1, 2, 2)
+    assert fuse.to_dtype(picture, dtype)[..., 0].ravel().tolist() == [0, 0, 1, white]
+
+
+def test_refusals_name_the_cure():
+    frames, volume, index = stack()
+    with pytest.raises(ValueError, match="fusion: must be one of weighted, pick, pyramid; got 'max'"):
+        fuse.all_in_focus(frames, volume=volume, method="max")
+    with pytest.raises(ValueError, match="needs a focus volume or an index map"):
+        fuse.all_in_focus(frames)
+    with pytest.raises(ValueError, match="volume: must have one plane a frame; got 5 for 6"):
+        fuse.all_in_focus(frames, volume=volume[:5])
+    with pytest.raises(ValueError, match="count: must be given"):
+        fuse.all_in_focus(lambda k: frames[k], index=index)
