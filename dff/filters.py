@@ -8,6 +8,8 @@ what the whole picture gives.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import cv2
@@ -83,3 +85,47 @@ def gaussian(planes: Tensor, sigma_px: float) -> Tensor:
     """Gaussian mean of every plane, (N, H, W) → (N, H, W)."""
     taps = gaussian_kernel(sigma_px)
     return separable(planes, taps, taps)
+
+
+def correlate(planes: Tensor, kernel: NDArray[np.float32]) -> Tensor:
+    """Correlate every plane with a small kernel of odd size; borders are mirrored.
+
+    Args:
+        planes: (N, H, W) float32.
+        kernel: (rows, columns) taps; zeros cost nothing on the processor.
+
+    Returns:
+        (N, H, W).
+    """
+    if planes.device.type == "cpu":
+        source = planes.contiguous().numpy()
+        result = np.empty_like(source)
+        for plane, target in zip(source, result):
+            cv2.filter2D(plane, cv2.CV_32F, kernel, dst=target, borderType=cv2.BORDER_REFLECT_101)
+        return torch.from_numpy(result)
+    down, across = kernel.shape[0] // 2, kernel.shape[1] // 2
+    padded = F.pad(planes[:, None], (across, across, down, down), mode="reflect")
+    return F.conv2d(padded, torch.as_tensor(kernel.copy(), device=planes.device)[None, None])[:, 0]
+
+
+def map_planes(function: Callable[[Tensor], Tensor], planes: Tensor) -> Tensor:
+    """Apply a function to one plane at a time, so that temporaries stay as small as a plane.
+
+    On the processor planes are shared out between as many threads as torch may use.
+
+    Args:
+        function: (1, H, W) → (1, H, W).
+        planes: (N, H, W).
+
+    Returns:
+        (N, H, W).
+    """
+    result = torch.empty_like(planes, memory_format=torch.contiguous_format)
+
+    def one(k: int) -> None:
+        result[k] = function(planes[k : k + 1])[0]
+
+    threads = torch.get_num_threads() if planes.device.type == "cpu" else 1
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(one, range(len(planes))))
+    return result

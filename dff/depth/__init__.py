@@ -1,0 +1,107 @@
+"""Depth from a focus volume: label the sharpest frame, smooth the labels, refit to a fraction of a frame.
+
+A picture is worked on in full-width strips: volume and lattice of every strip, then the labels of the whole
+lattice, then the volume of every strip again with its refit. Strips start at multiples of LATTICE rows and carry
+`halo_px` rows of context; the rows inside the halo are then the same as for the whole picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dff.depth.refine import Refined, refine_depth
+from dff.depth.regularise import regularise_depth
+from dff.depth.select import LATTICE, lattice_volume, select_depth, upsample_label
+from dff.focus import FocusMeasure, focus_volume
+from dff.stack import DepthMap
+
+__all__ = [
+    "LATTICE",
+    "DepthEstimator",
+    "Refined",
+    "estimate_depth",
+    "lattice_volume",
+    "refine_depth",
+    "regularise_depth",
+    "select_depth",
+    "upsample_label",
+]
+
+
+@dataclass(frozen=True)
+class DepthEstimator:
+    """How depth is found, in steps that a pipeline can run strip by strip.
+
+    For every strip: volume, lattice. Once: regularise. For every strip again: volume, refine.
+    """
+
+    measure: FocusMeasure
+    method: str = "regularised"
+    """argmax, subframe or regularised."""
+    smoothness: float = 1.0
+    refit_radius: int = 3
+    z_sigma_frames: float = 0.0
+    z: NDArray[np.floating] | None = None
+    """(N,) positions of the frames where the steps are uneven; any unit."""
+
+    @property
+    def halo_px(self) -> int:
+        """Rows of context on either side of a strip."""
+        return -(-(self.measure.halo_px + LATTICE) // LATTICE) * LATTICE
+
+    def volume(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) images 0..1 → (N, H, W) logits."""
+        return focus_volume(images, self.measure, z_sigma_frames=self.z_sigma_frames, z=self.z)
+
+    def lattice(self, volume: Tensor) -> Tensor:
+        """(N, H, W) logits → (N, H/LATTICE, W/LATTICE) float16, to be put together for the whole picture."""
+        return lattice_volume(volume).to(torch.float16)
+
+    def regularise(self, lattice: Tensor) -> Tensor | None:
+        """(N, h, w) lattice of the whole picture → (h, w) labels; None where the method needs none."""
+        if self.method != "regularised":
+            return None
+        return regularise_depth(lattice.to(torch.float32), smoothness=self.smoothness)
+
+    def refine(self, volume: Tensor, lattice_label: Tensor | None, *, top: int = 0) -> Refined:
+        """Depth of a strip.
+
+        Args:
+            volume: (N, H, W) logits of the strip with its halo.
+            lattice_label: What `regularise` gave.
+            top: First row of the strip in the whole picture, a multiple of LATTICE.
+        """
+        label = select_depth(volume) if lattice_label is None else upsample_label(volume, lattice_label, top=top)
+        return refine_depth(volume, label, radius=self.refit_radius)
+
+
+def estimate_depth(
+    images: Tensor,
+    measure: FocusMeasure,
+    *,
+    method: str = "regularised",
+    smoothness: float = 1.0,
+    refit_radius: int = 3,
+    z_sigma_frames: float = 0.0,
+    z: NDArray[np.floating] | None = None,
+) -> DepthMap:
+    """Depth of a whole stack at once.
+
+    Args:
+        images: (N, C, H, W) float32 from 0 to 1, aligned.
+        measure: Focus measure.
+        method: "argmax", "subframe" or "regularised".
+        smoothness: Weight of the label's smoothness.
+        refit_radius: Frames on either side of the label that the fit uses.
+        z_sigma_frames: Standard deviation of the filter along the stack in mean steps; 0 is off.
+        z: (N,) positions of the frames where the steps are uneven; any unit.
+    """
+    estimator = DepthEstimator(measure, method, smoothness, refit_radius, z_sigma_frames, z)
+    volume = estimator.volume(images)
+    refined = estimator.refine(volume, estimator.regularise(estimator.lattice(volume)))
+    return DepthMap(refined.index.cpu().numpy(), refined.confidence.cpu().numpy(), refined.sigma.cpu().numpy())

@@ -1,0 +1,99 @@
+"""Semi-global matching of labels: neighbouring lattice sites agree on a frame unless their volumes object."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_STEP_COST = 0.06
+_JUMP_COST = 0.7
+_TRUNCATION = 3.0
+
+
+def regularise_depth(lattice: Tensor, *, smoothness: float = 1.0) -> Tensor:
+    """Labels that are smooth except where the volume insists (Hirschmueller, PAMI 2008).
+
+    The data term is the drop of the logit from its peak, cut at a ceiling and scaled by how much the best peak
+    stands out from the second, so that empty sites follow their neighbours.
+
+    Args:
+        lattice: (N, h, w) logits.
+        smoothness: Factor on the penalties of label changes; 0 keeps the peaks.
+
+    Returns:
+        (h, w) int64 labels.
+    """
+    cost = data_cost(lattice)
+    total = torch.zeros_like(cost)
+    for axis in (1, 2):
+        for flip in (False, True):
+            moved = cost.movedim(axis, 0)
+            target = total.movedim(axis, 0)
+            if flip:
+                moved, target = moved.flip(0), _Flipped(target)
+            aggregate(moved, target, smoothness, diagonals=axis == 1)
+    return total.argmin(0)
+
+
+class _Flipped:
+    """Slabs of a tensor in reverse order, for adding in place."""
+
+    def __init__(self, slabs: Tensor):
+        self.slabs = slabs
+
+    def __getitem__(self, k: int) -> Tensor:
+        return self.slabs[len(self.slabs) - 1 - k]
+
+
+def data_cost(lattice: Tensor) -> Tensor:
+    """(N, h, w) cost of each label, from 0 at the peak."""
+    peak, label = lattice.max(0)
+    away = (torch.arange(len(lattice), device=lattice.device)[:, None, None] - label).abs() > 4
+    second = torch.where(away, lattice, -torch.inf).amax(0)
+    confidence = (1 - (second - peak).exp()).clamp(0.02, 1)
+    return (peak - lattice).clamp_max(_TRUNCATION) * confidence
+
+
+def aggregate(cost: Tensor, total: Tensor | _Flipped, smoothness: float, *, diagonals: bool) -> None:
+    """Add to `total` the path costs from slab 0 onward: straight, and along both diagonals.
+
+    Args:
+        cost: (slabs, N, sites) data cost.
+        total: The same shape, changed in place.
+        smoothness: Factor on the penalties.
+        diagonals: Whether the two diagonal paths are followed too.
+    """
+    shifts = (0, 1, -1) if diagonals else (0,)
+    paths = cost[0].expand(len(shifts), *cost.shape[1:])
+    total[0].add_(paths.sum(0))
+    for k in range(1, len(cost)):
+        moved = torch.stack([_shifted(path, shift) for path, shift in zip(paths, shifts)])
+        paths = cost[k] + cheapest_step(moved, smoothness)
+        total[k].add_(paths.sum(0))
+
+
+def _shifted(path: Tensor, shift: int) -> Tensor:
+    if shift == 0:
+        return path
+    padded = F.pad(path, (1, 0)) if shift > 0 else F.pad(path, (0, 1))
+    return padded[:, :-1] if shift > 0 else padded[:, 1:]
+
+
+def cheapest_step(paths: Tensor, smoothness: float) -> Tensor:
+    """Cost of reaching each label from any label of the site before: linear, cut at a jump.
+
+    Args:
+        paths: (directions, N, sites).
+    """
+    floor = paths.amin(1, keepdim=True)
+    best = paths - floor
+    for reach in (1, 2, 4):
+        if reach >= best.shape[1]:
+            break
+        stepped = best.clone()
+        penalty = _STEP_COST * smoothness * reach
+        torch.minimum(stepped[:, reach:], best[:, :-reach] + penalty, out=stepped[:, reach:])
+        torch.minimum(stepped[:, :-reach], best[:, reach:] + penalty, out=stepped[:, :-reach])
+        best = stepped
+    return best.clamp_max_(_JUMP_COST * smoothness)

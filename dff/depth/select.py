@@ -1,0 +1,69 @@
+"""Labels: the frame that is sharpest at each pixel, on the pixels and on the coarse lattice."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LATTICE = 4
+"""The lattice has one site for every LATTICE x LATTICE pixels; strips must start at multiples of it."""
+
+
+def select_depth(volume: Tensor) -> Tensor:
+    """(N, H, W) logits → (H, W) int64 index of the largest; the first of equals."""
+    best = volume[0].clone()
+    label = torch.zeros(volume.shape[1:], dtype=torch.int64, device=volume.device)
+    for k in range(1, len(volume)):
+        better = volume[k] > best
+        label.masked_fill_(better, k)
+        torch.maximum(best, volume[k], out=best)
+    return label
+
+
+def lattice_volume(volume: Tensor) -> Tensor:
+    """Logarithm of the mean energy of every lattice cell.
+
+    Args:
+        volume: (N, H, W) logits; the first row must be at a multiple of LATTICE in the whole picture.
+
+    Returns:
+        (N, ceil(H / LATTICE), ceil(W / LATTICE)).
+    """
+    count, height, width = volume.shape
+    rows, columns = -(-height // LATTICE), -(-width // LATTICE)
+    result = volume.new_empty(count, rows, columns)
+    for k in range(count):
+        padded = F.pad(
+            volume[k][None, None], (0, columns * LATTICE - width, 0, rows * LATTICE - height), mode="replicate"
+        )
+        result[k] = F.avg_pool2d(padded.exp_(), LATTICE)[0, 0].log_()
+    return result
+
+
+def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0) -> Tensor:
+    """Full-resolution label: of the lattice labels around each pixel, the one its own logits support best.
+
+    Args:
+        volume: (N, H, W) logits of a strip.
+        lattice_label: (h, w) labels of the whole picture's lattice.
+        top: First row of the strip in the whole picture, a multiple of LATTICE.
+
+    Returns:
+        (H, W) int64.
+    """
+    _, height, width = volume.shape
+    whole = lattice_label.to(torch.int64)
+    rows = (torch.arange(height, device=volume.device) + top) // LATTICE
+    columns = torch.arange(width, device=volume.device) // LATTICE
+    best, label = volume.new_full((height, width), -torch.inf), volume.new_zeros((height, width), dtype=torch.int64)
+    for down in (0, -1, 1):
+        for across in (0, -1, 1):
+            y = (rows + down).clamp(0, whole.shape[0] - 1)
+            x = (columns + across).clamp(0, whole.shape[1] - 1)
+            candidate = whole[y][:, x]
+            support = volume.gather(0, candidate[None])[0]
+            better = support > best
+            label = torch.where(better, candidate, label)
+            best = torch.where(better, support, best)
+    return label

@@ -1,0 +1,68 @@
+"""Focus measures: a stack of images becomes one logit per frame and pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dff import filters
+from dff.focus import operators
+from dff.focus.coherence import StackFilter, frame_units, stack_filter
+from dff.focus.measure import FocusMeasure
+
+__all__ = [
+    "FOCUS_MEASURES",
+    "FocusMeasure",
+    "StackFilter",
+    "focus_volume",
+    "frame_units",
+    "load_measure",
+    "stack_filter",
+]
+
+FOCUS_MEASURES: dict[str, Callable[..., FocusMeasure]] = {
+    "ring-difference": operators.ring_difference,
+    "sum-modified-laplacian": operators.sum_modified_laplacian,
+    "tenengrad": operators.tenengrad,
+    "grey-level-variance": operators.grey_level_variance,
+    "directional-dilated-laplacian": operators.directional_dilated_laplacian,
+    "spatial-frequency": operators.spatial_frequency,
+    "laplacian-pyramid": operators.laplacian_pyramid_energy,
+}
+"""Factories by name; their options are keyword arguments."""
+
+
+def load_measure(name: str, **options: Any) -> FocusMeasure:
+    """The focus measure of a name.
+
+    Raises:
+        ValueError: an unknown name, or an option the measure does not have.
+    """
+    if name not in FOCUS_MEASURES:
+        raise ValueError(f"--measure: must be one of {', '.join(FOCUS_MEASURES)}; got {name!r}; choose one of them")
+    return FOCUS_MEASURES[name](**options)
+
+
+def focus_volume(
+    images: Tensor, measure: FocusMeasure, *, z_sigma_frames: float = 0.0, z: NDArray[np.floating] | None = None
+) -> Tensor:
+    """Logits of every frame after the filter along the stack.
+
+    Args:
+        images: (N, C, H, W) float32 from 0 to 1; C is 1 or 3.
+        measure: Focus measure.
+        z_sigma_frames: Standard deviation of the filter along the stack in mean steps; 0 is off.
+        z: (N,) positions of the frames where the steps are uneven; any unit.
+
+    Returns:
+        (N, H, W).
+    """
+    if measure.channels == 1 and images.shape[1] != 1:
+        images = filters.luminance(images)[:, None]
+    if z_sigma_frames > 0:
+        images = stack_filter(np.arange(len(images)) if z is None else z, z_sigma_frames)(images)
+    return measure(images)

@@ -1,0 +1,38 @@
+"""The one interface of focus measures: operators and networks alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FocusMeasure:
+    """How sharp each frame is at each pixel.
+
+    Called with (N, C, H, W) float32 images from 0 to 1, gives (N, H, W) float32 logits without bounds. An
+    operator's logits are the natural logarithm of its windowed energy.
+    """
+
+    name: str
+    channels: int
+    """1 for luminance, 3 for RGB."""
+    halo_px: int
+    """Rows of context on either side that a row's answer depends on."""
+    summary: str
+    logits: Callable[[Tensor], Tensor] = field(repr=False)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits of every frame.
+
+        Raises:
+            ValueError: images of another shape or number of channels.
+        """
+        if images.ndim != 4 or images.shape[1] != self.channels:
+            raise ValueError(
+                f"images: must be (N, {self.channels}, H, W) for {self.name}; got {tuple(images.shape)}; "
+                "convert the channels with dff.focus.focus_volume"
+            )
+        return self.logits(images)
