@@ -96,6 +96,49 @@ def focus_limit(
         return np.asarray(noise) / np.sqrt(information)
 
 
+def exact_focus_limit(
+    noise: float,
+    *,
+    texture_power: FloatArray,
+    texture_frequency: FloatArray,
+    blur_growth_px: float,
+    window_sigma_px: float,
+    index: float,
+    frames: int,
+) -> float:
+    """The bound of `focus_limit` for a given texture spectrum, place in the sweep and number of frames, in frames.
+
+    J = A / s² Σ_f S(f) [ Σ_k H'² - (Σ_k H H')² / Σ_k H² ] with H(f, k) = exp(-2 π² f² a² (index - k)²): the Fisher
+    information of the index once the unknown texture is profiled out, summed over frequencies and frames.
+
+    Args:
+        noise: Standard deviation s of the noise of one frame, in the unit of the image.
+        texture_power: (F,) share of the in-focus texture's variance at each frequency, in that unit squared.
+        texture_frequency: (F,) spatial frequencies f, cycles per px.
+        blur_growth_px: Growth a of the blur's standard deviation, px a frame.
+        window_sigma_px: Standard deviation w of the Gaussian window, px; the patch has A = 4 π w² pixels.
+        index: Where the patch is in focus, in frames.
+        frames: Number of frames.
+    """
+    curvature = (2 * math.pi * blur_growth_px * np.asarray(texture_frequency, float)[:, None]) ** 2
+    defocus = index - np.arange(frames)
+    transfer = np.exp(-0.5 * curvature * defocus**2)
+    slope = -curvature * defocus * transfer
+    profiled = (slope**2).sum(1) - (transfer * slope).sum(1) ** 2 / (transfer**2).sum(1)
+    information = 4 * math.pi * window_sigma_px**2 * float(np.asarray(texture_power, float) @ profiled)
+    return noise / math.sqrt(information) if information > 0 else math.inf
+
+
+USEFUL_BLUR_GROWTH_PX = (0.3, 1.4)
+"""Growth of the blur per frame between which no frame is wasted and no precision is lost."""
+
+
+def useful_steps(*, f_number: float, m: float, pixel_pitch_mm: float) -> tuple[float, float]:
+    """Smallest and largest distance between frames, mm, whose blur growth is within USEFUL_BLUR_GROWTH_PX."""
+    per_mm = blur_growth(1.0, f_number=f_number, m=m, pixel_pitch_mm=pixel_pitch_mm)
+    return USEFUL_BLUR_GROWTH_PX[0] / per_mm, USEFUL_BLUR_GROWTH_PX[1] / per_mm
+
+
 def image_centre(size_px: tuple[int, int]) -> tuple[float, float]:
     """Centre (x, y) of a picture of (H, W) pixels, with (0, 0) at the centre of the top-left pixel."""
     height, width = size_px
