@@ -1,0 +1,164 @@
+"""Frames kept in one file on disk, read by frame or by rows of all frames.
+
+Plain reads and writes at offsets, not a memory map: mapped pages count as the memory of the process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tempfile
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from dff.io.atomic import check_space, writing_error
+
+_CHUNK = 1 << 24
+_NAME = re.compile(r"dff-scratch-(?P<host>.+)-(?P<pid>\d+)-\w+\.part")
+
+
+class ScratchStack:
+    """N frames of one shape and type in one file that is deleted on close.
+
+    Usable as `Frames`, and as a context manager. Threads may read and write different frames at the same time.
+    """
+
+    def __init__(self, path: Path, descriptor: int, count: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self.path = path
+        self.count = count
+        self.shape = tuple(int(size) for size in shape)
+        self.dtype = np.dtype(dtype)
+        self._file: int | None = descriptor
+        self._row_bytes = prod(self.shape[1:]) * self.dtype.itemsize
+        self._frame_bytes = self.shape[0] * self._row_bytes
+
+    @classmethod
+    def create(cls, folder: str | Path, count: int, shape: tuple[int, ...], dtype: DTypeLike) -> ScratchStack:
+        """An empty scratch stack; what dead processes left in the folder is deleted first.
+
+        Args:
+            shape: (H, W, C) of a frame.
+
+        Raises:
+            OSError: the folder cannot be written, or too little of its disk is free.
+        """
+        target = Path(folder)
+        needed = count * prod(shape) * np.dtype(dtype).itemsize
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            clear_scratch(target)
+            check_space(target, needed, "the scratch file", "free some, or choose another folder with --scratch")
+            prefix = f"dff-scratch-{socket.gethostname()}-{os.getpid()}-"
+            descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=target)
+        except OSError as error:
+            raise writing_error(target, error) from error
+        os.ftruncate(descriptor, needed)
+        return cls(Path(name), descriptor, count, shape, dtype)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int, /) -> NDArray[Any]:
+        return self.read_frame(range(self.count)[k])
+
+    def write_frame(self, k: int, frame: NDArray[Any]) -> None:
+        """Keep frame k.
+
+        Raises:
+            ValueError: the frame has another shape or type, or there is no frame k.
+            OSError: the disk is full.
+        """
+        self._check_frame(k)
+        if frame.shape != self.shape or frame.dtype != self.dtype:
+            raise ValueError(
+                f"scratch frame {k}: must be {self.dtype} {self.shape}; got {frame.dtype} {frame.shape}; convert it"
+            )
+        data = memoryview(np.ascontiguousarray(frame)).cast("B")
+        offset, done = k * self._frame_bytes, 0
+        try:
+            while done < len(data):
+                done += os.pwrite(self._descriptor, data[done : done + _CHUNK], offset + done)
+        except OSError as error:
+            raise writing_error(self.path, error) from error
+
+    def read_frame(self, k: int) -> NDArray[Any]:
+        """Frame k, (H, W, C)."""
+        self._check_frame(k)
+        frame = np.empty(self.shape, self.dtype)
+        self._read(frame, k * self._frame_bytes)
+        return frame
+
+    def read_rows(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows from start up to stop of all frames, (N, stop - start, W, C)."""
+        if not 0 <= start < stop <= self.shape[0]:
+            raise ValueError(f"rows: must lie in 0 to {self.shape[0]}; got {start} to {stop}; choose other rows")
+        rows = np.empty((self.count, stop - start, *self.shape[1:]), self.dtype)
+        for k, target in enumerate(rows):
+            self._read(target, k * self._frame_bytes + start * self._row_bytes)
+        return rows
+
+    def close(self) -> None:
+        """Delete the file; closing twice does nothing."""
+        if self._file is None:
+            return
+        os.close(self._file)
+        self._file = None
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> ScratchStack:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", None) is not None:
+            self.close()
+
+    @property
+    def _descriptor(self) -> int:
+        if self._file is None:
+            raise ValueError(f"{self.path}: must be open; got a closed scratch file; read before closing it")
+        return self._file
+
+    def _check_frame(self, k: int) -> None:
+        if not 0 <= k < self.count:
+            raise IndexError(f"scratch frame: must be from 0 to {self.count - 1}; got {k}; choose one of them")
+
+    def _read(self, target: NDArray[Any], offset: int) -> None:
+        view, done = memoryview(target).cast("B"), 0
+        while done < len(view):
+            part = os.pread(self._descriptor, min(_CHUNK, len(view) - done), offset + done)
+            if not part:
+                raise OSError(f"{self.path}: must hold all frames; got a file cut short; run again")
+            view[done : done + len(part)] = part
+            done += len(part)
+
+
+def clear_scratch(folder: str | Path) -> list[Path]:
+    """Delete the scratch files of processes of this machine that no longer run; returns what was deleted."""
+    cleared = []
+    for path in Path(folder).glob("dff-scratch-*.part"):
+        match = _NAME.fullmatch(path.name)
+        if match and match["host"] == socket.gethostname() and not _is_running(int(match["pid"])):
+            path.unlink(missing_ok=True)
+            cleared.append(path)
+    return cleared
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
