@@ -92,7 +92,7 @@ class CheckedFrames:
 
     def twin(self, k: int, frame: NDArray[Any]) -> int | None:
         """An earlier decoded frame of the same pixels."""
-        other = self._seen.setdefault(zlib.crc32(np.ascontiguousarray(frame)), k)
+        other = self._seen.setdefault(zlib.crc32(np.ascontiguousarray(frame).data), k)
         return None if other == k else other
 
 

@@ -22,8 +22,10 @@ PLANE_X_RESOLUTION, PLANE_Y_RESOLUTION, PLANE_RESOLUTION_UNIT = 0xA20E, 0xA20F, 
 LENS_MODEL = 0xA434
 
 DESCRIPTIVE = frozenset(
-    (DESCRIPTION, MAKE, MODEL, 0x0112, 0x011A, 0x011B, 0x0128, SOFTWARE, 0x0132, 0x013B, 0x013C, 0x4746, 0x8298)
-    + tuple(range(0x9C9B, 0x9CA0))
+    (
+        *(DESCRIPTION, MAKE, MODEL, 0x0112, 0x011A, 0x011B, 0x0128, SOFTWARE, 0x0132, 0x013B, 0x013C, 0x4746, 0x8298),
+        *range(0x9C9B, 0x9CA0),
+    )
 )
 """Tags of a picture's first directory that say nothing of how its pixels are stored."""
 
@@ -33,10 +35,10 @@ _ORDERS = {b"II": "<", b"MM": ">"}
 
 
 class Entry(NamedTuple):
-    """One tag: its type, the number of values, and their bytes, least significant first."""
+    """One tag: its type, its length as the number of values, and their bytes, least significant first."""
 
     kind: int
-    count: int
+    length: int
     data: bytes
 
     def values(self) -> tuple[float, ...]:
@@ -217,7 +219,7 @@ def _append(stream: BinaryIO, records: Mapping[int, bytes], added: Mapping[int, 
     for tag, entry in added.items():
         data = _swapped(entry.kind, entry.data) if order == ">" else entry.data
         value = data.ljust(4, b"\0") if len(data) <= 4 else struct.pack(order + "I", _write_even(stream, data))
-        table[tag] = struct.pack(order + "HHI", tag, entry.kind, entry.count) + value
+        table[tag] = struct.pack(order + "HHI", tag, entry.kind, entry.length) + value
     rows = b"".join(table[tag] for tag in sorted(table))
     return _write_even(stream, struct.pack(order + "H", len(table)) + rows + bytes(4))
 

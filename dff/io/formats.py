@@ -11,13 +11,11 @@ import numpy as np
 from dff.io import jpeg, png
 from dff.io.checks import FrameError
 
-RAW_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        "3fr arw cr2 cr3 crw dcr dng erf fff gpr iiq kdc mef mos mrw nef nrw orf pef raf rw2 rwl sr2 srf srw x3f"
-    ).split()
+RAW_SUFFIXES = (
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos"),
+    *(".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 )
-VIDEO_SUFFIXES = frozenset(f".{name}" for name in "avi m2ts m4v mkv mov mp4 mpeg mpg mts webm wmv".split())
+VIDEO_SUFFIXES = (".avi", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".webm", ".wmv")
 KINDS = {
     ".jpg": "jpeg",
     ".jpeg": "jpeg",

@@ -29,7 +29,8 @@ def read_image(path: str | Path) -> NDArray[Any]:
     try:
         with source.open("rb") as file:
             kind = kind_by_content(source, file.read(32))
-            data = b"" if kind in ("tiff", "raw") else file.seek(0) or file.read()
+            file.seek(0)
+            data = b"" if kind in ("tiff", "raw") else file.read()
     except OSError as error:
         raise unreadable(source, error) from error
     if kind == "tiff":

@@ -62,10 +62,10 @@ def read_metadata(path: str | Path) -> ImageMetadata:
     with source.open("rb") as file:
         if kind == "jpeg":
             block, icc = jpeg.metadata_blocks(file)
-            height, width, _, _ = jpeg.image_size(file)
+            _, width, _, _ = jpeg.image_size(file)
         elif kind == "png":
             block, icc = png.metadata_blocks(file)
-            height, width, _, _, _ = png.image_size(file)
+            _, width, _, _, _ = png.image_size(file)
         elif kind == "webp":
             (block, icc), width = _webp_blocks(file.read()), 0
         else:

@@ -79,7 +79,7 @@ class ScratchStack:
             raise ValueError(
                 f"scratch frame {k}: must be {self.dtype} {self.shape}; got {frame.dtype} {frame.shape}; convert it"
             )
-        data = memoryview(np.ascontiguousarray(frame)).cast("B")
+        data = np.ascontiguousarray(frame).data.cast("B")
         offset, done = k * self._frame_bytes, 0
         try:
             while done < len(data):
@@ -134,7 +134,7 @@ class ScratchStack:
             raise IndexError(f"scratch frame: must be from 0 to {self.count - 1}; got {k}; choose one of them")
 
     def _read(self, target: NDArray[Any], offset: int) -> None:
-        view, done = memoryview(target).cast("B"), 0
+        view, done = target.data.cast("B"), 0
         while done < len(view):
             part = os.pread(self._descriptor, min(_CHUNK, len(view) - done), offset + done)
             if not part:

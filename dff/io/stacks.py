@@ -71,9 +71,7 @@ def read_stack(
     checked = CheckedFrames(found.frames, found.names, found.shape, found.dtype)
     usable = usable_frames(checked) if skip_bad else list(range(len(checked)))
     if len(usable) < 2:
-        raise ValueError(
-            f"{_label(source)}: a focal stack needs at least 2 frames; got {len(usable)}; give more frames"
-        )
+        raise _too_few(source, len(usable))
     stack = FocalStack(
         frames=checked,
         names=found.names,
@@ -86,8 +84,9 @@ def read_stack(
     return stack if len(usable) == len(stack) else stack.subset(usable)
 
 
-def _label(source: str | Path | Sequence[str | Path]) -> str:
-    return str(source) if isinstance(source, (str, Path)) else "list of frames"
+def _too_few(source: str | Path | Sequence[str | Path], count: int) -> ValueError:
+    label = source if isinstance(source, (str, Path)) else "list of frames"
+    return ValueError(f"{label}: a focal stack needs at least 2 frames; got {count}; give more frames")
 
 
 def _open(
@@ -101,7 +100,7 @@ def _open(
         return _open_video(files[0], every)
     if kind == "tiff" and read_header(files[0]).pages > 1:
         return _open_pages(files[0], every, channel, time)
-    raise ValueError(f"{_label(source)}: a focal stack needs at least 2 frames; got one image; give more frames")
+    raise _too_few(source, 1)
 
 
 def _open_video(path: Path, every: int) -> _Source:

@@ -165,7 +165,7 @@ def _frame_pages(path: Path, leading: list[tuple[str, int]], chosen: dict[str, i
     """Page numbers along the focus axis."""
     focus = _focus_axis(path, leading, chosen)
     sizes = [size for _, size in leading]
-    pages = np.arange(prod(sizes)).reshape(sizes)
+    pages: NDArray[Any] = np.arange(prod(sizes)).reshape(sizes)
     for axis, (name, size) in reversed(list(enumerate(leading))):
         if name == focus:
             continue
@@ -173,7 +173,7 @@ def _frame_pages(path: Path, leading: list[tuple[str, int]], chosen: dict[str, i
         if not 0 <= k < size:
             word = _AXES.get(name, name)
             raise ValueError(f"{path}: {word} must be from 0 to {size - 1}; got {k}; choose one of them")
-        pages = pages.take(k, axis)
+        pages = np.asarray(pages.take(k, axis))
     return tuple(int(page) for page in np.atleast_1d(pages))
 
 
@@ -191,8 +191,6 @@ def _focus_axis(path: Path, leading: list[tuple[str, int]], chosen: dict[str, in
     for name, size in leading:
         if size > 1 and name != focus and chosen.get(name) is None:
             word = _AXES.get(name)
-            cure = f"choose one with {word}=0 to {size - 1} or save it" if word else "save one of them"
-            raise ValueError(
-                f"{path}: a focal stack has one axis beside x, y; got {size} along {name}; {cure} on its own"
-            )
+            cure = f"choose one with {word}=0 to {size - 1}, or save it" if word else "save one of them"
+            raise ValueError(f"{path}: frames must lie along one axis; got {size} along {name} too; {cure} alone")
     return focus
