@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dff.stack import FloatArray, FocusGeometry
+from dff.stack import Capture, FloatArray, FocusGeometry
 
 
 def magnification(focal_length_mm: float, focus_distance_mm: float | FloatArray) -> FloatArray:
@@ -160,56 +160,59 @@ def heights(positions: Sequence[float] | FloatArray, *, first: str = "near") -> 
     return travelled.max() - travelled if first == "near" else travelled
 
 
-def unknown_geometry(count: int, size_px: tuple[int, int], *, first: str = "near") -> FocusGeometry:
-    """The geometry of a stack of unknown scale: heights in frames, sizes in px."""
+def unknown_geometry(
+    positions: Sequence[float] | FloatArray,
+    size_px: tuple[int, int],
+    *,
+    first: str = "near",
+    pixel_size_mm: float | None = None,
+) -> FocusGeometry:
+    """The geometry of a stack whose step is not known: heights in frames.
+
+    Args:
+        positions: (N,) places of the frames in the sweep, in frames.
+        size_px: (H, W).
+        first: Whether the first frame is focused "near" to or "far" from the camera.
+        pixel_size_mm: Size of a pixel on the subject, where it is known; else sizes are in px.
+    """
+    z = heights(positions, first=first)
     return FocusGeometry(
-        z=heights(np.arange(count, dtype=float), first=first),
-        pixel=np.ones(count),
-        centre_px=_centres(count, size_px),
+        z=z,
+        pixel=np.full(len(z), pixel_size_mm or 1.0),
+        centre_px=_centres(len(z), size_px),
         z_unit="frames",
-        xy_unit="px",
+        xy_unit="mm" if pixel_size_mm else "px",
     )
 
 
-def telecentric_geometry(
-    count: int,
+def stepped_geometry(
+    positions_mm: Sequence[float] | FloatArray,
     size_px: tuple[int, int],
     *,
-    step_mm: float,
     pixel_size_mm: float | None,
     first: str = "near",
-    medium_index: float = 1.0,
+    capture: Capture = "rail",
 ) -> FocusGeometry:
-    """Equal steps and one pixel size for all frames: telecentric lenses, microscope objectives, moving stages."""
-    return _even_geometry(count, size_px, step_mm * medium_index, pixel_size_mm, first, "telecentric")
+    """One pixel size for all frames in their planes of focus: telecentric optics, and a rail with the lens locked.
 
+    On a rail each frame's own slice in focus has the same scale although the picture as a whole changes in
+    perspective.
 
-def rail_geometry(
-    count: int,
-    size_px: tuple[int, int],
-    *,
-    step_mm: float,
-    pixel_size_mm: float | None,
-    first: str = "near",
-    medium_index: float = 1.0,
-) -> FocusGeometry:
-    """Camera or subject on a rail with the lens locked: the magnification in the plane of focus is constant.
-
-    Each frame's own slice in focus has the same scale although the picture as a whole changes in perspective.
+    Args:
+        positions_mm: (N,) way travelled along the axis; in a medium, times its refractive index.
+        size_px: (H, W).
+        pixel_size_mm: Size of a pixel on the subject; where it is not known, sizes are in px.
+        first: Whether the first frame is focused "near" to or "far" from the camera.
+        capture: "telecentric" or "rail".
     """
-    return _even_geometry(count, size_px, step_mm * medium_index, pixel_size_mm, first, "rail")
-
-
-def _even_geometry(
-    count: int, size_px: tuple[int, int], step_mm: float, pixel_size_mm: float | None, first: str, capture: str
-) -> FocusGeometry:
+    z = heights(positions_mm, first=first)
     return FocusGeometry(
-        z=heights(np.arange(count) * step_mm, first=first),
-        pixel=np.full(count, pixel_size_mm or 1.0),
-        centre_px=_centres(count, size_px),
+        z=z,
+        pixel=np.full(len(z), pixel_size_mm or 1.0),
+        centre_px=_centres(len(z), size_px),
         z_unit="mm",
         xy_unit="mm" if pixel_size_mm else "px",
-        capture=capture,  # type: ignore[arg-type]
+        capture=capture,
     )
 
 

@@ -1,4 +1,4 @@
-"""What passes between stages: focal stack, geometry, alignment, depth map, reconstruction, scene.
+"""What passes between stages: focal stack, geometry, alignment, depth map, surface, reconstruction, scene.
 
 Axes: arrays are (rows, columns); pixel coordinates are (x, y) with (0, 0) at the centre of the top-left
 pixel. World coordinates are x right, y up, z toward the camera, with z = 0 at the far end of the sweep and
@@ -135,6 +135,8 @@ class FocalStack:
     geometry: FocusGeometry | None = None
     suffix: str = ".png"
     """File name ending of the input, which the all-in-focus picture keeps."""
+    positions: tuple[int, ...] = ()
+    """Place of each frame in the sweep as it was taken, where frames were left out; empty means 0, 1, 2, ..."""
 
     def __post_init__(self) -> None:
         if len(self.frames) < 2:
@@ -159,6 +161,7 @@ class FocalStack:
             self,
             frames=_Subset(self.frames, chosen),
             names=tuple(self.names[k] for k in chosen),
+            positions=tuple(self.positions[k] if self.positions else k for k in chosen),
             geometry=None if self.geometry is None else self.geometry.rows(chosen),
         )
 
@@ -258,6 +261,65 @@ class Reconstruction:
     suffix: str = ".png"
     timings_s: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """Points of a surface: x right, y up, z toward the camera.
+
+    Raises:
+        ValueError: arrays whose lengths differ.
+    """
+
+    points: FloatArray
+    """(n, 3) float32."""
+    colours: NDArray[np.uint8]
+    """(n, 3) sRGB."""
+    normals: FloatArray
+    """(n, 3) float32 of unit length, toward the camera."""
+    confidence: FloatArray
+    """(n,) float32, 0 to 1."""
+    unit: str = "mm"
+    """The unit in words, as FocusGeometry.unit gives it."""
+
+    def __post_init__(self) -> None:
+        n = len(self.points)
+        shapes = tuple(np.shape(part) for part in (self.points, self.colours, self.normals, self.confidence))
+        if shapes != ((n, 3), (n, 3), (n, 3), (n,)):
+            raise ValueError(f"point cloud: arrays must be (n, 3), (n, 3), (n, 3), (n,); got {shapes}; give one a point")
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles between shared vertices, counter-clockwise seen from the camera; axes as a point cloud's.
+
+    Raises:
+        ValueError: arrays whose lengths differ.
+    """
+
+    vertices: FloatArray
+    """(n, 3) float32."""
+    triangles: NDArray[np.int32]
+    """(m, 3) indices of vertices."""
+    normals: FloatArray
+    """(n, 3) float32 of unit length, toward the camera."""
+    colours: NDArray[np.uint8]
+    """(n, 3) sRGB."""
+    uv: FloatArray
+    """(n, 2) float32 place in the picture from 0 to 1, u right, v up, (0, 0) at its bottom-left corner."""
+    unit: str = "mm"
+    """The unit in words, as FocusGeometry.unit gives it."""
+
+    def __post_init__(self) -> None:
+        n, m = len(self.vertices), len(self.triangles)
+        shapes = tuple(np.shape(p) for p in (self.vertices, self.triangles, self.normals, self.colours, self.uv))
+        if shapes != ((n, 3), (m, 3), (n, 3), (n, 3), (n, 2)):
+            raise ValueError(
+                f"mesh: arrays must be (n, 3), (m, 3), (n, 3), (n, 3), (n, 2); got {shapes}; give one row a vertex"
+            )
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,13 @@ class ScratchStack:
             self._read(target, k * self._frame_bytes + start * self._row_bytes)
         return rows
 
+    def read_frame_rows(self, k: int, start: int, stop: int) -> NDArray[Any]:
+        """Rows from start up to stop of frame k, (stop - start, W, C)."""
+        self._check_frame(k)
+        rows = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        self._read(rows, k * self._frame_bytes + start * self._row_bytes)
+        return rows
+
     def close(self) -> None:
         """Delete the file; closing twice does nothing."""
         if self._file is None:

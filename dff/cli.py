@@ -1,0 +1,227 @@
+"""The command line: one subcommand a function, no logic of its own.
+
+Only the standard library and `dff.settings` are imported before a command is chosen, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from dff.settings import VERSION, Settings, flag_of
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code: 0, 2 for input that cannot be used, 130 when interrupted."""
+    options = build_parser().parse_args(arguments)
+    warnings.showwarning = _show_warning
+    try:
+        return int(options.command(options) or 0)
+    except KeyboardInterrupt:
+        _say("dff: interrupted; no unfinished file was left behind")
+        return INTERRUPTED
+    except (ValueError, OSError, ImportError) as error:
+        _say(f"dff: error: {_one_line(error)}")
+        return USAGE_ERROR
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with every subcommand."""
+    parser = argparse.ArgumentParser(
+        prog="dff", description="A focal stack becomes a sharp picture, a metric depth map and a coloured 3D surface."
+    )
+    parser.add_argument("--version", action="version", version=f"dff {VERSION}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_reconstruct(commands)
+    _add_info(commands)
+    _add_measures(commands)
+    _add_simulate(commands)
+    return parser
+
+
+def _add_reconstruct(commands: Any) -> None:
+    parser = commands.add_parser(
+        "reconstruct",
+        help="frames to picture, depth map, point cloud and mesh",
+        description="Reconstruct a focal stack into a result folder.",
+        epilog="example: dff reconstruct frames/ -o result --step 0.05 --pixel-size 0.004",
+    )
+    parser.add_argument("stack", nargs="+", help="folder, files, glob pattern, multi-page TIFF or video")
+    parser.add_argument("-o", "--output", required=True, help="result folder")
+    parser.add_argument("--force", action="store_true", help="replace an existing result")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and what it takes")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    add_settings(parser)
+    parser.set_defaults(command=reconstruct)
+
+
+def _add_info(commands: Any) -> None:
+    parser = commands.add_parser("info", help="what a stack is: frames, size, metadata, geometry")
+    parser.add_argument("stack", nargs="+", help="folder, files, glob pattern, multi-page TIFF or video")
+    add_settings(parser)
+    parser.set_defaults(command=info)
+
+
+def _add_measures(commands: Any) -> None:
+    parser = commands.add_parser("measures", help="the focus measures there are")
+    parser.set_defaults(command=measures)
+
+
+def _add_simulate(commands: Any) -> None:
+    parser = commands.add_parser("simulate", help="render a focal stack with known depth")
+    parser.add_argument("scene", help="name of a scene; an unknown name lists them")
+    parser.add_argument("-o", "--output", required=True, help="folder for the frames and their truth")
+    parser.add_argument("--size", type=int, default=512, help="pixels along a side (default 512)")
+    parser.add_argument("--frames", type=int, default=36, help="number of frames (default 36)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of texture, shape and noise (default 0)")
+    parser.add_argument("--force", action="store_true", help="replace an existing folder")
+    parser.set_defaults(command=simulate)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for every field of Settings, grouped as there."""
+    groups: dict[str, Any] = {}
+    for spec in fields(Settings):
+        meta = spec.metadata
+        group = groups.setdefault(meta["group"], parser.add_argument_group(meta["group"]))
+        text = meta["help"].replace("%", "%%")
+        if spec.type == "bool":
+            group.add_argument(flag_of(spec.name, meta), dest=spec.name, action="store_true", help=text)
+            continue
+        default = "" if spec.default is None else f" (default {spec.default})"
+        unit = f", {meta['unit']}" if meta["unit"] else ""
+        group.add_argument(
+            flag_of(spec.name, meta),
+            dest=spec.name,
+            type=_reader(str(spec.type)),
+            default=spec.default,
+            choices=meta["choices"] or None,
+            metavar=None if meta["choices"] else _metavar(spec.name, meta["unit"]),
+            help=f"{text}{unit}{default}",
+        )
+
+
+def _reader(annotation: str) -> Any:
+    return {"int": int, "float": float}.get(annotation.split(" | ")[0], str)
+
+
+def _metavar(name: str, unit: str) -> str:
+    return unit.upper() if unit else name.split("_")[-1].upper()
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """The settings a parsed command line asks for."""
+    return Settings(**{spec.name: getattr(options, spec.name) for spec in fields(Settings)})
+
+
+def reconstruct(options: argparse.Namespace) -> int:
+    """`dff reconstruct`: read, reconstruct, write."""
+    settings = settings_from(options)
+    output = Path(options.output)
+    from dff import io, pipeline
+
+    io.check_output(output, force=options.force)
+    stack = pipeline.open_stack(_sources(options.stack), settings)
+    _say(pipeline.describe(stack, settings, output))
+    if options.dry_run:
+        return 0
+    with _progress(options.quiet) as on_progress:
+        result = pipeline.reconstruct_to_folder(stack, output, settings, force=options.force, on_progress=on_progress)
+    _say(pipeline.summary(result, output))
+    return 0
+
+
+def info(options: argparse.Namespace) -> int:
+    """`dff info`: what a stack is, without decoding it."""
+    from dff import pipeline
+
+    settings = settings_from(options)
+    _say(pipeline.describe(pipeline.open_stack(_sources(options.stack), settings), settings, None))
+    return 0
+
+
+def measures(options: argparse.Namespace) -> int:
+    """`dff measures`: the registered focus measures, a line each."""
+    from dff.focus import FOCUS_MEASURES, load_measure
+
+    for name in FOCUS_MEASURES:
+        _say(f"{name:32} {load_measure(name).summary}")
+    return 0
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """`dff simulate`: a scene's frames with focus table and truth."""
+    from dff import io
+    from dff.simulate import render_scene
+
+    output = Path(options.output)
+    io.check_output(output, force=options.force)
+    scene = render_scene(options.scene, size_px=options.size, frames=options.frames, seed=options.seed)
+    io.write_scene(scene, output, force=options.force)
+    _say(f"{output}: {len(scene.stack)} frames, z.csv and truth/")
+    return 0
+
+
+def _sources(arguments: list[str]) -> str | list[str]:
+    return arguments[0] if len(arguments) == 1 else arguments
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Any]:
+    """A callback that draws one bar a stage with the time left; silent when asked or not on a terminal."""
+    from dff.stack import silent
+
+    if quiet:
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield on_progress
+
+
+def _show_warning(message: Any, category: Any, filename: Any, lineno: Any, file: Any = None, line: Any = None) -> None:
+    _say(f"dff: warning: {_one_line(message)}")
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

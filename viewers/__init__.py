@@ -1,0 +1,1 @@
+"""Viewers of result folders."""
