@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dff.io.atomic import check_space, writing_error
+from dff.io.atomic import check_space, is_running, writing_error
 
 _CHUNK = 1 << 24
 _NAME = re.compile(r"dff-scratch-(?P<host>.+)-(?P<pid>\d+)-\w+\.part")
@@ -155,17 +155,7 @@ def clear_scratch(folder: str | Path) -> list[Path]:
     cleared = []
     for path in Path(folder).glob("dff-scratch-*.part"):
         match = _NAME.fullmatch(path.name)
-        if match and match["host"] == socket.gethostname() and not _is_running(int(match["pid"])):
+        if match and match["host"] == socket.gethostname() and not is_running(int(match["pid"])):
             path.unlink(missing_ok=True)
             cleared.append(path)
     return cleared
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
