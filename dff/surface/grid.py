@@ -1,0 +1,200 @@
+"""What a height field says on its pixel grid: which neighbours are joined, normals, outliers, islands.
+
+Neighbours on the grid are neighbours on the surface, so every answer is a small filter over the picture instead of
+a search among points.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dff.stack import DepthMap, FloatArray
+
+BoolArray = NDArray[np.bool_]
+
+NOISE_FLOOR_FRAMES = 0.25
+"""A map is never taken to be less noisy than this where outliers are judged."""
+_TO_SIGMA = 1.2533
+"""Standard deviation over mean absolute deviation of a normal distribution, sqrt(pi / 2)."""
+
+
+def joined(depth: FloatArray, cut: float, *, axis: int) -> BoolArray:
+    """Whether each pixel and its next neighbour lie on one surface.
+
+    They do where both are known and differ by at most `cut`, or by more on a steady slope: where the two links
+    before and the two after go the same way at least half as steeply.
+
+    Args:
+        depth: (H, W) depth in any unit; NaN where unknown.
+        cut: Largest step, in that unit.
+        axis: 0 for the neighbour below, 1 for the neighbour to the right.
+
+    Returns:
+        (H - 1, W) or (H, W - 1).
+    """
+    steps = np.diff(depth, axis=axis)
+    links = np.abs(steps) <= cut
+    steep = np.nonzero(np.abs(steps) > cut)
+    links[steep] = _steady(steps, steep, axis)
+    return links
+
+
+def _steady(steps: FloatArray, places: tuple[NDArray[np.intp], ...], axis: int) -> BoolArray:
+    here = steps[places]
+    steady = np.ones(here.shape, bool)
+    for offset in (-2, -1, 1, 2):
+        moved = list(places)
+        moved[axis] = places[axis] + offset
+        inside = (moved[axis] >= 0) & (moved[axis] < steps.shape[axis])
+        moved[axis] = np.clip(moved[axis], 0, steps.shape[axis] - 1)
+        steady &= inside & (steps[tuple(moved)] / here >= 0.5)
+    return steady
+
+
+def grid_normals(points: FloatArray, across: BoolArray, down: BoolArray, *, sigma_px: float = 1.5) -> FloatArray:
+    """Unit normals of a grid of points, toward the camera.
+
+    The slope at a pixel is the Gaussian mean of the differences between joined neighbours around it, so that
+    neither unknown pixels nor steps bend a normal; a plane's normal is exact.
+
+    Args:
+        points: (H, W, 3); NaN where unknown.
+        across: (H, W - 1) whether a pixel is joined to the one at its right.
+        down: (H - 1, W) whether a pixel is joined to the one below.
+        sigma_px: Standard deviation of the Gaussian.
+
+    Returns:
+        (H, W, 3) float32; straight at the camera where no neighbour is joined, NaN where unknown.
+    """
+    right = _tangents(points, across, 1, sigma_px)
+    below = _tangents(points, down, 0, sigma_px)
+    normals = np.empty(points.shape, np.float32)
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        normals[..., i] = below[..., j] * right[..., k] - below[..., k] * right[..., j]
+    length = np.sqrt(np.einsum("...i,...i", normals, normals))
+    alone = ~(length > 0)
+    normals[alone] = (0, 0, 1)
+    length[alone] = 1
+    normals /= length[..., None]
+    normals[np.isnan(points[..., 2])] = np.nan
+    return normals
+
+
+def _tangents(points: FloatArray, links: BoolArray, axis: int, sigma_px: float) -> FloatArray:
+    """Mean difference to the next pixel along an axis, as a sum that only its direction matters of."""
+    count = points.shape[axis]
+    first = (slice(None),) * axis + (slice(0, count - 1),)
+    second = (slice(None),) * axis + (slice(1, count),)
+    differences = np.diff(points, axis=axis)
+    differences[~links] = 0
+    total = np.zeros(points.shape, np.float32)
+    total[first] += differences
+    total[second] += differences
+    return cv2.GaussianBlur(total, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT).reshape(points.shape)
+
+
+def fill_nearest(depth: FloatArray) -> FloatArray:
+    """The map with unknown pixels given the value of the nearest known one; all NaN stays all NaN."""
+    unknown = np.isnan(depth)
+    if not unknown.any() or unknown.all():
+        return depth
+    labels = cv2.distanceTransformWithLabels(
+        unknown.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3, labelType=cv2.DIST_LABEL_PIXEL
+    )[1]
+    values = np.zeros(labels.max() + 1, np.float32)
+    values[labels[~unknown]] = depth[~unknown]
+    filled: FloatArray = values[labels]
+    return filled
+
+
+def outliers(depth: FloatArray, sigma: float, *, floor: float) -> BoolArray:
+    """Pixels that stand off from the median of the 5 x 5 around them by more than `sigma` local deviations.
+
+    The local deviation is the mean absolute distance to that median over 21 x 21 pixels, each counted with at most
+    four times the picture's own mean so that an outlier does not excuse itself.
+
+    Args:
+        depth: (H, W); NaN where unknown.
+        sigma: Factor on the local standard deviation.
+        floor: Standard deviation that is granted everywhere, in the unit of the map.
+
+    Returns:
+        (H, W), False where unknown.
+    """
+    known = np.isfinite(depth)
+    if not known.any():
+        return np.zeros(depth.shape, bool)
+    filled = np.ascontiguousarray(fill_nearest(depth), np.float32)
+    distance = np.abs(filled - cv2.medianBlur(filled, 5))
+    distance[~known] = 0
+    usual = np.minimum(distance, 4 * distance.sum(dtype=float) / known.sum())
+    around = cv2.blur(usual, (21, 21)) / np.maximum(cv2.blur(known.astype(np.float32), (21, 21)), 1e-6)
+    return (distance > sigma * np.maximum(_TO_SIGMA * around, floor)) & known
+
+
+def islands(across: BoolArray, down: BoolArray, known: BoolArray, min_px: int) -> BoolArray:
+    """Known pixels in patches of fewer than `min_px` pixels that are joined to nothing else.
+
+    Args:
+        across: (H, W - 1) joins to the right.
+        down: (H - 1, W) joins below.
+        known: (H, W).
+        min_px: Smallest patch that is not an island.
+    """
+    core = known.copy()
+    core[:, :-1] &= across | ~known[:, 1:]
+    core[:-1] &= down | ~known[1:]
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(core.astype(np.uint8), connectivity=4)
+    large = stats[:, cv2.CC_STAT_AREA] >= min_px
+    large[0] = False
+    kept = large[labels]
+    for _ in range(2):
+        kept = _spread(kept, across, down)
+    return known & ~kept
+
+
+def _spread(kept: BoolArray, across: BoolArray, down: BoolArray) -> BoolArray:
+    """The kept pixels and those joined to one of them."""
+    spread = kept.copy()
+    spread[:, 1:] |= kept[:, :-1] & across
+    spread[:, :-1] |= kept[:, 1:] & across
+    spread[1:] |= kept[:-1] & down
+    spread[:-1] |= kept[1:] & down
+    return spread
+
+
+def select_surface(
+    depth: DepthMap,
+    *,
+    min_confidence: float = 0.5,
+    outlier_sigma: float = 3.0,
+    cut_frames: float = 3.0,
+    min_island_px: int = 100,
+) -> DepthMap:
+    """The part of a depth map that belongs in clouds and meshes: confident, no outliers, no small islands.
+
+    Args:
+        depth: Map of (H, W) pixels.
+        min_confidence: Least confidence.
+        outlier_sigma: See outliers; 0 keeps all.
+        cut_frames: Step at which a surface ends, for the islands.
+        min_island_px: Smallest patch that is kept; 0 keeps all.
+
+    Returns:
+        The map with everything else unknown.
+    """
+    index = np.where(depth.confidence >= min_confidence, depth.index, np.float32(np.nan))
+    if outlier_sigma > 0:
+        index[outliers(index, outlier_sigma, floor=NOISE_FLOOR_FRAMES)] = np.nan
+    if min_island_px > 0:
+        across, down = joined(index, cut_frames, axis=1), joined(index, cut_frames, axis=0)
+        index[islands(across, down, np.isfinite(index), min_island_px)] = np.nan
+    kept = np.isfinite(index)
+    return DepthMap(
+        index=index,
+        confidence=np.where(kept, depth.confidence, np.float32(0)),
+        sigma=np.where(kept, depth.sigma, np.float32(np.nan)),
+    )
