@@ -164,7 +164,7 @@ def simulate(options: argparse.Namespace) -> int:
     from dff.simulate import render_scene
 
     output = Path(options.output)
-    io.check_output(output, force=options.force)
+    io.check_scene_output(output, force=options.force)
     scene = render_scene(options.scene, size_px=options.size, frames=options.frames, seed=options.seed)
     io.write_scene(scene, output, force=options.force)
     _say(f"{output}: {len(scene.stack)} frames, z.csv and truth/")

@@ -2,10 +2,61 @@
 
 from __future__ import annotations
 
+from dff.io.alignments import read_alignment, write_alignment
+from dff.io.atomic import atomic_folder, atomic_path, check_space, staged_folder, write_bytes, write_json
 from dff.io.checks import FrameError, check_frame
 from dff.io.images import read_image
+from dff.io.maps import read_description, read_map, write_map
 from dff.io.metadata import read_metadata
-from dff.io.scratch import ScratchStack
+from dff.io.pictures import picture_suffix, write_image
+from dff.io.results import (
+    ResultPaths,
+    check_output,
+    clear_result,
+    read_reconstruction,
+    result_paths,
+    write_reconstruction,
+)
+from dff.io.scenes import check_scene_output, write_geometry, write_scene
+from dff.io.scratch import ScratchStack, clear_scratch, temporary_folder
 from dff.io.stacks import read_stack
+from dff.io.surfaces import write_mesh, write_points
+from dff.io.tables import FocusTable, read_focus_table, read_geometry
 
-__all__ = ["FrameError", "ScratchStack", "check_frame", "read_image", "read_metadata", "read_stack"]
+__all__ = [
+    "FocusTable",
+    "FrameError",
+    "ResultPaths",
+    "ScratchStack",
+    "atomic_folder",
+    "atomic_path",
+    "check_frame",
+    "check_output",
+    "check_scene_output",
+    "check_space",
+    "clear_result",
+    "clear_scratch",
+    "picture_suffix",
+    "read_alignment",
+    "read_description",
+    "read_focus_table",
+    "read_geometry",
+    "read_image",
+    "read_map",
+    "read_metadata",
+    "read_reconstruction",
+    "read_stack",
+    "result_paths",
+    "staged_folder",
+    "temporary_folder",
+    "write_alignment",
+    "write_bytes",
+    "write_geometry",
+    "write_image",
+    "write_json",
+    "write_map",
+    "write_mesh",
+    "write_points",
+    "write_reconstruction",
+    "write_scene",
+]

@@ -46,7 +46,8 @@ class Entry(NamedTuple):
         if self.kind not in _CODES:
             return ()
         code = _CODES[self.kind]
-        numbers = struct.unpack(f"<{len(self.data) // struct.calcsize(code)}{code}", self.data)
+        count = len(self.data) // struct.calcsize(code)
+        numbers = struct.unpack(f"<{count}{code}", self.data[: count * struct.calcsize(code)])
         if self.kind in (5, 10):
             return tuple(a / b if b else float("nan") for a, b in zip(numbers[::2], numbers[1::2]))
         return numbers
@@ -122,9 +123,12 @@ def without_thumbnail(block: bytes) -> bytes:
     """An EXIF block cut behind the last value that its picture, camera and place directories use."""
     stream = io.BytesIO(block)
     order, first = _header(stream)
-    ends, queue = [8], [first]
+    ends, queue, seen = [8], [first], set[int]()
     while queue:
         offset = queue.pop()
+        if offset in seen:
+            continue
+        seen.add(offset)
         records = _records(stream, offset, order)
         ends.append(offset + 2 + 12 * len(records) + 4)
         for tag, record in records.items():

@@ -15,7 +15,6 @@ PREFERENCE = ("raw", "tiff", "png", "bmp", "webp", "jpeg")
 """Kinds of frames, the best first."""
 
 _THUMBNAIL = re.compile(r"(^thumb(nail)?s?[_\-. ])|([_\-. ]thumb(nail)?s?\.[^.]+$)", re.IGNORECASE)
-_RESULT = re.compile(r"(all_in_focus|depth|index|confidence|sigma)\.[^.]+")
 
 
 def natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
@@ -61,8 +60,7 @@ def _in_folder(folder: Path, skip_bad: bool) -> list[Path]:
         every = sorted(folder.iterdir(), key=natural_key)
     except OSError as error:
         raise type(error)(f"{folder}: must be readable; got {error.strerror!r}; change its permissions") from error
-    is_result = (folder / "reconstruction.json").is_file()
-    files = [file for file in every if _is_frame(file) and not (is_result and _RESULT.fullmatch(file.name))]
+    files = [file for file in every if _is_frame(file)]
     if not files:
         raise ValueError(f"{folder}: must hold image files; got {_contents(every)}; name the folder of the frames")
     kinds: dict[str, list[Path]] = defaultdict(list)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -83,7 +82,7 @@ def from_exif(block: bytes | None, icc: bytes | None, width_px: int | None) -> I
         return ImageMetadata(icc=icc)
     try:
         tags = exif.read_exif(io.BytesIO(block))
-    except (ValueError, struct.error, RecursionError) as error:
+    except ValueError as error:
         warnings.warn(f"EXIF: must be a TIFF structure; got {error}; the frames are read without it", stacklevel=2)
         return ImageMetadata(icc=icc)
     return ImageMetadata(
@@ -133,7 +132,7 @@ def _raw_exif(path: Path) -> bytes | None:
     try:
         with path.open("rb") as file:
             tags = exif.read_exif(file, exif.DESCRIPTIVE)
-    except (ValueError, struct.error):
+    except ValueError:
         return None
     photo = {tag: entry for tag, entry in tags.photo.items() if tag != exif.MAKER_NOTE}
     return exif.encode_exif(replace(tags, photo=photo))
@@ -148,7 +147,7 @@ def _tiff_metadata(path: Path) -> ImageMetadata:
     with path.open("rb") as file:
         try:
             tags = exif.read_exif(file, exif.DESCRIPTIVE)
-        except (ValueError, struct.error):
+        except ValueError:
             tags = exif.Exif()
     main = {tag: entry for tag, entry in tags.main.items() if not _is_for_machines(tag, entry)}
     known = exif.MAKE in main or exif.MODEL in main or tags.photo

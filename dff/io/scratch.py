@@ -150,6 +150,11 @@ class ScratchStack:
             done += len(part)
 
 
+def temporary_folder() -> Path:
+    """Where scratch files go when nobody says where."""
+    return Path(tempfile.gettempdir())
+
+
 def clear_scratch(folder: str | Path) -> list[Path]:
     """Delete the scratch files of processes of this machine that no longer run; returns what was deleted."""
     cleared = []

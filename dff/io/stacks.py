@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ def read_stack(
         metadata=found.metadata,
         suffix=found.suffix,
         geometry=_chosen_rows(geometry, found),
+        positions=() if len(found.index) == found.count else found.index,
     )
     return stack if len(usable) == len(stack) else stack.subset(usable)
 
@@ -129,7 +130,7 @@ def _open_pages(path: Path, every: int, channel: int | None, time: int | None) -
         names=tuple(f"{path.name}[{k}]" for k in index),
         shape=pages.header.shape,
         dtype=pages.header.dtype,
-        metadata=_per_frames(read_metadata(path), every),
+        metadata=read_metadata(path),
         suffix=path.suffix.lower(),
         index=index,
         count=len(pages),
@@ -155,7 +156,7 @@ def _open_files(files: Sequence[Path], every: int, skip_bad: bool) -> _Source:
         names=tuple(path.name for path in paths),
         shape=first.shape,
         dtype=first.dtype,
-        metadata=_per_frames(read_metadata(paths[0]), every),
+        metadata=read_metadata(paths[0]),
         suffix=paths[0].suffix.lower(),
         index=tuple(index),
         count=len(files),
@@ -215,11 +216,6 @@ def _distinct(files: Sequence[Path], index: list[int], skip_bad: bool) -> list[i
 def _warn_of_alpha(name: str, header: Header) -> None:
     if header.alpha:
         warnings.warn(f"{name}: has an alpha channel, which is left out of the frames", stacklevel=4)
-
-
-def _per_frames(metadata: ImageMetadata, every: int) -> ImageMetadata:
-    """Metadata whose step is that between the frames used."""
-    return metadata if metadata.step_mm is None else replace(metadata, step_mm=metadata.step_mm * every)
 
 
 def _chosen_rows(geometry: FocusGeometry | None, found: _Source) -> FocusGeometry | None:
