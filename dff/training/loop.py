@@ -1,0 +1,244 @@
+"""One training loop, read from top to bottom, for every focus network."""
+
+from __future__ import annotations
+
+import csv
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dff.focus import weight_files
+from dff.focus.sesf_stack import SesfStack
+from dff.settings import VERSION
+from dff.training.curve import draw_curve
+from dff.training.losses import LossWeights, Target, total_loss
+from dff.training.scenes import TrainingScene, describe_cache, draw_sample, read_cache
+from dff.training.scores import label_scores
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"sesf-stack": SesfStack}
+"""Networks that can be trained, by name."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a training run depends on.
+
+    Raises:
+        ValueError: an unknown network or a number out of range.
+    """
+
+    network: str
+    scenes: str
+    """Folder of rendered scenes."""
+    output: str
+    """Folder for checkpoints, log, curve and weights."""
+    steps: int = 8000
+    learning_rate: float = 2e-3
+    warm_up_steps: int = 200
+    weight_decay: float = 1e-4
+    pixel_frames: int = 16 * 128 * 128
+    """Largest number of pixels times frames in one step."""
+    samples_a_step: int = 1
+    averaging: float = 0.998
+    """Share of the running mean of the weights kept at each step; the mean is what is saved."""
+    seed: int = 0
+    held_back: float = 0.06
+    """Share of the scenes kept for scoring."""
+    checkpoint_s: float = 180.0
+    log_steps: int = 50
+    device: str = "cpu"
+    losses: LossWeights = field(default_factory=LossWeights)
+
+    def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise ValueError(f"NAME: must be one of {', '.join(NETWORKS)}; got {self.network!r}; choose one of them")
+        for name in ("steps", "learning_rate", "pixel_frames", "samples_a_step", "log_steps"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: must be positive; got {getattr(self, name)}; give a positive number")
+
+
+@dataclass
+class Run:
+    """The state of a training run: all that a checkpoint keeps."""
+
+    network: nn.Module
+    average: nn.Module
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    hours: float = 0.0
+
+    @staticmethod
+    def start(recipe: Recipe) -> Run:
+        """A fresh run."""
+        torch.manual_seed(recipe.seed)
+        network = NETWORKS[recipe.network]().to(recipe.device)
+        average = NETWORKS[recipe.network]().to(recipe.device).requires_grad_(False)
+        average.load_state_dict(network.state_dict())
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
+        )
+        return Run(network, average, optimiser)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, in one piece or not at all."""
+        parts = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
+        torch.save({**parts, "step": self.step, "hours": self.hours}, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    def load(self, path: Path) -> None:
+        """Continue from a checkpoint."""
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        for name in ("network", "average", "optimiser"):
+            getattr(self, name).load_state_dict(kept[name])
+        self.step, self.hours = kept["step"], kept["hours"]
+
+
+def train(recipe: Recipe, *, on_progress: Callable[[str, int, int], None] | None = None) -> Path:
+    """Train a network, or go on where its output folder's checkpoint stopped.
+
+    Args:
+        recipe: What to train, on what, for how long.
+        on_progress: Called as (stage, done, total).
+
+    Returns:
+        Path of the weight file; its run card is beside it.
+    """
+    output = Path(recipe.output)
+    output.mkdir(parents=True, exist_ok=True)
+    run, checkpoint = Run.start(recipe), output / "checkpoint.pt"
+    if checkpoint.exists():
+        run.load(checkpoint)
+    training, held_back = split(read_cache(recipe.scenes), recipe.held_back)
+    log, saved_at, started = Log(output / "log.csv", run.step), time.monotonic(), time.monotonic()
+    while run.step < recipe.steps:
+        losses = one_step(run, recipe, training)
+        log.add(losses)
+        if run.step % recipe.log_steps == 0 or run.step == recipe.steps:
+            log.write(run.step, learning_rate(recipe, run.step))
+        if time.monotonic() - saved_at > recipe.checkpoint_s or run.step == recipe.steps:
+            run.hours, saved_at, started = run.hours + (time.monotonic() - started) / 3600, time.monotonic(), time.monotonic()
+            run.save(checkpoint)
+            draw_curve(output / "log.csv", output / "curve.png")
+        if on_progress:
+            on_progress("training", run.step, recipe.steps)
+    return save_result(run, recipe, held_back)
+
+
+def one_step(run: Run, recipe: Recipe, scenes: Sequence[TrainingScene]) -> dict[str, float]:
+    """One step of the optimiser; what it sees depends on the seed and the step's number only."""
+    random = np.random.default_rng([recipe.seed, run.step])
+    for group in run.optimiser.param_groups:
+        group["lr"] = learning_rate(recipe, run.step)
+    run.optimiser.zero_grad(set_to_none=True)
+    totals: dict[str, float] = {}
+    for _ in range(recipe.samples_a_step):
+        sample = draw_sample(scenes, random, pixel_frames=recipe.pixel_frames)
+        images, target = sample.images.to(recipe.device), moved(sample.target, recipe.device)
+        with half_precision(recipe.device):
+            logits = run.network(images)
+        losses = total_loss(logits.float(), images[:, 0], target, recipe.losses)
+        (losses["total"] / recipe.samples_a_step).backward()  # type: ignore[no-untyped-call]
+        for name, loss in losses.items():
+            totals[name] = totals.get(name, 0.0) + float(loss.detach()) / recipe.samples_a_step
+    nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
+    run.optimiser.step()
+    run.step += 1
+    keep_average(run, min(recipe.averaging, run.step / (run.step + 10)))
+    return totals
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Linear warm-up, then half a cosine down to a hundredth."""
+    warm = min(1.0, (step + 1) / max(1, recipe.warm_up_steps))
+    falling = 0.5 * (1 + np.cos(np.pi * min(1.0, step / recipe.steps)))
+    return float(recipe.learning_rate * warm * (0.01 + 0.99 * falling))
+
+
+def half_precision(device: str) -> Any:
+    """bfloat16 where it pays: on a GPU."""
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device.startswith("cuda") else nullcontext()
+
+
+@torch.no_grad()
+def keep_average(run: Run, share: float) -> None:
+    """Move the running mean of the weights toward the weights."""
+    for mean, weight in zip(run.average.parameters(), run.network.parameters()):
+        mean.lerp_(weight, 1 - share)
+
+
+def moved(target: Target, device: str) -> Target:
+    """The target on a device."""
+    return Target(*(part.to(device) for part in vars(target).values()))
+
+
+def split(scenes: list[TrainingScene], held_back: float) -> tuple[list[TrainingScene], list[TrainingScene]]:
+    """Scenes to train on, and every so many kept for scoring."""
+    every = max(2, round(1 / held_back)) if held_back > 0 else len(scenes) + 1
+    kept = scenes[every - 1 :: every]
+    return [scene for number, scene in enumerate(scenes) if (number + 1) % every], kept
+
+
+def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Path:
+    """Write the averaged weights with their run card."""
+    path = Path(recipe.output) / f"{recipe.network}.safetensors"
+    run.average.eval()
+    card = {
+        "network": recipe.network,
+        "parameters": sum(p.numel() for p in run.average.parameters()),
+        "command": f"dff train {recipe.network} --steps {recipe.steps} --seed {recipe.seed}",
+        "settings": asdict(recipe) | {"scenes": Path(recipe.scenes).name, "output": Path(recipe.output).name},
+        "data": describe_cache(recipe.scenes),
+        "seed": recipe.seed,
+        "steps": run.step,
+        "hours": round(run.hours, 3),
+        "machine": machine(recipe.device),
+        "scores": label_scores(run.average, held_back, recipe.device),
+        "version": VERSION,
+    }
+    weight_files.save_weights(path, run.average.state_dict(), card)
+    return path
+
+
+def machine(device: str) -> str:
+    """The kind of machine, in words."""
+    if device.startswith("cuda"):
+        return f"one {torch.cuda.get_device_name()}"
+    return f"{torch.get_num_threads()} thread(s) of a {platform.machine()} processor"
+
+
+class Log:
+    """Mean losses every so many steps, in a CSV file that a resumed run goes on with."""
+
+    def __init__(self, path: Path, step: int):
+        self.path, self.sums, self.count = path, dict[str, float](), 0
+        self.started = time.monotonic()
+        if path.exists():
+            rows = path.read_text(encoding="utf-8").splitlines()
+            kept = [row for row in rows[1:] if int(row.split(",")[0]) <= step]
+            path.write_text("\n".join([rows[0], *kept]) + "\n", encoding="utf-8")
+
+    def add(self, losses: dict[str, float]) -> None:
+        """Take one step's losses in."""
+        self.count += 1
+        for name, loss in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + loss
+
+    def write(self, step: int, rate: float) -> None:
+        """Append a row of means and start over."""
+        row = {"step": step, "learning_rate": f"{rate:.3g}", "seconds": f"{time.monotonic() - self.started:.0f}"}
+        row |= {name: f"{total / self.count:.5f}" for name, total in self.sums.items()}
+        new = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        self.sums, self.count = {}, 0

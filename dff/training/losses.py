@@ -1,0 +1,114 @@
+"""What a focus network is told about its mistakes: the right frame, how far off, the picture, one peak."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WINDOW_FRAMES = 3
+FARTHEST_FRAMES = 10.0
+LEAST_VISIBLE = 0.9
+UNIMODAL_FRAMES = 5.0
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each part counts."""
+
+    label: float = 1.0
+    """Cross-entropy against a soft label."""
+    distance: float = 0.15
+    """Expected distance to the true frame, cut at FARTHEST_FRAMES."""
+    expectation: float = 0.3
+    """Smooth L1 of the mean frame around the peak."""
+    picture: float = 2.0
+    """Difference of the weighted picture to the sharp one."""
+    unimodal: float = 0.02
+    """Logits that fall toward the true frame."""
+    edge: float = 3.0
+    """Factor on pixels at occlusion edges."""
+    label_sigma_frames: float = 0.6
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the network should have said."""
+
+    index: Tensor
+    """(H, W) true sub-frame index; NaN where it is unknown or outside the sweep."""
+    visible: Tensor
+    """(H, W) share of the aperture that sees the point."""
+    edge: Tensor
+    """(H, W) bool, occlusion edges."""
+    sharp: Tensor
+    """(H, W) all-in-focus luminance."""
+
+
+def total_loss(logits: Tensor, images: Tensor, target: Target, weights: LossWeights) -> dict[str, Tensor]:
+    """Parts of the loss by name, and their weighted sum as "total".
+
+    Args:
+        logits: (N, H, W).
+        images: (N, H, W) luminance the network saw.
+        target: Truth.
+        weights: Weight of each part.
+    """
+    known = torch.isfinite(target.index)
+    index = torch.where(known, target.index, 0.0)
+    importance = known * torch.where(target.edge, weights.edge, 1.0)
+    importance = importance / importance.sum().clamp_min(1)
+    log_share = logits.log_softmax(0)
+    share = log_share.exp()
+    distance = (frame_numbers(logits) - index).abs()
+    measured = importance * (target.visible >= LEAST_VISIBLE)
+    parts = {
+        "label": (importance * cross_entropy(log_share, distance, weights.label_sigma_frames)).sum(),
+        "distance": (importance * (share * distance.clamp_max(FARTHEST_FRAMES)).sum(0)).sum(),
+        "expectation": (measured * expectation_error(logits, index)).sum(),
+        "picture": (importance * ((share * images).sum(0) - target.sharp).abs()).sum(),
+        "unimodal": (importance * unimodality(logits, index)).sum(),
+    }
+    parts["total"] = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
+    return parts
+
+
+def frame_numbers(logits: Tensor) -> Tensor:
+    """(N, 1, 1) 0, 1, 2 ..."""
+    return torch.arange(len(logits), dtype=logits.dtype, device=logits.device)[:, None, None]
+
+
+def cross_entropy(log_share: Tensor, distance: Tensor, sigma_frames: float) -> Tensor:
+    """(H, W) cross-entropy against a Gaussian around the true index.
+
+    Args:
+        log_share: (N, H, W) logarithm of each frame's share.
+        distance: (N, H, W) frames to the true index.
+        sigma_frames: Standard deviation of the Gaussian.
+    """
+    soft = (-0.5 * (distance / sigma_frames) ** 2).softmax(0)
+    return -(soft * log_share).sum(0)
+
+
+def expectation_error(logits: Tensor, index: Tensor) -> Tensor:
+    """(H, W) smooth L1 between the true index and the mean frame within WINDOW_FRAMES of the peak.
+
+    Zero where the peak is farther off than the window: there the label has to move first.
+    """
+    peak = logits.detach().argmax(0)
+    numbers = frame_numbers(logits)
+    near = (numbers - peak).abs() <= WINDOW_FRAMES
+    mean = (torch.where(near, logits, -math.inf).softmax(0) * numbers).sum(0)
+    close = (peak - index).abs() <= WINDOW_FRAMES
+    return F.smooth_l1_loss(mean, index, reduction="none", beta=0.5) * close
+
+
+def unimodality(logits: Tensor, index: Tensor) -> Tensor:
+    """(H, W) mean fall of the logits toward the true index, within UNIMODAL_FRAMES of it."""
+    middle = frame_numbers(logits)[:-1] + 0.5
+    toward = torch.where(middle < index, 1.0, -1.0)
+    near = (middle - index).abs() <= UNIMODAL_FRAMES
+    return (F.relu(-toward * (logits[1:] - logits[:-1])) * near).mean(0)

@@ -1,0 +1,47 @@
+"""How good a network's labels are, before any regularisation or refit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from dff.focus import stack_filter
+from dff.metrics.depth import depth_errors, occlusion_edges
+from dff.training.scenes import TrainingScene
+
+SNR = {"clean": 150.0, "noisy": 35.0}
+
+
+@torch.inference_mode()
+def label_scores(network: nn.Module, scenes: Sequence[TrainingScene], device: str = "cpu") -> dict[str, float]:
+    """Mean errors of the sharpest frame, in frames, over scenes with little and with much noise.
+
+    Args:
+        network: (N, 1, H, W) → (N, H, W).
+        scenes: Scenes not trained on.
+        device: Where the network is.
+    """
+    scores = {}
+    for suite, snr in SNR.items():
+        rows = [_scene_scores(network, scene, snr, number, device) for number, scene in enumerate(scenes)]
+        if rows:
+            for name, values in zip(("mae", "edge_mae", "median"), zip(*rows)):
+                scores[f"{suite}_{name}"] = round(float(np.nanmean(values)), 4)
+    return scores
+
+
+def _scene_scores(
+    network: nn.Module, scene: TrainingScene, snr: float, number: int, device: str
+) -> tuple[float, float, float]:
+    random = np.random.default_rng(number)
+    light = scene.frames.astype(np.float32) / 65535
+    grain = random.standard_normal(light.shape, dtype=np.float32)
+    images = torch.from_numpy(light + np.sqrt(light + 0.01) / np.float32(snr) * grain)
+    filtered = stack_filter(np.arange(len(images)), 1.0)(images)
+    label = network(filtered[:, None].to(device)).argmax(0).cpu().numpy().astype(np.float32)
+    whole = depth_errors(label, scene.index)
+    edges = depth_errors(label, scene.index, pixels=occlusion_edges(scene.index))
+    return whole.mae, edges.mae, whole.median
