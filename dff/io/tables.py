@@ -52,6 +52,12 @@ class FocusTable:
         rising = along[-1] >= along[0]
         return [int(k) for k in np.argsort(along if rising else -along, kind="stable")]
 
+    def sorted(self) -> FocusTable:
+        """The rows along the sweep."""
+        order = self.order()
+        columns = {name: values[order] for name, values in self.columns.items()}
+        return replace(self, columns=columns, lines=tuple(self.lines[k] for k in order))
+
 
 def read_geometry(
     path: str | Path,
@@ -65,7 +71,7 @@ def read_geometry(
     pixel_pitch_mm: float | None = None,
     medium_index: float = 1.0,
 ) -> FocusGeometry:
-    """The geometry that a CSV table gives.
+    """The geometry that a CSV table gives, its rows along the sweep; `FocusTable.order` tells their frames.
 
     Args:
         path: Columns separated by commas, semicolons or tabs, with a line of names. One of z_mm (height toward the
@@ -82,10 +88,10 @@ def read_geometry(
 
     Raises:
         OSError: there is no such file.
-        ValueError: missing rows or columns, values that are no numbers, repeated or unsorted z; with the line.
+        ValueError: missing rows or columns, values that are no numbers, repeated z; with the line.
     """
-    table = read_focus_table(path, count, names=names)
-    _check_sorted(table)
+    table = read_focus_table(path, count, names=names).sorted()
+    _check_distinct(table)
     columns = table.columns
     pixel_mm = _pixel_mm(table, pixel_size_mm, pixel_pitch_mm)
     centre_px = _centres(table)
@@ -254,23 +260,15 @@ def _numbered(path: Path, by_label: dict[str, int], count: int) -> list[int]:
     return [row for row in rows if row is not None]
 
 
-def _check_sorted(table: FocusTable) -> None:
-    """Refuse positions that repeat or turn back, naming the lines."""
-    along, lines = table.columns[table.axis], table.lines
-    order = np.argsort(along, kind="stable")
-    same = np.flatnonzero(np.diff(along[order]) == 0)
+def _check_distinct(table: FocusTable) -> None:
+    """Refuse positions that repeat, naming the lines."""
+    along = table.columns[table.axis]
+    same = np.flatnonzero(np.diff(along) == 0)
     if same.size:
-        a, b = sorted((int(order[same[0]]), int(order[same[0] + 1])))
+        first, again = sorted(table.lines[same[0] : same[0] + 2])
         raise ValueError(
-            f"{table.path}, line {lines[b]}: {table.axis} must differ from frame to frame; got {along[a]:g} mm "
-            f"as in line {lines[a]}; remove one of the frames"
-        )
-    steps = np.sign(np.diff(along))
-    if len(steps) and (steps != steps[0]).any():
-        k = int(np.argmax(steps != steps[0]))
-        raise ValueError(
-            f"{table.path}, line {lines[k + 1]}: {table.axis} must rise or fall all along; got {along[k]:g}, "
-            f"{along[k + 1]:g} mm; sort the frames by it"
+            f"{table.path}, line {again}: {table.axis} must differ from frame to frame; got {along[same[0]]:g} mm "
+            f"as in line {first}; remove one of the frames"
         )
 
 
