@@ -3,9 +3,9 @@
 The idea is that of fusion networks (SESF-Fuse, Ma et al. 2020: squeeze-excite encoder, energy of its features,
 decision), carried from pairs to stacks. One encoder runs on every frame, on a lattice of 4 x 4 px cells whose pixels
 are channels, so nothing of the fine detail is lost. Its first layer is a bank of filters whose squared answers are
-averaged and put on a logarithmic scale relative to the noise. Frames learn of each other by the mean, the maximum and the
-focus-weighted mean over the stack and by the difference to their two neighbours: the cost is linear in N, any number
-of frames will do, and turning the stack around turns the answer around. The logits start as those of the
+averaged and put on a logarithmic scale relative to the noise. Frames learn of each other by the mean, the maximum
+and the focus-weighted mean over the stack and by the difference to their two neighbours: the cost is linear in N, any
+number of frames will do, and turning the stack around turns the answer around. The logits start as those of the
 ring-difference operator; the network learns what to change: which window to trust, what bleeds over an edge.
 """
 
@@ -59,8 +59,8 @@ def observe(planes: Tensor) -> Evidence:
     Args:
         planes: (N, H, W) luminance; H and W are multiples of CELL.
     """
-    ring_kernel = operators.ring_kernel(1.0, 1.0, 1.0)
-    ring = filters.correlate(planes, ring_kernel / np.sqrt((ring_kernel**2).sum())).square_()
+    kernel = operators.ring_kernel(1.0, 1.0, 1.0)
+    ring = filters.correlate(planes, (kernel / np.linalg.norm(kernel)).astype(np.float32)).square_()
     taps = filters.gaussian_kernel(FINE_SIGMA_PX)
     fine = F.pixel_unshuffle(filters.separable(ring, taps, taps)[:, None], CELL)
     cell = F.avg_pool2d(ring[:, None], CELL)[:, 0]

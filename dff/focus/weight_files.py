@@ -47,11 +47,11 @@ def save_weights(
         path: File to write, ending in .safetensors; the card gets the same name and .json.
         tensors: The network's tensors.
         card: What the card tells; the SHA-256 is added.
-        dtype: Type the floating-point weights are kept in.
+        dtype: Type the weights are kept in.
     """
     from safetensors.torch import save
 
-    kept = {key: t.detach().cpu().to(dtype if t.is_floating_point() else t.dtype).contiguous() for key, t in tensors.items()}
+    kept = {key: tensor.detach().cpu().to(dtype).contiguous() for key, tensor in tensors.items()}
     data = save(kept)
     Path(path).write_bytes(data)
     full = {**card, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dff.simulate.scenes import Surfaces
 from dff.simulate.stage import Stage
 from dff.simulate.surfaces import Rods
-from dff.simulate.textures import BRONZE, CERAMIC, CHITIN, GLASS, MOSS, SAND, STONE, fractal_noise, mottled
+from dff.simulate.textures import BRONZE, CERAMIC, CHITIN, GLASS, MOSS, SAND, STONE, Palette, fractal_noise, mottled
 from dff.stack import FloatArray
 
 PALETTES = (BRONZE, CERAMIC, CHITIN, GLASS, MOSS, SAND, STONE)
@@ -56,9 +56,10 @@ class Collage:
         if kind < 0.5 and self.photographs:
             picture = _photograph(self.photographs[random.integers(len(self.photographs))], stage)
         elif kind < 0.8:
-            picture = mottled(stage.fine_shape, random, PALETTES[random.integers(len(PALETTES))], scale=random.uniform(0.4, 2))
+            picture = mottled(stage.fine_shape, random, _palette(stage), scale=random.uniform(0.4, 2))
         else:
-            noise = fractal_noise(stage.fine_shape, random, exponent=random.uniform(0.2, 2), finest_px=random.uniform(2, 6))
+            exponent, finest_px = random.uniform(0.2, 2), random.uniform(2, 6)
+            noise = fractal_noise(stage.fine_shape, random, exponent=exponent, finest_px=finest_px)
             picture = np.repeat(np.clip(0.4 + random.uniform(0.03, 0.2) * noise, 0, 1)[..., None], 3, 2)
         faded = 10 ** random.uniform(-1.6, -0.7) if random.random() < 0.2 else random.uniform(0.4, 1)
         return stage.fade(picture.astype(np.float32), faded)
@@ -72,16 +73,22 @@ class Collage:
         reach = (radius * stage.half_mm / stage.sweep_mm)[:, None]
         for point in (start, end):
             point[:, 2:] = np.clip(point[:, 2:], 0.05, 0.97 - np.minimum(reach, 0.5))
-        palette = PALETTES[random.integers(len(PALETTES))]
-        return stage.rods(start, end, radius, random.uniform(0.6, 1.3, (count, 3)), palette, scale=random.uniform(0.4, 1.5))
+        tint = random.uniform(0.6, 1.3, (count, 3))
+        return stage.rods(start, end, radius, tint, _palette(stage), scale=random.uniform(0.4, 1.5))
+
+
+def _palette(stage: Stage) -> Palette:
+    return PALETTES[stage.random.integers(len(PALETTES))]
 
 
 def _noise(stage: Stage) -> FloatArray:
     size = min(stage.size_px)
-    return fractal_noise(stage.shape, stage.random, exponent=stage.random.uniform(1.4, 2.2), coarsest_px=0.5 * size, finest_px=4)
+    return fractal_noise(
+        stage.shape, stage.random, exponent=stage.random.uniform(1.4, 2.2), coarsest_px=0.5 * size, finest_px=4
+    )
 
 
-def _plate(stage: Stage) -> tuple[FloatArray, FloatArray]:
+def _plate(stage: Stage) -> tuple[NDArray[np.bool_], FloatArray]:
     """Where a plate is, and its heights: an ellipse, a half plane or a blot; level, tilted or rough."""
     random = stage.random
     x, y = random.uniform(-0.9, 0.9, 2)
@@ -108,16 +115,11 @@ def _photograph(path: Path, stage: Stage) -> FloatArray:
         picture = np.repeat(picture, 3, 2)
     if stage.random.random() < 0.5:
         picture = picture[:, ::-1]
-    rows, columns = (_mirrored(count, start, length) for count, start, length in _windows(stage, picture))
+    rows, columns = (_mirrored(stage, count, length) for count, length in zip(stage.fine_shape, picture.shape))
     return (picture[rows][:, columns] ** 2.2).astype(np.float32)
 
 
-def _windows(stage: Stage, picture: FloatArray) -> list[tuple[int, int, int]]:
-    return [
-        (count, int(stage.random.integers(length)), length) for count, length in zip(stage.fine_shape, picture.shape[:2])
-    ]
-
-
-def _mirrored(count: int, start: int, length: int) -> FloatArray:
-    number = (np.arange(count) + start) % (2 * length)
+def _mirrored(stage: Stage, count: int, length: int) -> NDArray[np.intp]:
+    """`count` neighbouring numbers below `length`, from a random one on, mirrored at the ends."""
+    number = (np.arange(count) + stage.random.integers(length)) % (2 * length)
     return np.where(number < length, number, 2 * length - 1 - number)

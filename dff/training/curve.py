@@ -36,7 +36,9 @@ def draw_curve(log: Path, picture: Path) -> None:
         _line(canvas, steps / steps[-1], relative, colour)
         text = f"{name} {values[0]:.3g} -> {values[-1]:.3g}"
         cv2.putText(canvas, text, (60, 24 + 18 * number), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
-    cv2.putText(canvas, f"{int(steps[-1])} steps", (SIZE_PX[1] - 120, SIZE_PX[0] - 12), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 0, 1)
+    cv2.putText(
+        canvas, f"{int(steps[-1])} steps", (SIZE_PX[1] - 120, SIZE_PX[0] - 12), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 0, 1
+    )
     io.write_image(picture, canvas)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dff.focus import weight_files
 from dff.focus.sesf_stack import SesfStack
@@ -44,7 +44,7 @@ class Recipe:
     learning_rate: float = 2e-3
     warm_up_steps: int = 200
     weight_decay: float = 1e-4
-    pixel_frames: int = 16 * 128 * 128
+    pixel_frames: int = 8 * 128 * 128
     """Largest number of pixels times frames in one step."""
     samples_a_step: int = 1
     averaging: float = 0.998
@@ -117,14 +117,15 @@ def train(recipe: Recipe, *, on_progress: Callable[[str, int, int], None] | None
     if checkpoint.exists():
         run.load(checkpoint)
     training, held_back = split(read_cache(recipe.scenes), recipe.held_back)
-    log, saved_at, started = Log(output / "log.csv", run.step), time.monotonic(), time.monotonic()
+    log, saved_at = Log(output / "log.csv", run.step), time.monotonic()
     while run.step < recipe.steps:
         losses = one_step(run, recipe, training)
         log.add(losses)
         if run.step % recipe.log_steps == 0 or run.step == recipe.steps:
             log.write(run.step, learning_rate(recipe, run.step))
         if time.monotonic() - saved_at > recipe.checkpoint_s or run.step == recipe.steps:
-            run.hours, saved_at, started = run.hours + (time.monotonic() - started) / 3600, time.monotonic(), time.monotonic()
+            now = time.monotonic()
+            run.hours, saved_at = run.hours + (now - saved_at) / 3600, now
             run.save(checkpoint)
             draw_curve(output / "log.csv", output / "curve.png")
         if on_progress:
@@ -145,7 +146,7 @@ def one_step(run: Run, recipe: Recipe, scenes: Sequence[TrainingScene]) -> dict[
         with half_precision(recipe.device):
             logits = run.network(images)
         losses = total_loss(logits.float(), images[:, 0], target, recipe.losses)
-        (losses["total"] / recipe.samples_a_step).backward()  # type: ignore[no-untyped-call]
+        (losses["total"] / recipe.samples_a_step).backward()
         for name, loss in losses.items():
             totals[name] = totals.get(name, 0.0) + float(loss.detach()) / recipe.samples_a_step
     nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)

@@ -21,7 +21,7 @@ class LossWeights:
 
     label: float = 1.0
     """Cross-entropy against a soft label."""
-    distance: float = 0.15
+    distance: float = 0.25
     """Expected distance to the true frame, cut at FARTHEST_FRAMES."""
     expectation: float = 0.3
     """Smooth L1 of the mean frame around the peak."""

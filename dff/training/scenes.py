@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ KINDS = ("collage", "collage", "collage", "rock", "spheres", "bristles", "stairc
 """Kinds of scenes trained on, the more often named the more of them; coin and weak-texture are held back."""
 RENDER_SIZE_PX = 160
 MOST_VIEWS = 220
+CROPS_PX = (64, 96, 96, 128)
 LARGEST_BLUR_GROWTH_PX = 1.5
 
 
@@ -99,7 +99,7 @@ def render_training_scene(seed: int) -> Scene:
 
 def from_scene(scene: Scene) -> TrainingScene:
     """The luminance and truth of a rendered scene."""
-    frames = np.stack([_luminance(frame) for frame in scene.stack.frames])
+    frames = np.stack([_luminance(scene.stack.frames[k]) for k in range(len(scene.stack))])
     white = scene.stack.white
     return TrainingScene(
         frames=(np.clip(frames / white, 0, 1) * 65535 + 0.5).astype(np.uint16),
@@ -140,39 +140,44 @@ def draw_sample(scenes: Sequence[TrainingScene], random: np.random.Generator, *,
         pixel_frames: Largest number of pixels times frames.
     """
     scene = scenes[int(random.integers(len(scenes)))]
-    rows, columns = _crop(scene, random, pixel_frames)
-    numbers = draw_frames(scene.index[rows, columns], len(scene.frames), scene.blur_growth_px, random)
-    numbers = numbers[: max(2, pixel_frames // ((rows.stop - rows.start) * (columns.stop - columns.start)))]
+    rows, columns = _crop(scene, random)
+    most = max(2, pixel_frames // scene.index[rows, columns].size)
+    numbers = draw_frames(scene.index[rows, columns], len(scene.frames), scene.blur_growth_px, most, random)
     light = scene.frames[numbers, rows, columns].astype(np.float32) / 65535
     index = index_among(scene.index[rows, columns], numbers)
     gain = math.exp(random.uniform(math.log(0.3), 0)) / max(0.5, float(np.percentile(light, 99.5)))
     images, sharp = photograph(light * gain, scene.sharp[rows, columns] * gain, random)
     turn = int(random.integers(8))
-    images, index, visible, sharp = (_turned(part, turn) for part in (images, index, scene.visible[rows, columns], sharp))
+    parts = images, index, scene.visible[rows, columns], sharp
+    images, index, visible, sharp = (_turned(part, turn) for part in parts)
     target = Target(*(torch.from_numpy(part) for part in (index, visible, occlusion_edges(index), sharp)))
     return Sample(torch.from_numpy(images)[:, None], target)
 
 
-def _crop(scene: TrainingScene, random: np.random.Generator, pixel_frames: int) -> tuple[slice, slice]:
-    size = int(random.choice([96, 128]))
-    size = min(size, *scene.index.shape, 4 * int(math.sqrt(pixel_frames / 8) / 4))
+def _crop(scene: TrainingScene, random: np.random.Generator) -> tuple[slice, slice]:
+    size = min(int(random.choice(CROPS_PX)), *scene.index.shape)
     top, left = (int(random.integers(length - size + 1)) for length in scene.index.shape)
     return slice(top, top + size), slice(left, left + size)
 
 
-def draw_frames(index: FloatArray, count: int, blur_growth_px: float, random: np.random.Generator) -> NDArray[np.intp]:
+def draw_frames(
+    index: FloatArray, count: int, blur_growth_px: float, most: int, random: np.random.Generator
+) -> NDArray[np.intp]:
     """Which frames are taken: a random step, start and number, in either direction, around some of the truth.
 
     Args:
         index: (H, W) true index.
         count: Frames there are.
         blur_growth_px: Blur growth a frame, which bounds the step.
+        most: Largest number of frames.
         random: Decides.
     """
-    steps = [step for step in (1, 1, 1, 2, 2, 3, 4) if step * blur_growth_px <= LARGEST_BLUR_GROWTH_PX and count // step >= 6]
+    longest = min(LARGEST_BLUR_GROWTH_PX / blur_growth_px, count / 6)
+    steps = [step for step in (1, 1, 1, 2, 2, 3, 4) if step <= longest]
     step = int(random.choice(steps or [1]))
     numbers = np.arange(int(random.integers(step)), count, step)
-    wanted = int(np.clip(round(math.exp(random.uniform(math.log(5), math.log(40)))), 2, len(numbers)))
+    wanted = round(math.exp(random.uniform(math.log(5), math.log(40))))
+    wanted = int(np.clip(wanted, 2, min(most, len(numbers))))
     known = index[np.isfinite(index)]
     middle = known[random.integers(known.size)] / step if known.size else len(numbers) / 2
     start = int(np.clip(round(middle - random.uniform(0.1, 0.9) * wanted), 0, len(numbers) - wanted))
@@ -199,14 +204,15 @@ def photograph(light: FloatArray, sharp: FloatArray, random: np.random.Generator
         light = light * (1 + random.uniform(0, 0.03) * random.standard_normal((count, 1, 1))).astype(np.float32)
     shift_px = random.uniform(0, 0.5) if random.random() < 0.4 else 0.0
     if shift_px:
-        light = np.stack([shifted(frame, random.normal(0, shift_px / math.sqrt(2), 2)) for frame in light])
+        moves = random.normal(0, shift_px / math.sqrt(2), (count, 2))
+        light = np.stack([shifted(frame, move) for frame, move in zip(light, moves)])
     images = light + noise(light, random)
     gamma = 1.0 if random.random() < 0.6 else random.uniform(1.8, 2.4)
     images, sharp = (np.clip(picture, 0, 1) ** np.float32(1 / gamma) for picture in (images, sharp))
     if random.random() < 0.3:
         images = np.round(images * 255) / np.float32(255)
     if count > 2 and random.random() < (0.85 if shift_px <= 0.3 else 0.3):
-        filtered = stack_filter(np.arange(count), 1.0)(torch.from_numpy(images.astype(np.float32)))
+        filtered = stack_filter(np.arange(float(count)), 1.0)(torch.from_numpy(images.astype(np.float32)))
         images = filtered.numpy()
     return images.astype(np.float32), sharp.astype(np.float32)
 
@@ -226,7 +232,8 @@ def noise(light: FloatArray, random: np.random.Generator) -> FloatArray:
 def shifted(plane: FloatArray, shift_px: FloatArray) -> FloatArray:
     """A plane moved by a fraction of a pixel (x, y)."""
     move = np.array([[1, 0, shift_px[0]], [0, 1, shift_px[1]]])
-    return cv2.warpAffine(plane, move, plane.shape[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    size = plane.shape[1], plane.shape[0]
+    return np.asarray(cv2.warpAffine(plane, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101))
 
 
 def _turned(picture: FloatArray, turn: int) -> FloatArray:
@@ -239,9 +246,5 @@ def describe_cache(folder: str | Path) -> dict[str, object]:
     """What a folder of scenes holds, for a run card."""
     seeds = sorted(int(path.stem) for path in Path(folder).glob("*.npz") if path.stem.isdigit())
     kinds = [KINDS[seed % len(KINDS)] for seed in seeds]
-    return {"scenes": len(seeds), "seeds": [seeds[0], seeds[-1]], "kinds": {kind: kinds.count(kind) for kind in sorted(set(kinds))}}
-
-
-def write_description(folder: str | Path) -> None:
-    """Write what a folder of scenes holds beside them."""
-    (Path(folder) / "scenes.json").write_text(json.dumps(describe_cache(folder), indent=2) + "\n", encoding="utf-8")
+    counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+    return {"scenes": len(seeds), "seeds": [seeds[0], seeds[-1]], "kinds": counts}

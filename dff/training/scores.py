@@ -40,7 +40,7 @@ def _scene_scores(
     light = scene.frames.astype(np.float32) / 65535
     grain = random.standard_normal(light.shape, dtype=np.float32)
     images = torch.from_numpy(light + np.sqrt(light + 0.01) / np.float32(snr) * grain)
-    filtered = stack_filter(np.arange(len(images)), 1.0)(images)
+    filtered = stack_filter(np.arange(float(len(images))), 1.0)(images)
     label = network(filtered[:, None].to(device)).argmax(0).cpu().numpy().astype(np.float32)
     whole = depth_errors(label, scene.index)
     edges = depth_errors(label, scene.index, pixels=occlusion_edges(scene.index))
