@@ -1,0 +1,116 @@
+"""The ground a scene is built on: its size, and turning arrays into surfaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dff.simulate.rays import AMBIENT, LIGHT, Chart, Gloss
+from dff.simulate.surfaces import Relief, Rods
+from dff.simulate.textures import Palette, mottled, shading
+from dff.stack import FloatArray
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a scene is built. Lateral units are the short side's half, heights are shares of the sweep."""
+
+    size_px: tuple[int, int]
+    pixel_mm: float
+    sweep_mm: float
+    """Height of the nearest plane of focus over the farthest."""
+    pad_px: int
+    """Ground beyond the picture that slanted rays still see."""
+    random: np.random.Generator
+    contrast: float = 1.0
+    """Factor on the contrast of all textures."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def half_mm(self) -> float:
+        """Half the picture's shorter side."""
+        return 0.5 * min(self.size_px) * self.pixel_mm
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the ground, padding included."""
+        return self.size_px[0] + 2 * self.pad_px, self.size_px[1] + 2 * self.pad_px
+
+    @property
+    def fine_shape(self) -> tuple[int, int]:
+        """(H, W) of textures: two texels a pixel."""
+        return 2 * self.shape[0] - 1, 2 * self.shape[1] - 1
+
+    @cached_property
+    def u(self) -> FloatArray:
+        """(1, W) x in short half sides."""
+        return (np.arange(self.shape[1], dtype=np.float32)[None] - (self.shape[1] - 1) / 2) * 2 / min(self.size_px)
+
+    @cached_property
+    def v(self) -> FloatArray:
+        """(H, 1) y, downward, in short half sides."""
+        return (np.arange(self.shape[0], dtype=np.float32)[:, None] - (self.shape[0] - 1) / 2) * 2 / min(self.size_px)
+
+    def fine(self, picture: FloatArray) -> FloatArray:
+        """A picture on the ground's lattice, resampled to the textures' lattice."""
+        tensor = torch.from_numpy(np.array(picture, np.float32))[None, None]
+        return F.interpolate(tensor, self.fine_shape, mode="bicubic", align_corners=True)[0, 0].numpy()
+
+    def chart(self, picture: FloatArray, *, fine: bool) -> Chart:
+        """An (H, W[, C]) picture laid over the ground."""
+        layered = picture[..., None] if picture.ndim == 2 else picture
+        image = torch.from_numpy(np.array(layered.transpose(2, 0, 1), np.float32, order="C")).to(self.device)
+        left, top = (-(size - 1) / 2 * self.pixel_mm for size in self.shape[::-1])
+        return Chart(image, left, top, self.pixel_mm / 2 if fine else self.pixel_mm)
+
+    def albedo(self, palette: Palette, *, scale: float = 1.0) -> FloatArray:
+        """(H, W, 3) mineral-like colours on the textures' lattice, with the stage's contrast."""
+        return self.fade(mottled(self.fine_shape, self.random, palette, scale=scale), self.contrast)
+
+    def fade(self, picture: FloatArray, contrast: float | FloatArray) -> FloatArray:
+        """A texture with its contrast about its mean colour changed."""
+        mean = picture.mean((0, 1), keepdims=True)
+        factor = np.asarray(contrast, np.float32)
+        return np.clip(mean + (picture - mean) * (factor[..., None] if factor.ndim else factor), 0.02, 1)
+
+    def relief(self, height: FloatArray, albedo: FloatArray, *, gloss: Gloss | None = None) -> Relief:
+        """A shaded height field from heights in shares of the sweep and (H, W, 3) colours."""
+        heights_mm = np.broadcast_to(np.asarray(height, np.float32) * self.sweep_mm, self.shape)
+        shade = shading(self.fine(heights_mm), self.pixel_mm / 2, LIGHT, AMBIENT)
+        return Relief.of(self.chart(heights_mm, fine=False), self.chart(albedo * shade[..., None], fine=True), gloss)
+
+    def rods(
+        self,
+        start: FloatArray,
+        end: FloatArray,
+        radius: FloatArray,
+        tint: FloatArray,
+        palette: Palette,
+        *,
+        scale: float = 1.0,
+        gloss: Gloss | None = None,
+    ) -> Rods:
+        """Beads or bristles.
+
+        Args:
+            start: (M, 3) x and y in short half sides, height in shares of the sweep.
+            end: (M, 3) likewise.
+            radius: (M,) in short half sides.
+            tint: (M, 3) factors on the colours.
+            palette: Colours of the texture.
+            scale: Size of the texture's grain.
+            gloss: Highlight.
+        """
+        units = np.array([self.half_mm, self.half_mm, self.sweep_mm])
+        mm = [
+            torch.as_tensor(np.asarray(part, float) * units, dtype=torch.float32, device=self.device)
+            for part in (start, end)
+        ]
+        radius_mm = torch.as_tensor(np.asarray(radius) * self.half_mm, dtype=torch.float32, device=self.device)
+        tints = torch.as_tensor(np.asarray(tint), dtype=torch.float32, device=self.device)
+        texture = self.chart(self.albedo(palette, scale=scale), fine=True)
+        return Rods(mm[0], mm[1], radius_mm, tints, texture, gloss or Gloss())
