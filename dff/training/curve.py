@@ -22,6 +22,8 @@ def draw_curve(log: Path, picture: Path) -> None:
     """
     from dff import io
 
+    if not log.exists():
+        return
     with log.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     if len(rows) < 2:

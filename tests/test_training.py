@@ -1,0 +1,221 @@
+"""Training: samples are what a camera might take, losses prefer the truth, runs lower them and resume exactly."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dff.focus import weight_files
+from dff.training import Recipe, train
+from dff.training.collage import Collage
+from dff.training.losses import LossWeights, Target, expectation_error, total_loss, unimodality
+from dff.training.scenes import FIRST_SEED, TrainingScene, draw_frames, draw_sample, from_scene, index_among, read_cache
+
+SIZE_PX = 48
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: threads would only wait for each other."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+@pytest.fixture(scope="module")
+def scene() -> TrainingScene:
+    """A small stack of a step between two planes."""
+    import dff.simulate.render as render_module
+    from dff.simulate import SCENES
+
+    SCENES["collage"] = Collage()
+    try:
+        scene = render_module.render_scene(
+            "collage", size_px=SIZE_PX, frames=12, blur_growth_px=0.5, snr=None, bits=None, seed=3, sampling_px=4.0
+        )
+    finally:
+        del SCENES["collage"]
+    return from_scene(scene)
+
+
+@pytest.fixture(scope="module")
+def folder(scene: TrainingScene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of three scenes."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for number in range(3):
+        kept = replace(scene, index=np.roll(scene.index, number, 0), frames=np.roll(scene.frames, number, 1))
+        np.savez(folder / f"{FIRST_SEED + number}.npz", **vars(kept))
+    return folder
+
+
+def test_scenes_come_back_from_the_cache(scene: TrainingScene, folder: Path) -> None:
+    """A cached scene is the scene that was rendered."""
+    read = read_cache(folder)
+    assert len(read) == 3
+    assert np.array_equal(read[0].frames, scene.frames)
+    assert read[0].blur_growth_px == pytest.approx(0.5)
+
+
+def test_an_empty_cache_is_refused(tmp_path: Path) -> None:
+    """Nothing to train on is said in one line."""
+    with pytest.raises(ValueError, match="must hold rendered scenes; got none"):
+        read_cache(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_samples_fit_their_truth(scene: TrainingScene, seed: int) -> None:
+    """A sample has as many pixels and frames as allowed; known truth lies among its frames."""
+    sample = draw_sample([scene], np.random.default_rng(seed), pixel_frames=9 * SIZE_PX**2)
+    count, _, height, width = sample.images.shape
+    assert 2 <= count <= 9
+    assert (height, width) == sample.target.index.shape
+    known = sample.target.index[torch.isfinite(sample.target.index)]
+    assert known.numel() > 0
+    assert known.min() >= -0.5
+    assert known.max() <= count - 0.5
+    assert torch.isfinite(sample.images).all()
+
+
+def test_samples_depend_on_the_seed_only(scene: TrainingScene) -> None:
+    """Equal seeds give equal samples."""
+    first, second = (draw_sample([scene], np.random.default_rng(5), pixel_frames=20000) for _ in range(2))
+    assert torch.equal(first.images, second.images)
+
+
+@pytest.mark.parametrize("numbers", [[2, 4, 6, 8], [8, 6, 4, 2]])
+def test_truth_follows_the_frames_taken(numbers: list[int]) -> None:
+    """Frame 5 of the scene is half way between the second and the third frame taken; frame 0 is outside."""
+    among = index_among(np.array([[5.0, 0.0]], np.float32), np.array(numbers))
+    assert among[0, 0] == pytest.approx(1.5)
+    assert np.isnan(among[0, 1])
+
+
+def test_frames_are_evenly_spaced_and_bounded() -> None:
+    """Steps are equal and no longer than the blur growth allows."""
+    index = np.full((4, 4), 20.0, np.float32)
+    for seed in range(20):
+        numbers = draw_frames(index, 40, 0.6, 12, np.random.default_rng(seed))
+        assert len(set(np.diff(numbers))) == 1
+        assert abs(numbers[1] - numbers[0]) * 0.6 <= 1.5
+        assert len(numbers) <= 12
+
+
+def target(index: float, count: int = 9) -> tuple[torch.Tensor, Target]:
+    """Images whose frame `index` is sharp, and the target that says so."""
+    images = torch.zeros(count, 4, 4)
+    images[round(index)] = 0.5
+    whole = torch.full((4, 4), float(index))
+    return images, Target(whole, torch.ones(4, 4), torch.zeros(4, 4, dtype=torch.bool), torch.full((4, 4), 0.5))
+
+
+def logits_at(index: float, count: int = 9) -> torch.Tensor:
+    """A parabola around an index."""
+    return (-((torch.arange(count) - index) ** 2) / 0.72)[:, None, None].expand(-1, 4, 4).clone()
+
+
+@pytest.mark.parametrize("part", ["label", "distance", "expectation", "picture", "total"])
+def test_every_loss_prefers_the_truth(part: str) -> None:
+    """Logits that peak at the truth cost less than logits that peak beside it."""
+    images, truth = target(4.0)
+    right, wrong = (total_loss(logits_at(at), images, truth, LossWeights())[part] for at in (4.0, 5.5))
+    assert right < wrong
+
+
+def test_unknown_truth_costs_nothing() -> None:
+    """Pixels whose truth is outside the sweep have no gradient."""
+    images, truth = target(4.0)
+    truth.index[0, 0] = torch.nan
+    logits = logits_at(6.0).requires_grad_(True)
+    total_loss(logits, images, truth, LossWeights())["total"].backward()
+    assert logits.grad is not None
+    assert not logits.grad[:, 0, 0].any()
+    assert logits.grad[:, 1, 1].any()
+
+
+def test_half_hidden_pixels_have_no_sub_frame_loss() -> None:
+    """Where the aperture is half covered the focus curve is not a peak: only the label counts."""
+    images, truth = target(4.0)
+    truth.visible[:] = 0.5
+    assert total_loss(logits_at(5.0), images, truth, LossWeights())["expectation"] == 0
+
+
+def test_expectation_is_zero_at_the_truth() -> None:
+    """A symmetric peak on a whole frame has its mean there."""
+    assert expectation_error(logits_at(4.0), torch.full((4, 4), 4.0)).max() < 1e-6
+
+
+def test_a_second_peak_is_not_unimodal() -> None:
+    """Logits that rise away from the truth are charged, a single peak is not."""
+    single, double = logits_at(4.0), logits_at(4.0)
+    double[6] = 0.0
+    index = torch.full((4, 4), 4.0)
+    assert unimodality(single, index).max() == 0
+    assert unimodality(double, index).min() > 0
+
+
+@pytest.fixture(scope="module")
+def recipe(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """A run of seconds."""
+    return Recipe(
+        network="sesf-stack",
+        scenes=str(folder),
+        output=str(tmp_path_factory.mktemp("run")),
+        steps=16,
+        warm_up_steps=4,
+        learning_rate=4e-3,
+        pixel_frames=5 * SIZE_PX**2,
+        log_steps=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(recipe: Recipe) -> Path:
+    """The weight file of the short run."""
+    return train(recipe)
+
+
+def test_training_lowers_the_loss(recipe: Recipe, trained: Path) -> None:
+    """The last rows of the log are below the first; log, curve and checkpoint are there."""
+    with (Path(recipe.output) / "log.csv").open() as file:
+        total = [float(row["total"]) for row in csv.DictReader(file)]
+    assert np.mean(total[-2:]) < np.mean(total[:2])
+    assert (Path(recipe.output) / "curve.png").stat().st_size > 1000
+
+
+def test_the_run_card_tells_everything(recipe: Recipe, trained: Path) -> None:
+    """Command, settings, data, seed, hours, machine, scores and checksum stand beside the weights."""
+    card = json.loads(weight_files.card_path(trained).read_text())
+    wanted = {"command", "settings", "data", "seed", "hours", "machine", "scores", "sha256", "parameters"}
+    assert wanted <= card.keys()
+    assert card["steps"] == recipe.steps
+    assert card["data"]["scenes"] == 3
+
+
+def test_a_stopped_run_resumes_bit_for_bit(recipe: Recipe, trained: Path, tmp_path: Path) -> None:
+    """Stopped in the middle and started again, a run ends with the same weights."""
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if done == 10:
+            raise StoppedError
+
+    again = replace(recipe, output=str(tmp_path), checkpoint_s=0.0)
+    with pytest.raises(StoppedError):
+        train(again, on_progress=stop)
+    assert train(again).read_bytes() == trained.read_bytes()
+
+
+def test_an_unknown_network_is_refused(recipe: Recipe) -> None:
+    """The line lists the names."""
+    with pytest.raises(ValueError, match="NAME: must be one of sesf-stack"):
+        replace(recipe, network="other")
