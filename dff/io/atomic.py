@@ -7,11 +7,15 @@ import glob
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_NUMBERS = re.compile(r"\[\s*\n([^\[\]{}\"]*)\n\s*\]")
+"""A JSON list without names or lists in it."""
 
 
 @contextmanager
@@ -99,8 +103,9 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
-    """Write JSON, readable and strict: NaN and infinity become null, arrays become lists."""
+    """Write JSON, readable and strict: NaN and infinity become null, arrays become lists, a row a line."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    text = _NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text)
     write_bytes(path, (text + "\n").encode())
 
 

@@ -69,7 +69,7 @@ def kind_by_content(path: Path, head: bytes) -> str:
         return "bmp"
     if not head:
         found = "0 bytes"
-    elif all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
+    elif head.isascii() and all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
         found = "text"
     else:
         found = f"bytes {head[:4].hex(' ')}"
@@ -93,8 +93,8 @@ def unreadable(path: Path, error: Exception) -> FrameError:
     """A file that cannot be opened or decoded, in one line."""
     if isinstance(error, OSError) and error.strerror:
         return FrameError(f"{path}: must be readable; got {error.strerror!r}; change its permissions or leave it out")
-    cause = " ".join(str(error).split()) or type(error).__name__
-    return FrameError(f"{path}: must be a whole image; got {cause!r}; copy the file again or leave it out")
+    cause = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    return FrameError(f"{path}: must be whole; got {cause!r}; copy the file again or leave it out")
 
 
 def read_header(path: Path) -> Header:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dff.io import tiffs
 from dff.io.checks import CheckedFrames, FrameError, check_alike, repeated_files, usable_frames
@@ -18,6 +20,9 @@ from dff.io.images import FileFrames
 from dff.io.listing import list_files
 from dff.io.metadata import read_metadata
 from dff.stack import FocalStack, FocusGeometry, Frames, ImageMetadata
+
+_FLOAT_WHITE = 2.0
+"""Highlights of floating-point frames may exceed 1, but not by more."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def read_stack(
         raise ValueError(f"order: must be name or auto; got {order!r}; choose one of them")
     if every < 1:
         raise ValueError(f"every: must be at least 1; got {every}; give a larger value")
-    found = _open(source, every, skip_bad, channel, time)
+    found = _in_unit_range(_open(source, every, skip_bad, channel, time))
     checked = CheckedFrames(found.frames, found.names, found.shape, found.dtype)
     usable = usable_frames(checked) if skip_bad else list(range(len(checked)))
     if len(usable) < 2:
@@ -85,6 +90,45 @@ def read_stack(
     return stack if len(usable) == len(stack) else stack.subset(usable)
 
 
+@dataclass(frozen=True)
+class _Divided:
+    """Frames divided by their value of full white."""
+
+    frames: Frames
+    white: float
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, k: int, /) -> NDArray[Any]:
+        return self.frames[k] / np.float32(self.white)
+
+
+def _in_unit_range(found: _Source) -> _Source:
+    """Frames of floating point whose white is 1, judged by the brightest pixel of the first frame that has one."""
+    if found.dtype != np.float32:
+        return found
+    brightest = next(filter(np.isfinite, (_brightest(found.frames, k) for k in range(len(found.names)))), 0.0)
+    if brightest <= _FLOAT_WHITE:
+        return found
+    white = float(2 ** math.ceil(math.log2(brightest + 1)) - 1)
+    warnings.warn(
+        f"{found.names[0]}: floating-point frames should run from 0 to 1; got values up to {brightest:g}; "
+        f"all frames are divided by {white:g}",
+        stacklevel=3,
+    )
+    return replace(found, frames=_Divided(found.frames, white))
+
+
+def _brightest(frames: Frames, k: int) -> float:
+    """Largest finite value of a frame; NaN where there is none or the frame is damaged."""
+    try:
+        frame = frames[k]
+    except FrameError:
+        return math.nan
+    return float(np.max(frame, where=np.isfinite(frame), initial=-np.inf))
+
+
 def _too_few(source: str | Path | Sequence[str | Path], count: int) -> ValueError:
     label = source if isinstance(source, (str, Path)) else "list of frames"
     return ValueError(f"{label}: a focal stack needs at least 2 frames; got {count}; give more frames")
@@ -94,7 +138,9 @@ def _open(
     source: str | Path | Sequence[str | Path], every: int, skip_bad: bool, channel: int | None, time: int | None
 ) -> _Source:
     files = list_files(source, skip_bad=skip_bad)
-    if len(files) != 1:
+    if not files:
+        raise _too_few(source, 0)
+    if len(files) > 1:
         return _open_files(files, every, skip_bad)
     kind = kind_of(files[0])
     if kind == "video":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -188,6 +189,8 @@ def _focus_axis(path: Path, leading: list[tuple[str, int]], chosen: dict[str, in
     else:
         free = [name for name in long if chosen.get(name) is None]
         focus = next((name for name in free if name != "C"), "Z")
+        if focus == "T":
+            warnings.warn(f"{path}: has no Z axis; its time axis is taken as the sweep", stacklevel=6)
     for name, size in leading:
         if size > 1 and name != focus and chosen.get(name) is None:
             word = _AXES.get(name)

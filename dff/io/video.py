@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from dff.stack import Frames
 class VideoFrames:
     """The frames of a video, decoded when asked for; 8 bit a sample, or 16 where the video has more.
 
-    Times of all frames are read from the packets, without decoding. Asking for the frame after the last one goes on
-    decoding; any other jumps to the key frame before it.
+    Times of all frames are read from the packets, without decoding. A later frame is reached by decoding on, unless a
+    key frame is nearer.
 
     Raises:
         ValueError: PyAV is not installed.
@@ -34,7 +35,7 @@ class VideoFrames:
         self._next = 0
         with self._open() as container:
             stream = container.streams.video[0]
-            self.times = _packet_times(container, stream)
+            self.times, self._key_times = _packet_times(container, stream)
             if not self.times:
                 raise FrameError(f"{path}: must hold frames; got none with a time; convert the video")
             deep, grey = _samples(stream.codec_context.pix_fmt)
@@ -90,7 +91,7 @@ class VideoFrames:
         import av
 
         try:
-            if self._decoder is None or k != self._next:
+            if not self._goes_on_to(k):
                 self._seek(k)
             for frame in self._decoder or ():
                 if frame.pts is not None and frame.pts >= self.times[k]:
@@ -100,6 +101,13 @@ class VideoFrames:
             raise unreadable(self.path, error) from error
         self._stop()
         raise FrameError(f"{self.path}[{k}]: must be whole; got a video cut short; copy it again or leave it out")
+
+    def _goes_on_to(self, k: int) -> bool:
+        """Whether decoding on is the fastest way to frame k: no key frame lies in between."""
+        if self._decoder is None or k < self._next:
+            return False
+        first, last = (bisect_right(self._key_times, self.times[place]) for place in (self._next, k))
+        return k == self._next or first == last
 
     def _seek(self, k: int) -> None:
         self._stop()
@@ -123,10 +131,14 @@ class _Chosen:
         return self.video[self.index[k]]
 
 
-def _packet_times(container: Any, stream: Any) -> list[int]:
-    """Presentation times of the frames that a decoder shows."""
-    packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
-    return sorted(packet.pts for packet in packets if packet.pts is not None)
+def _packet_times(container: Any, stream: Any) -> tuple[list[int], list[int]]:
+    """Presentation times of the frames that a decoder shows, and of the key frames among them, sorted."""
+    packets = [
+        (packet.pts, packet.is_keyframe)
+        for packet in container.demux(stream)
+        if packet.size and packet.pts is not None and not packet.is_discard
+    ]
+    return sorted(time for time, _ in packets), sorted(time for time, is_key in packets if is_key)
 
 
 def _samples(pixel_format: str) -> tuple[bool, bool]:
