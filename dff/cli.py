@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_info(commands)
     _add_measures(commands)
     _add_simulate(commands)
+    _add_train(commands)
     return parser
 
 
@@ -85,6 +86,27 @@ def _add_simulate(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of texture, shape and noise (default 0)")
     parser.add_argument("--force", action="store_true", help="replace an existing folder")
     parser.set_defaults(command=simulate)
+
+
+def _add_train(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a focus network on rendered scenes",
+        description="Train a focus network, or go on where the output folder's checkpoint stopped.",
+        epilog="example: dff train sesf-stack -o run --scenes scenes --render 200 --photographs pictures",
+    )
+    parser.add_argument("name", metavar="NAME", help="name of a network; an unknown name lists them")
+    parser.add_argument("-o", "--output", required=True, help="folder for checkpoints, log, curve and weights")
+    parser.add_argument("--scenes", required=True, help="folder of rendered scenes")
+    parser.add_argument(
+        "--render", type=int, default=0, metavar="COUNT", help="first render scenes until there are COUNT"
+    )
+    parser.add_argument("--photographs", help="folder of JPEG pictures for the textures of rendered scenes")
+    parser.add_argument("--steps", type=int, default=8000, help="steps of the optimiser (default 8000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and samples (default 0)")
+    parser.add_argument("--device", default="cpu", help="where it is trained: cpu or cuda (default cpu)")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(command=train)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -168,6 +190,26 @@ def simulate(options: argparse.Namespace) -> int:
     scene = render_scene(options.scene, size_px=options.size, frames=options.frames, seed=options.seed)
     io.write_scene(scene, output, force=options.force)
     _say(f"{output}: {len(scene.stack)} frames, z.csv and truth/")
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """`dff train`: render scenes where asked to, train, write weights and run card."""
+    from dff.training import Recipe, fill_cache, train
+
+    recipe = Recipe(
+        network=options.name,
+        scenes=options.scenes,
+        output=options.output,
+        steps=options.steps,
+        seed=options.seed,
+        device=options.device,
+    )
+    with _progress(options.quiet) as on_progress:
+        for done, _ in enumerate(fill_cache(options.scenes, options.render, photographs=options.photographs)):
+            on_progress("rendering", done + 1, options.render)
+        path = train(recipe, on_progress=on_progress)
+    _say(f"{path}: trained for {recipe.steps} steps; the run card is beside it")
     return 0
 
 

@@ -194,7 +194,8 @@ def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Pat
     card = {
         "network": recipe.network,
         "parameters": sum(p.numel() for p in run.average.parameters()),
-        "command": f"dff train {recipe.network} --steps {recipe.steps} --seed {recipe.seed}",
+        "command": f"dff train {recipe.network} -o {Path(recipe.output).name} --scenes {Path(recipe.scenes).name} "
+        f"--steps {recipe.steps} --seed {recipe.seed} --device {recipe.device}",
         "settings": asdict(recipe) | {"scenes": Path(recipe.scenes).name, "output": Path(recipe.output).name},
         "data": describe_cache(recipe.scenes),
         "seed": recipe.seed,
