@@ -39,7 +39,7 @@ LIBRARY_HOMES = {
     "tifffile": {"io"},
     "rawpy": {"io"},
     "av": {"io", "viewers"},
-    "PIL": {"io"},
+    "PIL": {"io", "preview"},
     "torchvision": {"focus"},
     "rich": {"cli"},
     "argparse": {"cli", "preview"},

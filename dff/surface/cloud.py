@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dff.stack import Alignment, DepthMap, FloatArray, FocusGeometry, PointCloud
 from dff.surface.back_projection import back_project_rows, check_sizes, row_blocks
-from dff.surface.grid import BoolArray, grid_normals, joined
+from dff.surface.grid import BoolArray, close, grid_normals
 
 NORMAL_SIGMA_PX = 1.5
 _HALO = 12
@@ -73,8 +73,7 @@ def oriented_rows(
     above, below = max(0, rows[0] - _HALO), min(len(index), rows[1] + _HALO)
     near = index[above:below]
     points = back_project_rows(near, above, geometry, alignment)
-    across, down = joined(near, cut_frames, axis=1), joined(near, cut_frames, axis=0)
-    normals = grid_normals(points, across, down, sigma_px=NORMAL_SIGMA_PX)
+    normals = grid_normals(points, *close(near, cut_frames / 2), sigma_px=NORMAL_SIGMA_PX)
     inner = slice(rows[0] - above, rows[1] - above)
     return points[inner], normals[inner]
 

@@ -20,25 +20,60 @@ _TO_SIGMA = 1.2533
 """Standard deviation over mean absolute deviation of a normal distribution, sqrt(pi / 2)."""
 
 
-def joined(depth: FloatArray, cut: float, *, axis: int) -> BoolArray:
-    """Whether each pixel and its next neighbour lie on one surface.
+def joined(depth: FloatArray, cut: float) -> tuple[BoolArray, BoolArray]:
+    """Whether each pixel lies on one surface with the pixel at its right, and with the one below.
 
-    They do where both are known and differ by at most `cut`, or by more on a steady slope: where the two links
+    Two known neighbours do unless they differ by more than `cut`, or by more than half of it where that step leads
+    on to a larger one (so a cut does not fray). A steady slope is no step, however steep: there the two links
     before and the two after go the same way at least half as steeply.
 
     Args:
         depth: (H, W) depth in any unit; NaN where unknown.
         cut: Largest step, in that unit.
-        axis: 0 for the neighbour below, 1 for the neighbour to the right.
 
     Returns:
-        (H - 1, W) or (H, W - 1).
+        (H, W - 1) and (H - 1, W).
     """
-    steps = np.diff(depth, axis=axis)
-    links = np.abs(steps) <= cut
-    steep = np.nonzero(np.abs(steps) > cut)
-    links[steep] = _steady(steps, steep, axis)
-    return links
+    across, down = close(depth, cut / 2)
+    known = np.isfinite(depth)
+    weak = ~across & known[:, 1:] & known[:, :-1], ~down & known[1:] & known[:-1]
+    strong = weak[0] & (np.abs(np.diff(depth, axis=1)) > cut), weak[1] & (np.abs(np.diff(depth, axis=0)) > cut)
+    broken = _reached(_at_pixels(*weak), _at_pixels(*strong))
+    return across | (weak[0] & ~broken[:, :-1]), down | (weak[1] & ~broken[:-1])
+
+
+def close(depth: FloatArray, limit: float) -> tuple[BoolArray, BoolArray]:
+    """Whether each pixel and the one at its right, and the one below, differ by at most a limit or by steady slope.
+
+    Unlike joined, the answer at a pixel depends on the pixels within three of it only.
+    """
+    answers = []
+    for axis in (1, 0):
+        steps = np.diff(depth, axis=axis)
+        answer = np.abs(steps) <= limit
+        steep = np.nonzero(np.abs(steps) > limit)
+        answer[steep] = _steady(steps, steep, axis)
+        answers.append(answer)
+    return answers[0], answers[1]
+
+
+def _at_pixels(across: BoolArray, down: BoolArray) -> BoolArray:
+    """Pixels that have a link of theirs, to the right or below, marked."""
+    marked = np.zeros((across.shape[0], down.shape[1]), bool)
+    marked[:, :-1] |= across
+    marked[:-1] |= down
+    return marked
+
+
+def _reached(weak: BoolArray, strong: BoolArray) -> BoolArray:
+    """Parts of the weak marks, connected across gaps of up to two pixels, that hold a strong one."""
+    wide = cv2.dilate(weak.astype(np.uint8), np.ones((3, 3), np.uint8))
+    labels = cv2.connectedComponents(wide, connectivity=8)[1]
+    holds = np.zeros(labels.max(initial=0) + 1, bool)
+    holds[labels[strong]] = True
+    holds[0] = False
+    reached: BoolArray = holds[labels]
+    return reached
 
 
 def _steady(steps: FloatArray, places: tuple[NDArray[np.intp], ...], axis: int) -> BoolArray:
@@ -93,7 +128,7 @@ def _tangents(points: FloatArray, links: BoolArray, axis: int, sigma_px: float) 
     total = np.zeros(points.shape, np.float32)
     total[first] += differences
     total[second] += differences
-    return cv2.GaussianBlur(total, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT).reshape(points.shape)
+    return np.asarray(cv2.GaussianBlur(total, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT), np.float32)
 
 
 def fill_nearest(depth: FloatArray) -> FloatArray:
@@ -113,7 +148,8 @@ def fill_nearest(depth: FloatArray) -> FloatArray:
 def outliers(depth: FloatArray, sigma: float, *, floor: float) -> BoolArray:
     """Pixels that stand off from the median of the 5 x 5 around them by more than `sigma` local deviations.
 
-    The local deviation is the mean absolute distance to that median over 21 x 21 pixels, each counted with at most
+    A corner of a step stands off too; it is spared, as it agrees with three or more of its eight neighbours. The
+    local deviation is the mean absolute distance to that median over 21 x 21 pixels, each counted with at most
     four times the picture's own mean so that an outlier does not excuse itself.
 
     Args:
@@ -132,7 +168,20 @@ def outliers(depth: FloatArray, sigma: float, *, floor: float) -> BoolArray:
     distance[~known] = 0
     usual = np.minimum(distance, 4 * distance.sum(dtype=float) / known.sum())
     around = cv2.blur(usual, (21, 21)) / np.maximum(cv2.blur(known.astype(np.float32), (21, 21)), 1e-6)
-    return (distance > sigma * np.maximum(_TO_SIGMA * around, floor)) & known
+    allowed = sigma * np.maximum(_TO_SIGMA * around, floor)
+    suspects = np.nonzero((distance > allowed) & known)
+    lonely = np.zeros(depth.shape, bool)
+    lonely[suspects] = _fellows(depth, suspects, allowed[suspects]) < 3
+    return lonely
+
+
+def _fellows(depth: FloatArray, places: tuple[NDArray[np.intp], ...], allowed: FloatArray) -> NDArray[np.intp]:
+    """How many of the eight neighbours of each place differ from it by no more than is allowed there."""
+    framed = np.pad(depth, 1, constant_values=np.nan)
+    rows, columns = places
+    offsets = [(down, right) for down in (0, 1, 2) for right in (0, 1, 2) if (down, right) != (1, 1)]
+    near = [np.abs(framed[rows + down, columns + right] - depth[places]) <= allowed for down, right in offsets]
+    return np.sum(near, axis=0)
 
 
 def islands(across: BoolArray, down: BoolArray, known: BoolArray, min_px: int) -> BoolArray:
@@ -172,7 +221,7 @@ def select_surface(
     min_confidence: float = 0.5,
     outlier_sigma: float = 3.0,
     cut_frames: float = 3.0,
-    min_island_px: int = 100,
+    min_island_px: int | None = None,
 ) -> DepthMap:
     """The part of a depth map that belongs in clouds and meshes: confident, no outliers, no small islands.
 
@@ -181,7 +230,8 @@ def select_surface(
         min_confidence: Least confidence.
         outlier_sigma: See outliers; 0 keeps all.
         cut_frames: Step at which a surface ends, for the islands.
-        min_island_px: Smallest patch that is kept; 0 keeps all.
+        min_island_px: Smallest patch that is kept; 0 keeps all, None takes a ten-thousandth of the picture, at
+            least 100.
 
     Returns:
         The map with everything else unknown.
@@ -189,9 +239,9 @@ def select_surface(
     index = np.where(depth.confidence >= min_confidence, depth.index, np.float32(np.nan))
     if outlier_sigma > 0:
         index[outliers(index, outlier_sigma, floor=NOISE_FLOOR_FRAMES)] = np.nan
-    if min_island_px > 0:
-        across, down = joined(index, cut_frames, axis=1), joined(index, cut_frames, axis=0)
-        index[islands(across, down, np.isfinite(index), min_island_px)] = np.nan
+    smallest = max(100, index.size // 10_000) if min_island_px is None else min_island_px
+    if smallest > 0:
+        index[islands(*joined(index, cut_frames), np.isfinite(index), smallest)] = np.nan
     kept = np.isfinite(index)
     return DepthMap(
         index=index,

@@ -68,7 +68,7 @@ def grid_mesh(
 
 def _triangles(index: FloatArray, colours: NDArray[Any], cut: float, max_faces: int) -> NDArray[np.int32] | None:
     """(m, 3) flat indices of at most `max_faces` triangles, or None where the cuts alone take too many."""
-    across, down = joined(index, cut, axis=1), joined(index, cut, axis=0)
+    across, down = joined(index, cut)
     links = across[:-1].astype(np.uint8) + across[1:] + down[:, :-1] + down[:, 1:]
     if not max_faces or 2 * np.count_nonzero(links >= 2) <= max_faces:
         return _quad_triangles(index, across, down, links >= 2)

@@ -1,0 +1,168 @@
+"""A still of a mesh in the round, drawn by a z-buffer of our own: no window, no graphics driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dff.preview.lettering import Picture, write_text
+from dff.stack import FloatArray, Mesh
+
+SUPERSAMPLING = 2
+CHUNK = 1 << 21
+"""Pixel tests made at a time."""
+_EDGE = 1e-5
+_GROUND = np.array([246, 246, 248]), np.array([196, 198, 204])
+_KEY, _FILL = np.array([-0.45, 0.62, 0.64]), np.array([0.7, -0.1, 0.7])
+
+
+def render_still(
+    mesh: Mesh,
+    *,
+    size_px: tuple[int, int] = (900, 1200),
+    turn_deg: float | None = None,
+    tilt_deg: float | None = None,
+    relief: float | None = None,
+) -> Picture:
+    """The mesh seen obliquely, in its own colours under soft light.
+
+    Args:
+        mesh: What to draw.
+        size_px: (H, W) of the picture.
+        turn_deg: Turn of the view; 0 looks along the optical axis, positive from the left. None takes 24 degrees
+            to the side that the surface faces.
+        tilt_deg: Tilt of the view, positive from below; None takes 38 degrees likewise.
+        relief: Factor on the heights; None keeps them true to scale, unless the surface is so flat that nothing
+            would be seen or the scale is not known, and then the picture says so.
+
+    Returns:
+        (H, W, 3) sRGB.
+    """
+    factor = fitting_relief(mesh) if relief is None else relief
+    facing = mesh.normals.mean(axis=0)
+    turn_deg = (-24.0 if facing[0] > 0.05 else 24.0) if turn_deg is None else turn_deg
+    tilt_deg = (-38.0 if facing[1] > 0.05 else 38.0) if tilt_deg is None else tilt_deg
+    view = _view(turn_deg, tilt_deg)
+    colours = _lit(mesh.normals * (1, 1, 1 / factor), mesh.colours, view)
+    size = (size_px[0] * SUPERSAMPLING, size_px[1] * SUPERSAMPLING)
+    screen = _project(mesh.vertices * (1, 1, factor), view, size)
+    picture = _ground(size)
+    _draw(picture, screen, mesh.triangles, colours)
+    small = cv2.resize(picture, size_px[::-1], interpolation=cv2.INTER_AREA)
+    finished = np.clip(small + 0.5, 0, 255).astype(np.uint8)
+    if mesh.unit != "mm":
+        _say(finished, "heights not to scale")
+    elif abs(factor - 1) > 0.01:
+        _say(finished, f"heights × {factor:.2g}")
+    return finished
+
+
+def fitting_relief(mesh: Mesh) -> float:
+    """Factor on the heights that shows them: 1 in mm unless they are less than a tenth of the width."""
+    low, high = np.percentile(mesh.vertices, (0.5, 99.5), axis=0)
+    width, depth = max(high[0] - low[0], high[1] - low[1]), max(high[2] - low[2], 1e-9)
+    if mesh.unit != "mm":
+        return float(0.22 * width / depth)
+    return float(max(1.0, 0.1 * width / depth))
+
+
+def _view(turn_deg: float, tilt_deg: float) -> FloatArray:
+    """Rotation from world to view axes: x right, y up, z toward the viewer."""
+    turn, tilt = np.deg2rad([turn_deg, tilt_deg])
+    about_y = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
+    return about_x @ about_y
+
+
+def _lit(normals: FloatArray, colours: NDArray[np.uint8], view: FloatArray) -> FloatArray:
+    """Colours under a key light from the upper left, a weak fill light and light from all sides."""
+    facing = normals @ view.T
+    facing /= np.maximum(np.linalg.norm(facing, axis=1, keepdims=True), 1e-12)
+    light = sum(
+        strength * np.maximum(facing @ (toward / np.linalg.norm(toward)), 0)
+        for strength, toward in ((0.62, _KEY), (0.16, _FILL))
+    )
+    return np.minimum(colours * (0.42 + np.asarray(light))[:, None], 255).astype(np.float32)
+
+
+def _project(vertices: FloatArray, view: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Columns, rows and nearness of the vertices in a picture that they fill, in gentle perspective."""
+    turned = (vertices - np.median(vertices, axis=0)) @ view.T
+    low, high = np.percentile(turned, (0.5, 99.5), axis=0)
+    turned -= (low + high) / 2
+    distance = max(1.6 * np.max(high - low), 1.1 * turned[:, 2].max())
+    flat = turned[:, :2] / (1 - turned[:, 2:] / distance)
+    low, high = np.percentile(flat, (0.2, 99.8), axis=0)
+    scale = 0.9 * min(size[1] / max(high[0] - low[0], 1e-9), size[0] / max(high[1] - low[1], 1e-9))
+    place = (flat - (low + high) / 2) * scale * (1, -1) + np.array([size[1], size[0]]) / 2
+    nearness = 1 / (distance - turned[:, 2:])
+    return np.concatenate([place, nearness], axis=1)
+
+
+def _ground(size: tuple[int, int]) -> FloatArray:
+    """A neutral ground, lighter above."""
+    level = np.linspace(0, 1, size[0])[:, None, None]
+    return np.tile((_GROUND[0] * (1 - level) + _GROUND[1] * level).astype(np.float32), (1, size[1], 1))
+
+
+def _draw(picture: FloatArray, screen: FloatArray, triangles: NDArray[np.int32], colours: FloatArray) -> None:
+    """Fill the triangles, the nearest in front."""
+    nearest = np.zeros(picture.shape[0] * picture.shape[1])
+    flat = picture.reshape(-1, 3)
+    for pixels, members, weights in _fragments(screen, triangles, picture.shape[1], picture.shape[0]):
+        depth = (screen[members, 2] * weights).sum(axis=1)
+        np.maximum.at(nearest, pixels, depth)
+        seen = depth >= nearest[pixels]
+        flat[pixels[seen]] = (colours[members[seen]] * weights[seen][..., None]).sum(axis=1)
+
+
+def _fragments(
+    screen: FloatArray, triangles: NDArray[np.int32], width: int, height: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int32], FloatArray]]:
+    """Pixels inside triangles: flat place, the three vertices and their weights; triangles of like size together."""
+    corners = screen[triangles, :2]
+    a, b, c = (corners[:, i] for i in range(3))
+    first = np.ceil(np.minimum(np.minimum(a, b), c) - 0.5).astype(np.int32)
+    spans = np.floor(np.maximum(np.maximum(a, b), c) - 0.5).astype(np.int32) - first + 1
+    extent = np.where(spans.min(axis=1) > 0, spans.max(axis=1), 0)
+    side = 1
+    chosen = extent == 1
+    while True:
+        members = np.nonzero(chosen)[0]
+        for start in range(0, len(members), max(1, CHUNK // side**2)):
+            part = members[start : start + max(1, CHUNK // side**2)]
+            yield _inside(corners[part], first[part], triangles[part], side, (width, height))
+        if side >= extent.max():
+            return
+        chosen, side = (extent > side) & (extent <= 2 * side), 2 * side
+
+
+def _inside(
+    corners: FloatArray, first: NDArray[np.int32], triangles: NDArray[np.int32], side: int, size: tuple[int, int]
+) -> tuple[NDArray[np.intp], NDArray[np.int32], FloatArray]:
+    """The pixels of squares of one side that lie in their triangles."""
+    a, b, c = ((corners[:, i] - first - 0.5).astype(np.float32) for i in range(3))
+    ab, ac = b - a, c - a
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = 1 / (ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])
+        towards_b = np.stack([ac[:, 1], -ac[:, 0]], axis=1) * inverse[:, None]
+        towards_c = np.stack([-ab[:, 1], ab[:, 0]], axis=1) * inverse[:, None]
+        start_b, start_c = -(towards_b * a).sum(axis=1), -(towards_c * a).sum(axis=1)
+    x, y = (part.ravel().astype(np.float32) for part in np.meshgrid(np.arange(side), np.arange(side)))
+    second = start_b[:, None] + towards_b[:, :1] * x + towards_b[:, 1:] * y
+    third = start_c[:, None] + towards_c[:, :1] * x + towards_c[:, 1:] * y
+    owner, spot = np.nonzero((second >= -_EDGE) & (third >= -_EDGE) & (second + third <= 1 + _EDGE))
+    column, row = first[owner, 0] + x[spot].astype(np.int32), first[owner, 1] + y[spot].astype(np.int32)
+    seen = (column >= 0) & (column < size[0]) & (row >= 0) & (row < size[1])
+    owner, spot = owner[seen], spot[seen]
+    second, third = second[owner, spot], third[owner, spot]
+    weights = np.stack([1 - second - third, second, third], axis=1)
+    return row[seen] * np.intp(size[0]) + column[seen], triangles[owner], weights
+
+
+def _say(picture: Picture, text: str) -> None:
+    letters = max(12, picture.shape[0] // 45)
+    write_text(picture, text, (letters, picture.shape[0] - 1.2 * letters), size_px=letters)

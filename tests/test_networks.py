@@ -1,0 +1,161 @@
+"""Laws of the learned focus measures and of their weight files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dff import filters
+from dff.focus import load_measure, weight_files
+from dff.focus.sesf_stack import SesfStack, halo_px, logits_in_tiles, neighbours
+
+
+@pytest.fixture(scope="module")
+def network() -> SesfStack:
+    """A network with weights that matter everywhere, unlike those it starts from."""
+    torch.manual_seed(0)
+    network = SesfStack()
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return network.eval().requires_grad_(False)
+
+
+def sweep(count: int, size_px: tuple[int, int] = (48, 64), seed: int = 0) -> Tensor:
+    """A textured plane through focus, with noise: (N, 1, H, W)."""
+    random = torch.Generator().manual_seed(seed)
+    texture = torch.rand((1, *size_px), generator=random)
+    focus = (count - 1) / 2
+    planes = [filters.gaussian(texture, 0.7 + 0.5 * abs(k - focus)) for k in range(count)]
+    return torch.stack(planes) + 0.01 * torch.randn((count, 1, *size_px), generator=random)
+
+
+@pytest.mark.parametrize("count", [2, 3, 9, 40])
+def test_any_number_of_frames(network: SesfStack, count: int) -> None:
+    """One finite logit a frame and pixel, for few and for many frames and sizes that no cell divides."""
+    logits = logits_in_tiles(network, sweep(count, (37, 42)))
+    assert logits.shape == (count, 37, 42)
+    assert torch.isfinite(logits).all()
+
+
+def test_reversed_stack_gives_reversed_logits(network: SesfStack) -> None:
+    """Turning the stack around turns the answer around."""
+    images = sweep(8)
+    assert torch.allclose(network(images.flip(0)), network(images).flip(0), atol=1e-4)
+
+
+def test_statistics_of_the_stack_know_no_order(network: SesfStack) -> None:
+    """Without the difference to the neighbours, shuffled frames give shuffled logits."""
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
+    features = torch.randn(8, 32, 6, 6, generator=torch.Generator().manual_seed(2))
+    told = network.blocks[0].exchange
+    assert torch.allclose(told(features), told(features[order]), atol=1e-5)
+
+
+def test_end_frames_are_their_own_missing_neighbours() -> None:
+    """Frames that are all equal differ from no neighbour, at the ends neither."""
+    assert not neighbours(torch.ones(5, 2, 3, 3)).any()
+
+
+@pytest.mark.parametrize("gain", [0.25, 0.5])
+def test_exposure_does_not_move_the_answer(network: SesfStack, gain: float) -> None:
+    """Darker frames with as much less noise give the same logits."""
+    images = sweep(8)
+    change = network(images * gain) - network(images)
+    assert change.abs().max() < 0.05
+
+
+def test_tiles_do_not_show(network: SesfStack) -> None:
+    """A picture cut into tiles gives the numbers of the whole."""
+    images = sweep(3, (48, 300))
+    whole = logits_in_tiles(network, images, tile_px=304)
+    assert torch.allclose(logits_in_tiles(network, images, tile_px=64), whole, atol=2e-4)
+
+
+def test_context_ends_at_the_halo(network: SesfStack) -> None:
+    """What lies beyond the halo does not matter; what lies within it does."""
+    images = sweep(3, (16, 256))
+    other = images.clone()
+    other[..., -16:] += 0.3
+    change = (network(other) - network(images)).abs().amax((0, 1))
+    reach = 256 - 16 - halo_px()
+    assert change[:reach].max() < 1e-4
+    assert change[-16:].max() > 1e-2
+
+
+def test_untrained_network_is_an_operator() -> None:
+    """The logits start from the ring-difference energies: the frame in focus wins on a textured plane."""
+    label = logits_in_tiles(SesfStack().eval(), sweep(9)).argmax(0)
+    assert (label == 4).float().mean() > 0.99
+
+
+def test_shipped_weights_load_and_find_the_focus() -> None:
+    """The measure by its name works without any file of the user's, and knows what refits it."""
+    measure = load_measure("sesf-stack")
+    assert (measure(sweep(9)).argmax(0) == 4).float().mean() > 0.99
+    assert measure.refit is not None
+    assert measure.refit.name == "ring-difference"
+
+
+@pytest.fixture
+def file(network: SesfStack, tmp_path: Path) -> Path:
+    """A weight file with its card."""
+    path = tmp_path / "weights.safetensors"
+    weight_files.save_weights(path, network.state_dict(), {"network": "sesf-stack"})
+    return path
+
+
+def test_weights_come_back(network: SesfStack, file: Path) -> None:
+    """What was saved is read, to half precision; the card carries the checksum."""
+    read = weight_files.load_weights("sesf-stack", network.state_dict(), path=file)
+    for name, tensor in network.state_dict().items():
+        assert torch.allclose(read[name], tensor, rtol=1e-3, atol=1e-4)
+    assert len(json.loads(file.with_suffix(".json").read_text())["sha256"]) == 64
+
+
+def test_a_changed_weight_file_is_refused(network: SesfStack, file: Path) -> None:
+    """One byte that differs is noticed."""
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=r"weights.safetensors: SHA-256 must be .*; got .*; copy the file anew"):
+        weight_files.load_weights("sesf-stack", network.state_dict(), path=file)
+
+
+@pytest.mark.parametrize("damage", ["short", "text", "no card", "bad card", "absent"])
+def test_a_broken_weight_file_is_refused_in_one_line(network: SesfStack, file: Path, damage: str) -> None:
+    """Every kind of damage gives one line that names the file."""
+    card = file.with_suffix(".json")
+    if damage in ("short", "text"):
+        file.write_bytes(file.read_bytes()[:100] if damage == "short" else b"not weights")
+        import hashlib
+
+        card.write_text(json.dumps({"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}))
+    elif damage == "no card":
+        card.unlink()
+    elif damage == "bad card":
+        card.write_text("{")
+    else:
+        file.unlink()
+    with pytest.raises(ValueError, match="weights") as refusal:
+        weight_files.load_weights("sesf-stack", network.state_dict(), path=file)
+    assert "\n" not in str(refusal.value)
+
+
+def test_weights_of_another_network_are_refused(file: Path) -> None:
+    """Names and shapes must be the network's."""
+    other = SesfStack(channels=16).state_dict()
+    with pytest.raises(ValueError, match="must be those of sesf-stack"):
+        weight_files.load_weights("sesf-stack", other, path=file)
+
+
+def test_weights_that_are_not_finite_are_refused(network: SesfStack, tmp_path: Path) -> None:
+    """A run that went wrong cannot be shipped."""
+    tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    tensors["bank"][0, 0, 0, 0] = torch.nan
+    weight_files.save_weights(tmp_path / "w.safetensors", tensors, {})
+    with pytest.raises(ValueError, match="must be finite; got NaN or infinity in bank"):
+        weight_files.load_weights("sesf-stack", network.state_dict(), path=tmp_path / "w.safetensors")
