@@ -13,8 +13,6 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from dff.io import exif, read_description, read_image, read_map, read_metadata, write_image, write_map
@@ -192,11 +190,14 @@ def test_exif_too_long_for_a_jpeg_loses_its_maker_note_first(tmp_path: Path) -> 
         write_image(tmp_path / "b.jpg", picture(), ImageMetadata(exif=exif.encode_exif(exif.Exif({0x013B: text}))))
 
 
-@given(st.binary(max_size=300), st.booleans())
-def test_damaged_exif_raises_nothing_but_value_errors(noise: bytes, headed: bool) -> None:
+@pytest.mark.parametrize("seed", range(40))
+def test_damaged_exif_raises_nothing_but_value_errors(seed: int) -> None:
     """Any bytes are either read or refused; they never loop, and never raise anything else."""
-    data = (b"II*\0\x08\0\0\0" if headed else b"") + noise
-    for work in (lambda: exif.read_exif(io.BytesIO(data)), lambda: exif.revised(data, (4, 5), "dff")):
+    rng = np.random.default_rng(seed)
+    data = bytearray(block("<>"[seed % 2]) if seed % 4 < 2 else b"II*\0\x08\0\0\0" + rng.bytes(300))
+    for k in rng.integers(8, len(data), 12):
+        data[k] = rng.integers(256)
+    for work in (lambda: exif.read_exif(io.BytesIO(data)), lambda: exif.revised(bytes(data), (4, 5), "dff")):
         with contextlib.suppress(ValueError):
             work()
 

@@ -96,8 +96,7 @@ class ScratchStack:
 
     def read_rows(self, start: int, stop: int) -> NDArray[Any]:
         """Rows from start up to stop of all frames, (N, stop - start, W, C)."""
-        if not 0 <= start < stop <= self.shape[0]:
-            raise ValueError(f"rows: must lie in 0 to {self.shape[0]}; got {start} to {stop}; choose other rows")
+        self._check_rows(start, stop)
         rows = np.empty((self.count, stop - start, *self.shape[1:]), self.dtype)
         for k, target in enumerate(rows):
             self._read(target, k * self._frame_bytes + start * self._row_bytes)
@@ -106,6 +105,7 @@ class ScratchStack:
     def read_frame_rows(self, k: int, start: int, stop: int) -> NDArray[Any]:
         """Rows from start up to stop of frame k, (stop - start, W, C)."""
         self._check_frame(k)
+        self._check_rows(start, stop)
         rows = np.empty((stop - start, *self.shape[1:]), self.dtype)
         self._read(rows, k * self._frame_bytes + start * self._row_bytes)
         return rows
@@ -139,6 +139,10 @@ class ScratchStack:
     def _check_frame(self, k: int) -> None:
         if not 0 <= k < self.count:
             raise IndexError(f"scratch frame: must be from 0 to {self.count - 1}; got {k}; choose one of them")
+
+    def _check_rows(self, start: int, stop: int) -> None:
+        if not 0 <= start < stop <= self.shape[0]:
+            raise ValueError(f"rows: must lie in 0 to {self.shape[0]}; got {start} to {stop}; choose other rows")
 
     def _read(self, target: NDArray[Any], offset: int) -> None:
         view, done = target.data.cast("B"), 0
