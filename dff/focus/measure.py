@@ -23,8 +23,6 @@ class FocusMeasure:
     """Rows of context on either side that a row's answer depends on."""
     summary: str
     logits: Callable[[Tensor], Tensor] = field(repr=False)
-    refit: FocusMeasure | None = None
-    """Operator whose volume the sub-frame fit reads around this measure's label; None: this measure's own."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits of every frame.

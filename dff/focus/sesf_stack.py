@@ -36,7 +36,10 @@ ENERGY_FLOOR = 0.1
 NOISE_FLOOR = 1e-8
 """Least variance of noise: a fortieth of a step of an 8-bit image."""
 DILATIONS = (1, 2, 4, 6, 2, 1)
-TILE_PX = 384
+FRAMES_AT_ONCE = 8
+TILE_BYTES = 512e6
+BYTES_A_PIXEL = 36
+"""Memory of a pixel of a frame in a tile."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,18 @@ class Norm(nn.Module):
         return features * size * self.scale.view(1, -1, 1, 1)
 
 
-def neighbours(features: Tensor) -> Tensor:
-    """Mean of both neighbouring frames minus the frame itself; the end frames are their own missing neighbours."""
-    before = torch.cat([features[:1], features[:-1]])
-    after = torch.cat([features[1:], features[-1:]])
-    return (before + after) / 2 - features
+def neighbours(features: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+    """Mean of both neighbouring frames minus the frame itself; the end frames are their own missing neighbours.
+
+    Args:
+        features: (N, C, h, w).
+        start: First frame wanted.
+        stop: The frame after the last.
+    """
+    last = len(features) - 1
+    wanted = torch.arange(start, min(stop or last + 1, last + 1), device=features.device)
+    before, after = features[(wanted - 1).clamp_min(0)], features[(wanted + 1).clamp_max(last)]
+    return (before + after) / 2 - features[wanted]
 
 
 class Exchange(nn.Module):
@@ -131,12 +141,28 @@ class Block(nn.Module):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) → the same."""
+        """(N, C, h, w) → the same; without gradients it is changed in place, a few frames at a time."""
         normal = self.norm(features)
         stack = self.exchange(normal)
-        inner = F.relu(self.mix(torch.cat([normal, neighbours(normal)], 1)) + stack)
+        if torch.is_grad_enabled():
+            return features + self.change(normal, neighbours(normal), stack)
+        for k in range(0, len(features), FRAMES_AT_ONCE):
+            stop = k + FRAMES_AT_ONCE
+            features[k:stop] += self.change(normal[k:stop], neighbours(normal, k, stop), stack)
+        return features
+
+    def change(self, normal: Tensor, difference: Tensor, stack: Tensor) -> Tensor:
+        """What is added to some frames' features.
+
+        Args:
+            normal: (n, C, h, w) their features.
+            difference: (n, C, h, w) to their neighbours.
+            stack: (1, C, h, w) what the stack tells.
+        """
+        inner = F.relu(self.mix(torch.cat([normal, difference], 1)) + stack)
         inner = F.relu(self.look(inner)) * self.excite(F.relu(stack)).sigmoid()
-        return features + self.out(inner)
+        change: Tensor = self.out(inner)
+        return change
 
 
 class SesfStack(nn.Module):
@@ -168,8 +194,8 @@ class SesfStack(nn.Module):
 
     def logits(self, evidence: Evidence) -> Tensor:
         """(N, H, W) unbounded logits."""
-        bands = torch.cat([self.bank_energy(evidence.pixels), evidence.fine, evidence.cells], 1)
-        features = self.stem(0.3 * bands)
+        step = len(evidence.pixels) if torch.is_grad_enabled() else FRAMES_AT_ONCE
+        features = torch.cat([self.bands(evidence, k, k + step) for k in range(0, len(evidence.pixels), step)])
         for block in self.blocks:
             features = block(features)
         features = self.norm(features)
@@ -178,6 +204,12 @@ class SesfStack(nn.Module):
         cells = wide * evidence.cells[:, :1] + broad * evidence.cells[:, 1:2]
         lattice = fine * evidence.fine + cells + self.correction(features)
         return F.pixel_shuffle(lattice, CELL)[:, 0]
+
+    def bands(self, evidence: Evidence, start: int, stop: int) -> Tensor:
+        """(n, C, h, w) first features of some frames."""
+        energies = self.bank_energy(evidence.pixels[start:stop]), evidence.fine[start:stop], evidence.cells[start:stop]
+        features: Tensor = self.stem(0.3 * torch.cat(energies, 1))
+        return features
 
     def bank_energy(self, pixels: Tensor) -> Tensor:
         """Logarithm of the energy of each learned filter, averaged over 3 x 3 cells; white noise of the floor gives 0.
@@ -197,13 +229,15 @@ def halo_px(dilations: tuple[int, ...] = DILATIONS) -> int:
     return CELL * (reach_cells + 1)
 
 
-def sesf_stack(*, window_sigma_px: float = 3.0, weights: str | None = None, tile_px: int = TILE_PX) -> FocusMeasure:
-    """The learned focus measure for stacks; its sub-frame fit reads the ring-difference operator.
+def sesf_stack(
+    *, window_sigma_px: float | None = None, weights: str | None = None, tile_px: int | None = None
+) -> FocusMeasure:
+    """The learned focus measure for stacks. Its logits are those of a probability: softmax gives the fusion weights.
 
     Args:
-        window_sigma_px: Window of the operator that the sub-frame fit reads.
+        window_sigma_px: Without meaning here: the network has learned its windows.
         weights: Path of a weight file; the one that comes with the package if not given.
-        tile_px: Side of the tiles a large picture is cut into, a multiple of CELL; the answer does not depend on it.
+        tile_px: Side of the tiles a large picture is cut into, a multiple of CELL; by default what TILE_BYTES hold.
     """
     network = SesfStack()
     network.load_state_dict(weight_files.load_weights("sesf-stack", network.state_dict(), path=weights))
@@ -214,18 +248,23 @@ def sesf_stack(*, window_sigma_px: float = 3.0, weights: str | None = None, tile
         halo_px(),
         "learned on whole stacks: holds edges and weak texture",
         partial(logits_in_tiles, network, tile_px=tile_px),
-        refit=operators.ring_difference(window_sigma_px=window_sigma_px),
     )
 
 
-@torch.inference_mode()
-def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int = TILE_PX) -> Tensor:
+def tile_side_px(count: int) -> int:
+    """Side of a tile without its halo, for so many frames."""
+    side = math.sqrt(TILE_BYTES / (count * BYTES_A_PIXEL)) - 2 * halo_px()
+    return max(64, int(side) // CELL * CELL)
+
+
+@torch.no_grad()
+def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None = None) -> Tensor:
     """Logits of a picture of any size, tile by tile, so that features are never held for the whole of it.
 
     Args:
         network: The network.
         images: (N, 1, H, W).
-        tile_px: Side of a tile, a multiple of CELL.
+        tile_px: Side of a tile without its halo, a multiple of CELL; by default what TILE_BYTES hold.
 
     Returns:
         (N, H, W).
@@ -234,11 +273,11 @@ def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int = TILE_P
     padded = F.pad(images, (0, -width % CELL, 0, -height % CELL), mode="replicate")
     result = images.new_empty(len(images), *padded.shape[2:])
     halo = halo_px()
+    tile_px = tile_px or tile_side_px(len(images))
     for top in range(0, height, tile_px):
         for left in range(0, width, tile_px):
             above, before = min(top, halo), min(left, halo)
             tile = padded[:, :, top - above : top + tile_px + halo, left - before : left + tile_px + halo]
-            logits = network(tile.to(memory_format=torch.channels_last))
-            logits = logits[:, above : above + tile_px, before : before + tile_px]
+            logits = network(tile)[:, above : above + tile_px, before : before + tile_px]
             result[:, top : top + tile_px, left : left + tile_px] = logits
     return result[:, :height, :width].clone()

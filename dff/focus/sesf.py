@@ -1,0 +1,176 @@
+"""SESF-Fuse (Ma, Zhu, Yin, Ban, Huang, Mukeshimana; arXiv 1908.01703): spatial frequency of an autoencoder's features.
+
+Published: a grey-scale autoencoder with squeeze-excite blocks and dense connections, trained to give back single
+pictures; the decision which of two pictures is sharper by the spatial frequency of the encoder's features in 11 x 11
+pixels; its clean-up by opening, closing and dropping small regions; a guided filter along the border. Ours: the
+training pictures, and the same measure for N frames at once, whose argmax needs no order of pairs.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dff import filters
+from dff.focus import weight_files
+from dff.focus.measure import FocusMeasure
+
+MEAN, DEVIATION = 0.45005, 0.26465
+"""Of the grey levels it was published for."""
+WIDTH = 16
+REDUCED = 2
+BLOCKS = 4
+RADIUS_PX = 5
+SMALL_SHARE = 0.01
+GUIDE_RADIUS_PX = 4
+GUIDE_EPS = 0.1 / 255**2
+"""For pictures from 0 to 1; published as 0.1 for 0 to 255."""
+ENERGY_FLOOR = 1e-10
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution, rectifier, batch norm: in this order."""
+
+    def __init__(self, incoming: int, outgoing: int):
+        super().__init__(nn.Conv2d(incoming, outgoing, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(outgoing))
+
+
+class SqueezeExcite(nn.Module):
+    """Channels scaled by what the whole picture holds of them (cSE)."""
+
+    def __init__(self, channels: int = WIDTH, reduced: int = REDUCED):
+        super().__init__()
+        self.squeeze = nn.Linear(channels, reduced, bias=False)
+        self.excite = nn.Linear(reduced, channels, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) → the same."""
+        gate = self.excite(F.relu(self.squeeze(features.mean((2, 3))))).sigmoid()
+        return features * gate[:, :, None, None]
+
+
+class Sesf(nn.Module):
+    """The autoencoder. At fusion time the decoder is left aside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(
+            nn.Sequential(ConvBlock(max(1, number * WIDTH), WIDTH), SqueezeExcite()) for number in range(BLOCKS)
+        )
+        widths = (BLOCKS * WIDTH, 64, 32, 16, 1)
+        self.decoder = nn.Sequential(*[ConvBlock(a, b) for a, b in pairwise(widths)])
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 1, H, W) luminance 0..1 → (N, 64, H, W); every block sees those before it."""
+        found: list[Tensor] = []
+        incoming = (images - MEAN) / DEVIATION
+        for block in self.encoder:
+            found.append(block(torch.cat(found, 1) if found else incoming))
+        return torch.cat(found, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, H, W) → the same pictures, given back, in deviations from the mean."""
+        given: Tensor = self.decoder(self.features(images))
+        return given
+
+
+def feature_frequency(features: Tensor) -> Tensor:
+    """(N, H, W) squared spatial frequency: differences to the left and upper neighbours, summed over 11 x 11 px.
+
+    Args:
+        features: (N, C, H, W).
+    """
+    across = F.pad(features[..., 1:] - features[..., :-1], (1, 0)).square().sum(1)
+    down = F.pad(features[..., 1:, :] - features[..., :-1, :], (0, 0, 1, 0)).square().sum(1)
+    return F.avg_pool2d((across + down)[:, None], 2 * RADIUS_PX + 1, 1, RADIUS_PX)[:, 0]
+
+
+def sesf(*, window_sigma_px: float | None = None, weights: str | None = None) -> FocusMeasure:
+    """The measure of SESF-Fuse for any number of frames: logarithm of the spatial frequency of the features.
+
+    The squeeze-excite blocks look at all of the picture they are given, so strips differ a little from the whole.
+
+    Args:
+        window_sigma_px: Without meaning here: the window is 11 x 11 px, as published.
+        weights: Path of a weight file; the one that comes with the package if not given.
+    """
+    network = Sesf()
+    network.load_state_dict(weight_files.load_weights("sesf", network.state_dict(), path=weights))
+    network.eval().requires_grad_(False)
+    return FocusMeasure(
+        "sesf",
+        1,
+        BLOCKS + 1 + RADIUS_PX,
+        "spatial frequency of an autoencoder's features (SESF-Fuse)",
+        partial(logits, network),
+    )
+
+
+@torch.no_grad()
+def logits(network: Sesf, images: Tensor) -> Tensor:
+    """(N, 1, H, W) → (N, H, W), a frame at a time."""
+    return torch.cat([feature_frequency(network.features(image[None])) for image in images]).add_(ENERGY_FLOOR).log_()
+
+
+def fuse_pair(images: Tensor, volume: Tensor) -> Tensor:
+    """Two pictures as one, as published: decision, clean-up, guided filter.
+
+    Args:
+        images: (2, C, H, W) from 0 to 1.
+        volume: (2, H, W) logits.
+
+    Returns:
+        (C, H, W).
+    """
+    first = clean_decision((volume[0] > volume[1]).cpu().numpy())
+    share = torch.from_numpy(first.astype(np.float32)).to(images.device)
+    provisional = filters.luminance(images)[0] * share + filters.luminance(images)[1] * (1 - share)
+    share = guided_filter(provisional, share)
+    return images[0] * share + images[1] * (1 - share)
+
+
+def clean_decision(first: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A decision map without ragged borders and small regions.
+
+    Args:
+        first: (H, W) whether the first picture is the sharper.
+    """
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * RADIUS_PX + 1,) * 2)
+    least = SMALL_SHARE * first.size
+    opened = cv2.morphologyEx(first.astype(np.uint8), cv2.MORPH_OPEN, disk) > 0
+    specks_gone = without_small(opened, least)
+    closed = cv2.morphologyEx(specks_gone.astype(np.uint8), cv2.MORPH_CLOSE, disk) > 0
+    return ~without_small(~closed, least)
+
+
+def without_small(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]:
+    """The mask without its connected regions of fewer pixels."""
+    _, regions, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    large = statistics[:, cv2.CC_STAT_AREA] >= least_px
+    large[0] = False
+    return np.asarray(large[regions])
+
+
+def guided_filter(guide: Tensor, picture: Tensor) -> Tensor:
+    """Smoothed where the guide is flat, kept where it has edges (He, Sun and Tang 2013).
+
+    Args:
+        guide: (H, W) from 0 to 1.
+        picture: (H, W).
+    """
+    side = 2 * GUIDE_RADIUS_PX + 1
+
+    def mean(plane: Tensor) -> Tensor:
+        return F.avg_pool2d(plane[None, None], side, 1, GUIDE_RADIUS_PX, count_include_pad=False)[0, 0]
+
+    mean_guide, mean_picture = mean(guide), mean(picture)
+    variance = (mean(guide * guide) - mean_guide**2).clamp_min(0)
+    slope = (mean(guide * picture) - mean_guide * mean_picture) / (variance + GUIDE_EPS)
+    return mean(slope) * guide + mean(mean_picture - slope * mean_guide)
