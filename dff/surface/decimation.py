@@ -59,12 +59,16 @@ def _padded(field: FloatArray, size: tuple[int, int]) -> FloatArray:
 
 
 def _force_broken(error: FloatArray, broken: BoolArray) -> None:
-    """Give infinite error to the corners of broken quads that lie off their diagonals."""
-    touched = np.zeros(error.shape, bool)
+    """Give infinite error to the corners off the diagonals of broken quads and of those on the picture's edge."""
+    quads = np.zeros((error.shape[0] - 1, error.shape[1] - 1), bool)
     rows, columns = broken.shape
+    quads[:rows, :columns] = broken
+    quads[rows : rows + 1] = True
+    quads[:, columns : columns + 1] = True
+    touched = np.zeros(error.shape, bool)
     for down in (0, 1):
         for right in (0, 1):
-            touched[down : rows + down, right : columns + right] |= broken
+            touched[down : len(quads) + down, right : quads.shape[1] + right] |= quads
     error[::2, 1::2][touched[::2, 1::2]] = np.inf
     error[1::2, ::2][touched[1::2, ::2]] = np.inf
 

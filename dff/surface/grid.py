@@ -101,7 +101,7 @@ def grid_normals(points: FloatArray, across: BoolArray, down: BoolArray, *, sigm
         sigma_px: Standard deviation of the Gaussian.
 
     Returns:
-        (H, W, 3) float32; straight at the camera where no neighbour is joined, NaN where unknown.
+        (H, W, 3) float32; straight at the camera where nothing around is joined, NaN where unknown.
     """
     right = _tangents(points, across, 1, sigma_px)
     below = _tangents(points, down, 0, sigma_px)
