@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -311,3 +314,19 @@ def test_a_scene_is_a_stack_with_table_and_truth(tmp_path: Path) -> None:
         check_output(folder, force=True)
     write_scene(written, folder, force=True)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_documented_ways_to_read_a_result_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every block of Python in docs/results.md runs, and its table names the files there are."""
+    text = (Path(__file__).parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    write_reconstruction(reconstruction(), tmp_path / "result")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        subprocess.run([sys.executable, "-c", block], check=True, capture_output=True)
+    for path in (tmp_path / "result").iterdir():
+        assert f"`{path.stem}.*`" in text or f"`{path.name}`" in text
+    content = json.loads((tmp_path / "result" / "reconstruction.json").read_text(encoding="utf-8"))
+    for key in content:
+        assert f"`{key}`" in text

@@ -10,6 +10,7 @@ import io
 import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import BinaryIO, NamedTuple
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
@@ -66,6 +67,14 @@ def ascii_entry(text: str) -> Entry:
 def long_entry(value: int) -> Entry:
     """A tag of one whole number."""
     return Entry(LONG, 1, struct.pack("<I", value))
+
+
+def rational_entry(value: float) -> Entry:
+    """A tag of one positive number, to nine digits where its size allows."""
+    exact = Fraction(min(max(value, 1e-9), 2.0**32 - 1)).limit_denominator(10**9)
+    scale = min(1.0, (2**32 - 1) / max(exact.numerator, exact.denominator))
+    pair = (max(1, int(exact.numerator * scale)), max(1, int(exact.denominator * scale)))
+    return Entry(RATIONAL, 1, struct.pack("<II", *pair))
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ def changes_for(exif: Exif, size_px: tuple[int, int], software: str) -> Exif:
         before = number(exif.photo, size)
         per_unit = number(exif.photo, resolution)
         if before and per_unit and before != now:
-            photo[resolution] = Entry(RATIONAL, 1, struct.pack("<II", round(per_unit * now / before * 1000), 1000))
+            photo[resolution] = rational_entry(per_unit * now / before)
     return Exif(main, photo)
 
 

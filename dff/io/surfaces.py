@@ -203,14 +203,15 @@ def _write_obj_mesh(file: BinaryIO, mesh: Mesh, material: str | None) -> None:
     file.write(f"# dff {VERSION}\n# unit {mesh.unit}\n# axes {AXES}\n".encode())
     if material:
         file.write(f"mtllib {material}.mtl\nusemtl surface\n".encode())
-    for vertices, colours in _chunks(mesh.vertices, mesh.colours):
-        if material:
+        for (vertices,) in _chunks(mesh.vertices):
             file.write(_lines("v %.6f %.6f %.6f\n", vertices))
-        else:
+        for (uv,) in _chunks(mesh.uv):
+            file.write(_lines("vt %.6f %.6f\n", uv))
+    else:
+        for vertices, colours in _chunks(mesh.vertices, mesh.colours):
             file.write(_lines("v %.6f %.6f %.6f %.4f %.4f %.4f\n", np.hstack([vertices, colours / 255])))
-    for (uv,) in _chunks(mesh.uv):
-        file.write(_lines("vt %.6f %.6f\n", uv))
     for (normals,) in _chunks(mesh.normals):
         file.write(_lines("vn %.4f %.4f %.4f\n", normals))
+    form = "f %d/%d/%d %d/%d/%d %d/%d/%d\n" if material else "f %d//%d %d//%d %d//%d\n"
     for (triangles,) in _chunks(mesh.triangles):
-        file.write(_lines("f %d/%d/%d %d/%d/%d %d/%d/%d\n", np.repeat(triangles + 1, 3, axis=1)))
+        file.write(_lines(form, np.repeat(triangles + 1, 3 if material else 2, axis=1)))
