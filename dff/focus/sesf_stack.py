@@ -79,7 +79,7 @@ def observe(planes: Tensor) -> Evidence:
 
 def noise_variance(planes: Tensor) -> Tensor:
     """(h, w) variance of the noise around every cell, (N, H, W) → (H / CELL, W / CELL)."""
-    corner = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32) / 6
+    corner = (np.outer([1, -2, 1], [1, -2, 1]) / 6).astype(np.float32)
     energy = F.avg_pool2d(filters.correlate(planes, corner).square_()[:, None], CELL)[:, 0]
     return filters.gaussian(energy, BROAD_SIGMA_CELLS).amin(0) + NOISE_FLOOR
 

@@ -1,6 +1,7 @@
 """Training of the focus networks: scenes, losses, one loop."""
 
-from dff.training.loop import NETWORKS, Recipe, train
+from dff.training.loop import Recipe, train
 from dff.training.scenes import fill_cache
+from dff.training.tasks import TASKS
 
-__all__ = ["NETWORKS", "Recipe", "fill_cache", "train"]
+__all__ = ["TASKS", "Recipe", "fill_cache", "train"]

@@ -6,25 +6,19 @@ import csv
 import platform
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from dff.focus import weight_files
-from dff.focus.sesf_stack import SesfStack
 from dff.settings import VERSION
 from dff.training.curve import draw_curve
-from dff.training.losses import LossWeights, Target, total_loss
-from dff.training.scenes import TrainingScene, describe_cache, draw_sample, read_cache
-from dff.training.scores import label_scores
-
-NETWORKS: dict[str, Callable[[], nn.Module]] = {"sesf-stack": SesfStack}
-"""Networks that can be trained, by name."""
+from dff.training.losses import LossWeights
+from dff.training.scenes import TrainingScene, describe_cache, read_cache
+from dff.training.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -58,8 +52,8 @@ class Recipe:
     losses: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
-            raise ValueError(f"NAME: must be one of {', '.join(NETWORKS)}; got {self.network!r}; choose one of them")
+        if self.network not in TASKS:
+            raise ValueError(f"NAME: must be one of {', '.join(TASKS)}; got {self.network!r}; choose one of them")
         for name in ("steps", "learning_rate", "pixel_frames", "samples_a_step", "log_steps"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: must be positive; got {getattr(self, name)}; give a positive number")
@@ -79,8 +73,8 @@ class Run:
     def start(recipe: Recipe) -> Run:
         """A fresh run."""
         torch.manual_seed(recipe.seed)
-        network = NETWORKS[recipe.network]().to(recipe.device)
-        average = NETWORKS[recipe.network]().to(recipe.device).requires_grad_(False)
+        network = TASKS[recipe.network].network().to(recipe.device)
+        average = TASKS[recipe.network].network().to(recipe.device).requires_grad_(False)
         average.load_state_dict(network.state_dict())
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
@@ -135,17 +129,13 @@ def train(recipe: Recipe, *, on_progress: Callable[[str, int, int], None] | None
 
 def one_step(run: Run, recipe: Recipe, scenes: Sequence[TrainingScene]) -> dict[str, float]:
     """One step of the optimiser; what it sees depends on the seed and the step's number only."""
-    random = np.random.default_rng([recipe.seed, run.step])
+    random, task = np.random.default_rng([recipe.seed, run.step]), TASKS[recipe.network]
     for group in run.optimiser.param_groups:
         group["lr"] = learning_rate(recipe, run.step)
     run.optimiser.zero_grad(set_to_none=True)
     totals: dict[str, float] = {}
     for _ in range(recipe.samples_a_step):
-        sample = draw_sample(scenes, random, pixel_frames=recipe.pixel_frames)
-        images, target = sample.images.to(recipe.device), moved(sample.target, recipe.device)
-        with half_precision(recipe.device):
-            logits = run.network(images)
-        losses = total_loss(logits.float(), images[:, 0], target, recipe.losses)
+        losses = task.losses(run.network, scenes, random, recipe.pixel_frames, recipe.device, recipe.losses)
         (losses["total"] / recipe.samples_a_step).backward()
         for name, loss in losses.items():
             totals[name] = totals.get(name, 0.0) + float(loss.detach()) / recipe.samples_a_step
@@ -163,21 +153,13 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return float(recipe.learning_rate * warm * (0.01 + 0.99 * falling))
 
 
-def half_precision(device: str) -> Any:
-    """bfloat16 where it pays: on a GPU."""
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device.startswith("cuda") else nullcontext()
-
-
 @torch.no_grad()
 def keep_average(run: Run, share: float) -> None:
     """Move the running mean of the weights toward the weights."""
     for mean, weight in zip(run.average.parameters(), run.network.parameters()):
         mean.lerp_(weight, 1 - share)
-
-
-def moved(target: Target, device: str) -> Target:
-    """The target on a device."""
-    return Target(*(part.to(device) for part in vars(target).values()))
+    for kept, value in zip(run.average.buffers(), run.network.buffers()):
+        kept.copy_(value)
 
 
 def split(scenes: list[TrainingScene], held_back: float) -> tuple[list[TrainingScene], list[TrainingScene]]:
@@ -202,7 +184,7 @@ def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Pat
         "steps": run.step,
         "hours": round(run.hours, 3),
         "machine": machine(recipe.device),
-        "scores": label_scores(run.average, held_back, recipe.device),
+        "scores": TASKS[recipe.network].scores(run.average, held_back, recipe.device),
         "version": VERSION,
     }
     weight_files.save_weights(path, run.average.state_dict(), card)

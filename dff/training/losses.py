@@ -76,6 +76,29 @@ def total_loss(logits: Tensor, images: Tensor, target: Target, weights: LossWeig
     return parts
 
 
+def structural_similarity(given: Tensor, wanted: Tensor, *, side_px: int = 5, sigma_px: float = 1.5) -> Tensor:
+    """Mean structural similarity of pictures (Wang et al. 2004), constants 0.01² and 0.03².
+
+    Args:
+        given: (N, 1, H, W).
+        wanted: The same shape.
+        side_px: Side of the Gaussian window.
+        sigma_px: Standard deviation of the window.
+    """
+    axis = torch.arange(side_px, device=given.device) - side_px // 2
+    line = (-0.5 * (axis / sigma_px) ** 2).softmax(0)
+    window = torch.outer(line, line)[None, None]
+
+    def mean(picture: Tensor) -> Tensor:
+        return F.conv2d(picture, window)
+
+    mean_given, mean_wanted = mean(given), mean(wanted)
+    variances = mean(given**2) - mean_given**2 + mean(wanted**2) - mean_wanted**2
+    covariance = mean(given * wanted) - mean_given * mean_wanted
+    level = (2 * mean_given * mean_wanted + 1e-4) / (mean_given**2 + mean_wanted**2 + 1e-4)
+    return (level * (2 * covariance + 9e-4) / (variances + 9e-4)).mean()
+
+
 def frame_numbers(logits: Tensor) -> Tensor:
     """(N, 1, 1) 0, 1, 2 ..."""
     return torch.arange(len(logits), dtype=logits.dtype, device=logits.device)[:, None, None]

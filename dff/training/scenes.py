@@ -208,7 +208,8 @@ def photograph(light: FloatArray, sharp: FloatArray, random: np.random.Generator
         light = np.stack([shifted(frame, move) for frame, move in zip(light, moves)])
     images = light + noise(light, random)
     gamma = 1.0 if random.random() < 0.6 else random.uniform(1.8, 2.4)
-    images, sharp = (np.clip(picture, 0, 1) ** np.float32(1 / gamma) for picture in (images, sharp))
+    images = np.clip(images, 0, 1) ** np.float32(1 / gamma)
+    sharp = np.clip(sharp, 0, 1) ** np.float32(1 / gamma)
     if random.random() < 0.3:
         images = np.round(images * 255) / np.float32(255)
     if count > 2 and random.random() < (0.85 if shift_px <= 0.3 else 0.3):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dff.focus import stack_filter
+from dff.focus.sesf import DEVIATION, MEAN
 from dff.metrics.depth import depth_errors, occlusion_edges
 from dff.training.scenes import TrainingScene
 
@@ -31,6 +32,23 @@ def label_scores(network: nn.Module, scenes: Sequence[TrainingScene], device: st
             for name, values in zip(("mae", "edge_mae", "median"), zip(*rows)):
                 scores[f"{suite}_{name}"] = round(float(np.nanmean(values)), 4)
     return scores
+
+
+@torch.inference_mode()
+def reconstruction_scores(network: nn.Module, scenes: Sequence[TrainingScene], device: str = "cpu") -> dict[str, float]:
+    """Peak signal-to-noise ratio of pictures given back by an autoencoder, dB.
+
+    Args:
+        network: (N, 1, H, W) from 0 to 1 → the same pictures in deviations from their mean.
+        scenes: Scenes not trained on.
+        device: Where the network is.
+    """
+    ratios = []
+    for scene in scenes:
+        wanted = torch.from_numpy(scene.sharp)[None, None].to(device)
+        error = (network(wanted) * DEVIATION + MEAN - wanted).square().mean()
+        ratios.append(float(-10 * error.log10()))
+    return {"psnr_db": round(float(np.mean(ratios)), 3)} if ratios else {}
 
 
 def _scene_scores(

@@ -1,0 +1,78 @@
+"""What each network is trained for: its losses on one drawn sample, and its scores on scenes held back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dff.focus.sesf import DEVIATION, MEAN, Sesf
+from dff.focus.sesf_stack import SesfStack
+from dff.training.losses import LossWeights, Target, structural_similarity, total_loss
+from dff.training.scenes import TrainingScene, draw_sample
+from dff.training.scores import label_scores, reconstruction_scores
+
+SIMILARITY_WEIGHT = 1000.0
+"""As in the code SESF-Fuse was published with."""
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Task:
+    """How one network is trained."""
+
+    network: Callable[[], nn.Module]
+    losses: Callable[[nn.Module, Sequence[TrainingScene], np.random.Generator, int, str, LossWeights], Losses]
+    """Called with network, scenes, source of randomness, pixels times frames, device, weights of the parts."""
+    scores: Callable[[nn.Module, Sequence[TrainingScene], str], dict[str, float]]
+
+
+def stack_losses(
+    network: nn.Module,
+    scenes: Sequence[TrainingScene],
+    random: np.random.Generator,
+    pixel_frames: int,
+    device: str,
+    weights: LossWeights,
+) -> Losses:
+    """The right frame for every pixel of one stack."""
+    sample = draw_sample(scenes, random, pixel_frames=pixel_frames)
+    images, target = sample.images.to(device), Target(*(part.to(device) for part in vars(sample.target).values()))
+    with half_precision(device):
+        logits = network(images)
+    return total_loss(logits.float(), images[:, 0], target, weights)
+
+
+def half_precision(device: str) -> torch.autocast:
+    """bfloat16 where it pays: on a GPU."""
+    return torch.autocast("cuda" if device.startswith("cuda") else "cpu", torch.bfloat16, device.startswith("cuda"))
+
+
+def reconstruction_losses(
+    network: nn.Module,
+    scenes: Sequence[TrainingScene],
+    random: np.random.Generator,
+    pixel_frames: int,
+    device: str,
+    weights: LossWeights,
+) -> Losses:
+    """A few single pictures given back: Euclidean norm over all of them and structural similarity in 5 x 5 px."""
+    sample = draw_sample(scenes, random, pixel_frames=pixel_frames)
+    chosen = random.choice(len(sample.images), min(4, len(sample.images)), replace=False)
+    images = sample.images[np.sort(chosen)].to(device)
+    wanted = (images - MEAN) / DEVIATION
+    given = network(images)
+    norm = (given - wanted).square().sum().sqrt()
+    dissimilarity = 1 - structural_similarity(given, wanted)
+    return {"norm": norm, "dissimilarity": dissimilarity, "total": norm + SIMILARITY_WEIGHT * dissimilarity}
+
+
+TASKS = {
+    "sesf-stack": Task(SesfStack, stack_losses, label_scores),
+    "sesf": Task(Sesf, reconstruction_losses, reconstruction_scores),
+}
+"""Networks that can be trained, by name."""
