@@ -71,6 +71,12 @@ def round_steps(low: float, high: float, count: int) -> NDArray[Any]:
     return np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step
 
 
+def round_below(limit: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is not more than a positive limit."""
+    power = math.floor(math.log10(limit) + 1e-9)
+    return float(f"{max(m for m in (1, 2, 5) if m <= limit / 10.0**power + 1e-9)}e{power}")
+
+
 def number(value: float, step: float) -> str:
     """A number with the digits that its step needs."""
     digits = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 2

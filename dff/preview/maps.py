@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dff.preview.lettering import INK, PAPER, Picture, number, round_steps, text_mask, write_text
+from dff.preview.lettering import INK, PAPER, Picture, number, round_below, round_steps, text_mask, write_text
 from dff.stack import FloatArray
 
 UNKNOWN = (232, 226)
@@ -137,9 +137,7 @@ def _draw_length(picture: Picture, pixel: float, unit: str) -> None:
     """A bar of round length at the lower left, white on dark."""
     height, width = picture.shape[:2]
     letters = int(np.clip(height // 38, 12, 30))
-    length = float(round_steps(0, width * pixel / 4, 1)[-1])
-    if length <= 0:
-        return
+    length = round_below(width * pixel / 4)
     columns, text = round(length / pixel), f"{length:g} {unit}"
     box = np.s_[height - 4 * letters : height - letters, letters : 3 * letters + columns]
     picture[box] = (picture[box] * 0.35).astype(np.uint8)
