@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from dff.io import FrameError, read_metadata, read_stack
+from dff.io import FrameError, read_metadata, read_stack, write_image
 from dff.io.video import VideoFrames
 
 BLACK, WHITE = 256, 16383
@@ -103,6 +103,18 @@ def test_raw_tags_are_carried(tmp_path: Path) -> None:
     assert metadata.camera == "Testmaker One"
     assert metadata.exif is not None
     assert len(metadata.exif) < 1000
+
+
+def test_raw_and_jpeg_of_the_same_shots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RAW is taken, and JPEG where RAW cannot be decoded; either way it is said."""
+    for k in range(2):
+        write_dng(tmp_path / f"DSC_{k}.DNG", ramp(0.3 + 0.1 * k))
+        write_image(tmp_path / f"DSC_{k}.jpg", np.random.default_rng(k).integers(0, 255, (48, 64, 3), dtype=np.uint8))
+    with pytest.warns(UserWarning, match="holds 2 raw, 2 jpeg; the raw files are used"):
+        assert read_stack(tmp_path).suffix == ".dng"
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    with pytest.warns(UserWarning, match="holds 2 raw, 2 jpeg; the jpeg files are used"):
+        assert read_stack(tmp_path).suffix == ".jpg"
 
 
 def test_a_damaged_raw_file_is_named(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ COLOUR = np.random.default_rng(1).integers(0, 255, (6, 20, 30, 3), dtype=np.uint
         ("deflated", {"metadata": None, "compression": "adobe_deflate"}),
         ("big", {"metadata": None, "bigtiff": True}),
         ("big_endian", {"metadata": None, "byteorder": ">"}),
+        ("one_directory", {"truncate": True}),
         ("imagej", {"imagej": True, "metadata": {"axes": "ZYX"}}),
+        ("imagej_one_directory", {"imagej": True, "metadata": {"axes": "ZYX"}, "truncate": True}),
         ("imagej_deflated", {"imagej": True, "metadata": {"axes": "ZYX"}, "compression": "adobe_deflate"}),
         ("ome", {"ome": True, "metadata": {"axes": "ZYX"}}),
     ],
@@ -147,6 +149,28 @@ def test_print_resolution_is_no_scale(tmp_path: Path) -> None:
     """300 dots an inch on a photograph say nothing of the subject."""
     tifffile.imwrite(tmp_path / "a.tif", PAGES[0], metadata=None, resolution=(300, 300), resolutionunit="inch")
     assert read_metadata(tmp_path / "a.tif").pixel_size_mm is None
+
+
+def test_a_thumbnail_page_is_no_frame(tmp_path: Path) -> None:
+    """Cameras and editors keep a reduced picture behind the picture."""
+    for k in range(3):
+        with tifffile.TiffWriter(tmp_path / f"{k}.tif") as tif:
+            tif.write(PAGES[k], metadata=None)
+            tif.write(PAGES[k, ::4, ::4], metadata=None, subfiletype=1)
+    stack = read_stack(tmp_path)
+    assert stack.shape == (20, 30, 1)
+    np.testing.assert_array_equal(stack.frames[2][..., 0], PAGES[2])
+
+
+def test_jpeg_compressed_pages_are_rgb(tmp_path: Path) -> None:
+    """Slide scanners store colour as YCbCr."""
+    values = np.zeros((2, 32, 48, 3), np.uint8)
+    values[..., 0], values[..., 1] = 200, np.linspace(20, 90, 48)
+    values[1] += 10
+    options = {"photometric": "rgb", "compression": "jpeg", "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", values, **options)
+    frame = read_stack(tmp_path / "a.tif").frames[1]
+    np.testing.assert_allclose(frame.mean((0, 1)), values[1].mean((0, 1)), atol=3)
 
 
 def test_pages_of_several_sizes_are_refused(tmp_path: Path) -> None:

@@ -35,11 +35,13 @@ def check_frame(name: str, frame: NDArray[Any]) -> None:
     """
     if np.issubdtype(frame.dtype, np.floating) and not np.isfinite(frame).all():
         bad = int(np.count_nonzero(~np.isfinite(frame)))
-        raise FrameError(f"{name}: every value must be finite; got {bad} NaN or infinite; mend or leave out the frame")
+        raise FrameError(
+            f"{name}: every value must be finite; got {bad} NaN or infinite; mend it or leave it out with --skip-bad"
+        )
     corner = frame[0, 0]
     if (frame[::16, ::16] == corner).all() and (frame == corner).all():
         shade = "black" if not corner.any() else f"the value {', '.join(f'{v:g}' for v in corner)}"
-        raise FrameError(f"{name}: must show something; got {shade} in every pixel; leave out the frame")
+        raise FrameError(f"{name}: must show something; got {shade} in every pixel; leave it out with --skip-bad")
 
 
 def check_alike(name: str, got: tuple[Any, ...], expected: tuple[Any, ...], first: str) -> None:

@@ -73,7 +73,7 @@ def kind_by_content(path: Path, head: bytes) -> str:
         found = "text"
     else:
         found = f"bytes {head[:4].hex(' ')}"
-    raise FrameError(f"{path}: must be an image; got {found}; copy the file again or leave it out")
+    raise FrameError(f"{path}: must be an image; got {found}; copy the file again or leave it out with --skip-bad")
 
 
 def read_head(path: Path, size: int = 32) -> bytes:
@@ -92,9 +92,11 @@ def read_head(path: Path, size: int = 32) -> bytes:
 def unreadable(path: Path, error: Exception) -> FrameError:
     """A file that cannot be opened or decoded, in one line."""
     if isinstance(error, OSError) and error.strerror:
-        return FrameError(f"{path}: must be readable; got {error.strerror!r}; change its permissions or leave it out")
+        return FrameError(
+            f"{path}: must be readable; got {error.strerror!r}; change its permissions or leave it out with --skip-bad"
+        )
     cause = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
-    return FrameError(f"{path}: must be whole; got {cause!r}; copy the file again or leave it out")
+    return FrameError(f"{path}: must be whole; got {cause!r}; copy the file again or leave it out with --skip-bad")
 
 
 def read_header(path: Path) -> Header:

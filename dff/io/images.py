@@ -41,7 +41,9 @@ def read_image(path: str | Path) -> NDArray[Any]:
         return raw.RawFrames((source,))[0]
     whole = {"jpeg": jpeg.is_whole, "png": lambda data: png.is_whole(io.BytesIO(data))}
     if kind in whole and not whole[kind](data):
-        raise FrameError(f"{source}: must be whole; got a {kind.upper()} cut short; copy it again or leave it out")
+        raise FrameError(
+            f"{source}: must be whole; got a {kind.upper()} cut short; copy it again or leave it out with --skip-bad"
+        )
     return _decode(source, data)
 
 
@@ -51,10 +53,12 @@ def _decode(path: Path, data: bytes) -> NDArray[Any]:
     except cv2.error as error:
         raise unreadable(path, error) from error
     if array is None:
-        raise FrameError(f"{path}: must be a whole image; got a damaged one; copy the file again or leave it out")
+        raise FrameError(
+            f"{path}: must be a whole image; got a damaged one; copy the file again or leave it out with --skip-bad"
+        )
     if array.ndim == 2:
         return array[..., None]
-    return cv2.cvtColor(array, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(array, cv2.COLOR_BGR2RGB, dst=array)
 
 
 @dataclass(frozen=True)

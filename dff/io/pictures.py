@@ -19,6 +19,8 @@ from dff.stack import ImageMetadata
 
 SOFTWARE = f"dff {VERSION}"
 _LONGEST_JPEG_SIDE = 65535
+_LARGEST_TIFF = 2**32 - 2**27
+"""Bytes of pixels that surely fit into a TIFF file with 32-bit offsets."""
 _DEPTHS = {
     ".jpg": ("uint8",),
     ".jpeg": ("uint8",),
@@ -126,6 +128,9 @@ def _write_tiff(path: Path, picture: NDArray[Any], block: bytes | None, icc: byt
             return
         tags = exif.read_exif(BytesIO(block))
         main = {tag: entry for tag, entry in tags.main.items() if tag in exif.DESCRIPTIVE}
+        if picture.nbytes > _LARGEST_TIFF:
+            warnings.warn(f"{path}: EXIF is left out of a picture of more than 4 GB", stacklevel=3)
+            return
         with temporary.open("r+b") as file:
             exif.write_exif(file, replace(tags, main=main))
 

@@ -68,7 +68,11 @@ def read_header(path: Path) -> Header:
         FrameError: the page cannot be used as a frame.
     """
     with open_tiff(path) as tif:
-        return _page_header(path, tif.pages.first, len(tif.pages))
+        pages = sum(not page.is_reduced for page in tif.pages)
+        if pages == 1 and (tif.is_imagej or tif.is_shaped):
+            # Large stacks have one directory for all their pages.
+            pages = prod(size for _, size in _leading(tif.series[0]))
+        return _page_header(path, tif.pages.first, pages)
 
 
 def read_page(path: Path) -> NDArray[Any]:
@@ -133,12 +137,26 @@ class TiffStack:
     def __getitem__(self, k: int, /) -> NDArray[Any]:
         with open_tiff(self.path) as tif:
             series = tif.series[0]
-            page = series.pages[self.pages[k]]
-            return _frame(series.keyframe, page.asarray())
+            return _frame(series.keyframe, _samples(tif, series, self.pages[k]))
 
     def subset(self, index: Sequence[int]) -> TiffStack:
         """Some of the frames."""
         return TiffStack(self.path, self.header, tuple(self.pages[k] for k in index))
+
+
+def _samples(tif: Any, series: Any, page: int) -> NDArray[Any]:
+    """The samples of a page, whether it has a directory or only follows the others in the file."""
+    if page < len(series.pages):
+        return series.pages[page].asarray()
+    first = series.keyframe
+    offset = series.dataoffset + page * first.nbytes
+    stored = first.dtype.newbyteorder(tif.byteorder)
+    return tif.filehandle.read_array(stored, count=first.size, offset=offset).reshape(first.shape)
+
+
+def _leading(series: Any) -> list[tuple[str, int]]:
+    """Axes of a series beside rows, columns and samples, with their sizes."""
+    return [(axis, size) for axis, size in zip(series.axes, series.shape) if axis not in "YXS"]
 
 
 def open_stack(path: Path, *, channel: int | None = None, time: int | None = None) -> TiffStack:
@@ -157,8 +175,7 @@ def open_stack(path: Path, *, channel: int | None = None, time: int | None = Non
             sizes = ", ".join(str(part.shape) for part in series)
             raise FrameError(f"{path}: all pages must be alike in one series; got {sizes}; save the stack on its own")
         header = _page_header(path, tif.series[0].keyframe, len(tif.series[0].pages))
-        axes, shape = tif.series[0].axes, tif.series[0].shape
-    leading = [(axis, size) for axis, size in zip(axes, shape) if axis not in "YXS"]
+        leading = _leading(tif.series[0])
     return TiffStack(path, header, _frame_pages(path, leading, {"C": channel, "T": time}))
 
 

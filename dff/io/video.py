@@ -100,7 +100,9 @@ class VideoFrames:
         except av.FFmpegError as error:
             raise unreadable(self.path, error) from error
         self._stop()
-        raise FrameError(f"{self.path}[{k}]: must be whole; got a video cut short; copy it again or leave it out")
+        raise FrameError(
+            f"{self.path}[{k}]: must be whole; got a video cut short; copy it again or leave it out with --skip-bad"
+        )
 
     def _goes_on_to(self, k: int) -> bool:
         """Whether decoding on is the fastest way to frame k: no key frame lies in between."""
