@@ -68,9 +68,18 @@ class CheckedFrames:
     Frames of the same pixels are warned of once.
     """
 
-    def __init__(self, frames: Frames, names: Sequence[str], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        names: Sequence[str],
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        index: Sequence[int],
+    ) -> None:
+        """Some of the frames, chosen by index, with a name each."""
         self.frames = frames
         self.names = tuple(names)
+        self.index = tuple(index)
         self.shape = shape
         self.dtype = dtype
         self._seen: dict[int, int] = {}
@@ -81,7 +90,7 @@ class CheckedFrames:
 
     def __getitem__(self, k: int, /) -> NDArray[Any]:
         k = range(len(self))[k]
-        frame = self.frames[k]
+        frame = self.frames[self.index[k]]
         check_alike(self.names[k], (frame.shape, frame.dtype), (self.shape, self.dtype), "the stack")
         check_frame(self.names[k], frame)
         twin = self.twin(k, frame)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,10 +65,9 @@ class FileFrames:
     """Frames in one file each, decoded one at a time."""
 
     paths: tuple[Path, ...]
-    read: Callable[[Path], NDArray[Any]] = read_image
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, k: int, /) -> NDArray[Any]:
-        return self.read(self.paths[k])
+        return read_image(self.paths[k])

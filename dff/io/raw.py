@@ -54,21 +54,19 @@ def read_header(path: Path) -> Header:
 
 
 class RawFrames:
-    """RAW frames, developed one at a time, all with the white balance of the first."""
+    """RAW frames, developed one at a time, all with the white balance of one of them."""
 
-    def __init__(self, paths: tuple[Path, ...], white_balance: tuple[float, ...] | None = None) -> None:
+    def __init__(self, paths: tuple[Path, ...], reference: int = 0) -> None:
         self.paths = paths
-        self._given = white_balance
+        self.reference = reference
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @cached_property
     def white_balance(self) -> tuple[float, ...]:
-        """Gains of red, green, blue and second green, as the camera set them for the first frame."""
-        if self._given is not None:
-            return self._given
-        with open_raw(self.paths[0]) as raw:
+        """Gains of red, green, blue and second green, as the camera set them for the reference."""
+        with open_raw(self.paths[self.reference]) as raw:
             camera = tuple(float(gain) for gain in raw.camera_whitebalance)
             daylight = tuple(float(gain) for gain in raw.daylight_whitebalance)
         return camera if camera[0] > 0 else daylight

@@ -30,15 +30,15 @@ class _Source:
     """Frames found, before they are looked at."""
 
     frames: Frames
+    """All of them."""
+    index: tuple[int, ...]
+    """Which of them are used."""
     names: tuple[str, ...]
+    """One for each frame used."""
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     metadata: ImageMetadata
     suffix: str
-    index: tuple[int, ...]
-    """Which of all frames these are."""
-    count: int
-    """How many frames there are in all."""
 
 
 def read_stack(
@@ -73,7 +73,7 @@ def read_stack(
     if every < 1:
         raise ValueError(f"every: must be at least 1; got {every}; give a larger value")
     found = _in_unit_range(_open(source, every, skip_bad, channel, time))
-    checked = CheckedFrames(found.frames, found.names, found.shape, found.dtype)
+    checked = CheckedFrames(found.frames, found.names, found.shape, found.dtype, found.index)
     usable = usable_frames(checked) if skip_bad else list(range(len(checked)))
     if len(usable) < 2:
         raise _too_few(source, len(usable))
@@ -85,7 +85,7 @@ def read_stack(
         metadata=found.metadata,
         suffix=found.suffix,
         geometry=_chosen_rows(geometry, found),
-        positions=() if len(found.index) == found.count else found.index,
+        positions=() if len(found.index) == len(found.frames) else found.index,
     )
     return stack if len(usable) == len(stack) else stack.subset(usable)
 
@@ -108,7 +108,7 @@ def _in_unit_range(found: _Source) -> _Source:
     """Frames of floating point whose white is 1, judged by the brightest pixel of the first frame that has one."""
     if found.dtype != np.float32:
         return found
-    brightest = next(filter(np.isfinite, (_brightest(found.frames, k) for k in range(len(found.names)))), 0.0)
+    brightest = next(filter(np.isfinite, (_brightest(found.frames, k) for k in found.index)), 0.0)
     if brightest <= _FLOAT_WHITE:
         return found
     white = float(2 ** math.ceil(math.log2(brightest + 1)) - 1)
@@ -156,14 +156,13 @@ def _open_video(path: Path, every: int) -> _Source:
     video = VideoFrames(path)
     index = tuple(range(0, len(video), every))
     return _Source(
-        frames=video.subset(index),
+        frames=video,
+        index=index,
         names=tuple(f"{path.name}[{k}]" for k in index),
         shape=video.shape,
         dtype=video.dtype,
         metadata=ImageMetadata(),
         suffix=path.suffix.lower(),
-        index=index,
-        count=len(video),
     )
 
 
@@ -172,14 +171,13 @@ def _open_pages(path: Path, every: int, channel: int | None, time: int | None) -
     index = tuple(range(0, len(pages), every))
     _warn_of_alpha(path.name, pages.header)
     return _Source(
-        frames=pages.subset(index),
+        frames=pages,
+        index=index,
         names=tuple(f"{path.name}[{k}]" for k in index),
         shape=pages.header.shape,
         dtype=pages.header.dtype,
         metadata=read_metadata(path),
         suffix=path.suffix.lower(),
-        index=index,
-        count=len(pages),
     )
 
 
@@ -196,24 +194,23 @@ def _open_files(files: Sequence[Path], every: int, skip_bad: bool) -> _Source:
     index = _distinct(files, index, skip_bad)
     first = headers[index[0]]
     _warn_of_alpha(files[index[0]].name, first)
-    paths = tuple(files[k] for k in index)
+    used = [files[k] for k in index]
     return _Source(
-        frames=_frames_of(paths),
-        names=tuple(path.name for path in paths),
+        frames=_frames_of(tuple(files), index[0]),
+        index=tuple(index),
+        names=tuple(path.name for path in used),
         shape=first.shape,
         dtype=first.dtype,
-        metadata=read_metadata(paths[0]),
-        suffix=paths[0].suffix.lower(),
-        index=tuple(index),
-        count=len(files),
+        metadata=read_metadata(used[0]),
+        suffix=used[0].suffix.lower(),
     )
 
 
-def _frames_of(paths: tuple[Path, ...]) -> Frames:
-    if kind_of(paths[0]) == "raw":
+def _frames_of(paths: tuple[Path, ...], reference: int) -> Frames:
+    if kind_of(paths[reference]) == "raw":
         from dff.io.raw import RawFrames
 
-        return RawFrames(paths)
+        return RawFrames(paths, reference)
     return FileFrames(paths)
 
 
@@ -267,8 +264,9 @@ def _warn_of_alpha(name: str, header: Header) -> None:
 def _chosen_rows(geometry: FocusGeometry | None, found: _Source) -> FocusGeometry | None:
     if geometry is None or len(geometry) == len(found.index):
         return geometry
-    if len(geometry) != found.count:
+    count = len(found.frames)
+    if len(geometry) != count:
         raise ValueError(
-            f"geometry: must have one row a frame; got {len(geometry)} rows for {found.count} frames; mend the table"
+            f"geometry: must have one row a frame; got {len(geometry)} rows for {count} frames; mend the table"
         )
     return geometry.rows(found.index)

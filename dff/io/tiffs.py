@@ -6,7 +6,7 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -138,10 +138,6 @@ class TiffStack:
         with open_tiff(self.path) as tif:
             series = tif.series[0]
             return _frame(series.keyframe, _samples(tif, series, self.pages[k]))
-
-    def subset(self, index: Sequence[int]) -> TiffStack:
-        """Some of the frames."""
-        return TiffStack(self.path, self.header, tuple(self.pages[k] for k in index))
 
 
 def _samples(tif: Any, series: Any, page: int) -> NDArray[Any]:

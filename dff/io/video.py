@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from dff.io.checks import FrameError
 from dff.io.formats import unreadable
-from dff.stack import Frames
 
 
 class VideoFrames:
@@ -54,10 +53,6 @@ class VideoFrames:
             frame = self._frame_at(k)
         array = frame.to_ndarray(format=self._format)
         return np.ascontiguousarray(array.reshape(self.shape))
-
-    def subset(self, index: Sequence[int]) -> Frames:
-        """Some of the frames."""
-        return _Chosen(self, tuple(index))
 
     def close(self) -> None:
         """Close the file; it opens again when a frame is asked for."""
@@ -119,18 +114,6 @@ class VideoFrames:
         if k:
             self._container.seek(self.times[k], stream=stream, backward=True)
         self._decoder = self._container.decode(stream)
-
-
-class _Chosen:
-    def __init__(self, video: VideoFrames, index: tuple[int, ...]) -> None:
-        self.video = video
-        self.index = index
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, k: int, /) -> NDArray[Any]:
-        return self.video[self.index[k]]
 
 
 def _packet_times(container: Any, stream: Any) -> tuple[list[int], list[int]]:
