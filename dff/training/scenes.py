@@ -219,8 +219,8 @@ def photograph(light: FloatArray, sharp: FloatArray, random: np.random.Generator
 
 
 def noise(light: FloatArray, random: np.random.Generator) -> FloatArray:
-    """Shot and read noise of a signal-to-noise ratio at white between 20 and 200."""
-    snr = math.exp(random.uniform(math.log(20), math.log(200)))
+    """Shot and read noise of a signal-to-noise ratio at white between 20 and 400."""
+    snr = math.exp(random.uniform(math.log(20), math.log(400)))
     sigma = np.sqrt(np.maximum(light, 0) + random.uniform(0.0, 0.02)) / np.float32(snr)
     grain = random.standard_normal(light.shape, dtype=np.float32)
     if random.random() < 0.3:
