@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dff import optics
 from dff.simulate.aperture import Aperture
-from dff.stack import FloatArray, FocusGeometry
+from dff.stack import Alignment, FloatArray, FocusGeometry
 
 FAR_PUPIL_MM = 1e12
 
@@ -86,85 +86,112 @@ class Sweep:
         """Whether all frames have one pixel size."""
         return bool(np.ptp(self.pixel_mm) < 1e-9 * self.pixel_mm[0])
 
-    @property
-    def geometry(self) -> FocusGeometry:
-        """The true geometry, heights counted from the far end."""
+    def geometry(self, which: str = "true") -> FocusGeometry:
+        """Where each frame truly is in focus, drift in its principal point; or "nominal", as the user thinks."""
+        if which == "nominal":
+            return self.nominal
         return FocusGeometry(
             z=self.plane_mm - self.plane_mm.min(),
             pixel=self.pixel_mm,
-            centre_px=self.nominal.centre_px,
+            centre_px=self.nominal.centre_px - self.drift_mm / self.pixel_mm[:, None],
             z_unit="mm",
             xy_unit="mm",
             capture=self.nominal.capture,
         )
 
+    def alignment(self, gains: FloatArray) -> Alignment:
+        """The true alignment: each frame's slice in focus moved to where the reference frame's chief rays see it.
 
-def sweep(
-    lens: Lens,
-    *,
-    frames: int,
-    step_mm: float,
-    size_px: tuple[int, int],
-    capture: str = "telecentric",
-    first: str = "near",
-    reference: int | None = None,
-    jitter_z_frames: float = 0.0,
-    jitter_px: float = 0.0,
-    tilt_deg: tuple[float, float] = (0.0, 0.0),
-    random: np.random.Generator,
-) -> Sweep:
-    """The frames of one capture.
+        Args:
+            gains: (N,) brightness of the frames.
+        """
+        r = self.reference
+        nearer = 1 - (self.plane_mm - self.plane_mm[r]) / self.pupil_mm[r]
+        scale = self.pixel_mm / (self.pixel_mm[r] * nearer)
+        centre = np.asarray(optics.image_centre(self.size_px))
+        shift = (self.drift_mm - self.drift_mm[r]) / (self.pixel_mm[r] * nearer)[:, None]
+        transforms = np.tile(np.eye(3), (len(scale), 1, 1))
+        transforms[:, 0, 0] = transforms[:, 1, 1] = scale
+        transforms[:, :2, 2] = centre * (1 - scale[:, None]) + shift
+        return Alignment(
+            transforms=transforms,
+            gains=gains[r] / gains,
+            residual_px=np.zeros(len(scale)),
+            models=("similarity",) * len(scale),
+            reference=r,
+            size_px=self.size_px,
+        )
 
-    Args:
-        lens: Lens and scale at the reference frame.
-        frames: Number of frames.
-        step_mm: Distance between neighbouring planes of focus.
-        size_px: (H, W).
-        capture: "telecentric", "rail" (lens locked, camera moves) or "ring" (unit focusing over a fixed sensor).
-        first: Whether frame 0 is focused "near" to or "far" from the camera.
-        reference: The frame whose pixels the truth lives in; the middle one if not given.
-        jitter_z_frames: Standard deviation of each plane's height about the even steps, in steps.
-        jitter_px: Standard deviation of the sideways position of each frame, px.
-        tilt_deg: Angle between the direction of travel and the optical axis, across and down.
-        random: Source of the jitter.
+
+@dataclass(frozen=True)
+class Motion:
+    """How the focus is moved, and how badly.
+
+    Raises:
+        ValueError: an unknown kind of capture, or fewer than two frames.
     """
-    if capture not in ("telecentric", "rail", "ring"):
-        raise ValueError(f"capture: must be telecentric, rail or ring; got {capture!r}; choose one of them")
-    if frames < 2:
-        raise ValueError(f"frames: must be at least 2; got {frames}; give more frames")
-    middle = frames // 2 if reference is None else reference
-    nominal = _nominal(lens, frames, step_mm, size_px, capture, first, middle)
-    jitter = np.clip(random.normal(size=frames), -2, 2) * jitter_z_frames * step_mm
-    z = np.asarray(nominal.z) + np.minimum(np.abs(jitter), 0.45 * step_mm) * np.sign(jitter)
-    drift = random.normal(size=(frames, 2)) * jitter_px * lens.pixel_size_mm
-    drift += (z - z[middle])[:, None] * np.tan(np.radians(tilt_deg))
-    drift -= drift[middle]
-    distance = lens.distance_mm
-    if capture == "ring":
-        pixel, pupil = _ring(lens, z, z[middle])
-        aperture = distance / pupil * lens.aperture_slope
-    else:
-        pixel = np.full(frames, lens.pixel_size_mm)
-        pupil = np.full(frames, FAR_PUPIL_MM if capture == "telecentric" else distance)
-        aperture = np.full(frames, lens.aperture_slope)
-    return Sweep(z, pixel, drift, pupil, aperture, nominal, middle, size_px)
+
+    frames: int
+    step_mm: float
+    """Distance between neighbouring planes of focus."""
+    capture: str = "telecentric"
+    """"telecentric", "rail" (lens locked, camera moves) or "ring" (unit focusing over a fixed sensor)."""
+    first: str = "near"
+    """Whether frame 0 is focused nearest to or farthest from the camera."""
+    reference: int | None = None
+    """The frame whose pixels the truth lives in; the middle one if not given."""
+    jitter_z_frames: float = 0.0
+    """Standard deviation of each plane's height about the even steps, in steps."""
+    jitter_px: float = 0.0
+    """Standard deviation of the sideways position of each frame, px."""
+    tilt_deg: tuple[float, float] = (0.0, 0.0)
+    """Angle between the direction of travel and the optical axis, across and down."""
+
+    def __post_init__(self) -> None:
+        if self.capture not in ("telecentric", "rail", "ring"):
+            raise ValueError(f"capture: must be telecentric, rail or ring; got {self.capture!r}; choose one of them")
+        if self.first not in ("near", "far"):
+            raise ValueError(f"first: must be near or far; got {self.first!r}; choose one of them")
+        if self.frames < 2:
+            raise ValueError(f"frames: must be at least 2; got {self.frames}; give more frames")
+        if not self.step_mm > 0:
+            raise ValueError(f"step_mm: must be positive; got {self.step_mm}; give a step or a blur growth")
+        if self.reference is not None and not 0 <= self.reference < self.frames:
+            raise ValueError(f"reference: must be 0 to {self.frames - 1}; got {self.reference}; choose a frame")
 
 
-def _nominal(
-    lens: Lens, frames: int, step_mm: float, size_px: tuple[int, int], capture: str, first: str, reference: int
-) -> FocusGeometry:
-    if capture == "ring":
-        z = optics.heights(np.arange(frames) * step_mm, first=first)
+def sweep(lens: Lens, motion: Motion, size_px: tuple[int, int], random: np.random.Generator) -> Sweep:
+    """Where the frames of a capture of (H, W) pixels really stand; `random` is the source of the jitter."""
+    count = motion.frames
+    reference = count // 2 if motion.reference is None else motion.reference
+    nominal = _nominal(lens, motion, size_px, reference)
+    jitter = motion.jitter_z_frames * random.standard_normal(count)
+    z = np.asarray(nominal.z) + np.clip(jitter, -0.45, 0.45) * motion.step_mm
+    drift = random.normal(size=(count, 2)) * motion.jitter_px * lens.pixel_size_mm
+    drift += (z - z[reference])[:, None] * np.tan(np.radians(motion.tilt_deg))
+    drift -= drift[reference]
+    pixel, pupil = np.full(count, lens.pixel_size_mm), np.full(count, lens.distance_mm)
+    if motion.capture == "telecentric":
+        pupil = np.full(count, FAR_PUPIL_MM)
+    elif motion.capture == "ring":
+        pixel, pupil = _ring(lens, z, z[reference])
+    wide = lens.distance_mm / pupil if motion.capture == "ring" else np.ones(count)
+    return Sweep(z, pixel, drift, pupil, wide * lens.aperture_slope, nominal, reference, size_px)
+
+
+def _nominal(lens: Lens, motion: Motion, size_px: tuple[int, int], reference: int) -> FocusGeometry:
+    if motion.capture == "ring":
+        z = optics.heights(np.arange(motion.frames) * motion.step_mm, first=motion.first)
         _, distance = _ring(lens, z, z[reference])
         return optics.ring_geometry(
             distance, size_px, focal_length_mm=lens.focal_length_mm, pixel_pitch_mm=lens.pixel_pitch_mm
         )
     return optics.stepped_geometry(
-        np.arange(frames) * step_mm,
+        np.arange(motion.frames) * motion.step_mm,
         size_px,
         pixel_size_mm=lens.pixel_size_mm,
-        first=first,
-        capture="rail" if capture == "rail" else "telecentric",
+        first=motion.first,
+        capture=motion.capture,  # type: ignore[arg-type]
     )
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from dff.simulate.aperture import Aperture
 from dff.simulate.camera import Sweep, transmission
 from dff.simulate.lattice import Lattice, Phases
-from dff.simulate.rays import Rays, Surface, trace
+from dff.simulate.rays import Rays, Surfaces, trace
 
-PHASES = 25
+PHASES = 16
 """Sub-pixel phases the sharp picture is averaged over."""
 
 
@@ -42,7 +42,7 @@ def chief_rays(
     if not sweep.telecentric:
         x = left + pixel * torch.arange(columns, device=device)
         y = top + pixel * torch.arange(count, device=device)
-        slope_x, slope_y = (-x[None] / distance).expand(count, -1), (-y[:, None] / distance).expand(-1, columns)
+        slope_x, slope_y = -x[None] / distance, -y[:, None] / distance
     widen = 1 + plane / distance
     drift = sweep.drift_mm[k]
     return Rays(
@@ -58,7 +58,7 @@ def chief_rays(
 
 
 def sharp_picture(
-    surfaces: tuple[Surface, ...], sweep: Sweep, rows: tuple[int, int], kernel_sigma_px: float, device: torch.device
+    surfaces: Surfaces, sweep: Sweep, rows: tuple[int, int], kernel_sigma_px: float, device: torch.device
 ) -> Tensor:
     """(3, rows, W) pinhole picture of the reference frame through the in-focus kernel of the frames."""
     k, halo = sweep.reference, math.ceil(4 * kernel_sigma_px) + 2
@@ -103,9 +103,7 @@ class Truth:
     """(rows, W) sum of the weights of all directions."""
 
     @staticmethod
-    def of(
-        surfaces: tuple[Surface, ...], sweep: Sweep, aperture: Aperture, rows: tuple[int, int], device: torch.device
-    ) -> Truth:
+    def of(surfaces: Surfaces, sweep: Sweep, aperture: Aperture, rows: tuple[int, int], device: torch.device) -> Truth:
         """Trace the chief rays."""
         rays = chief_rays(sweep, rows, device)
         z, _ = trace(surfaces, rays)

@@ -22,7 +22,7 @@ from dff.simulate.aperture import Aperture
 from dff.simulate.camera import Sweep, transmission
 from dff.simulate.chief import Truth, sharp_picture
 from dff.simulate.lattice import Lattice, Phases
-from dff.simulate.rays import Rays, Surface, trace
+from dff.simulate.rays import Rays, Surfaces, trace
 from dff.stack import FloatArray
 
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
@@ -85,7 +85,7 @@ def views(sweep: Sweep, aperture: Aperture, *, sampling_px: float = 2.0, least: 
 
 
 def render(
-    surfaces: tuple[Surface, ...],
+    surfaces: Surfaces,
     sweep: Sweep,
     aperture: Aperture,
     *,
@@ -137,7 +137,7 @@ def _bands(sweep: Sweep) -> list[tuple[int, int]]:
 
 
 def _render_band(
-    surfaces: tuple[Surface, ...],
+    surfaces: Surfaces,
     sweep: Sweep,
     aperture: Aperture,
     directions: Views,

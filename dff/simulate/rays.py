@@ -28,8 +28,9 @@ class Rays:
     columns: int
     pixel_mm: float
     slope_x: float | Tensor
-    """One slope for all rays (a parallel bundle), or (rows, columns)."""
+    """One slope for all rays (a parallel bundle), or (1, columns)."""
     slope_y: float | Tensor
+    """Likewise, or (rows, 1): where a ray is along x depends on its column and height alone."""
     device: torch.device
 
     @property
@@ -58,6 +59,13 @@ class Rays:
         x, y = torch.as_tensor(self.slope_x), torch.as_tensor(self.slope_y)
         return float(x.min()), float(x.max()), float(y.min()), float(y.max())
 
+    def slopes(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+        """The slopes of a block of rays, one a ray."""
+        shape = self.rows, self.columns
+        parts = (torch.as_tensor(s, device=self.device, dtype=torch.float32) for s in (self.slope_x, self.slope_y))
+        across, down = (part.expand(shape)[rows, columns] for part in parts)
+        return across, down
+
 
 class Surface(Protocol):
     """Something rays can meet."""
@@ -73,7 +81,10 @@ class Surface(Protocol):
         ...
 
 
-def trace(surfaces: tuple[Surface, ...], rays: Rays) -> tuple[Tensor, Tensor]:
+Surfaces = tuple[Surface, ...]
+
+
+def trace(surfaces: Surfaces, rays: Rays) -> tuple[Tensor, Tensor]:
     """Height (rows, columns) and linear colour (3, rows, columns) of what each ray meets first."""
     z = torch.full((rays.rows, rays.columns), MISS, device=rays.device)
     colour = torch.zeros((3, rays.rows, rays.columns), device=rays.device)
@@ -92,6 +103,13 @@ class Chart:
     """x of the centre of the first column."""
     top_mm: float
     spacing_mm: float
+
+    def nearest(self, x: Tensor, y: Tensor) -> Tensor:
+        """Nearest values (C, rows, columns) at x (columns,) and y (rows,); those at the border beyond it."""
+        _, height, width = self.image.shape
+        column = ((x - self.left_mm) / self.spacing_mm).round().long().clamp(0, width - 1)
+        row = ((y - self.top_mm) / self.spacing_mm).round().long().clamp(0, height - 1)
+        return self.image.index_select(1, row).index_select(2, column)
 
     def sample(self, x: Tensor, y: Tensor) -> Tensor:
         """Bilinear values (C, ...) at points; mirrored beyond the borders."""
@@ -134,6 +152,11 @@ LIGHT_FACING = LIGHT[2] / sum(part**2 for part in LIGHT) ** 0.5
 """Cosine between the light and the axis: shading is 1 on a plane that faces the camera."""
 
 
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (3, ...) scaled to length 1."""
+    return vectors * torch.rsqrt((vectors * vectors).sum(0).clamp(min=1e-30))
+
+
 def highlight(normal: Tensor, slope_x: Tensor | float, slope_y: Tensor | float, gloss: Gloss) -> Tensor:
     """Specular light seen along rays of these slopes from unit normals (3, ...)."""
     toward = torch.stack(
@@ -144,5 +167,5 @@ def highlight(normal: Tensor, slope_x: Tensor | float, slope_y: Tensor | float, 
         )
     )
     light = light_direction(normal.device).reshape(3, *(1,) * (normal.dim() - 1))
-    half = F.normalize(F.normalize(toward, dim=0) + light, dim=0)
+    half = unit(unit(toward) + light)
     return gloss.strength * (half * normal).sum(0).clamp(min=0) ** gloss.exponent

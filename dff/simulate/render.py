@@ -7,135 +7,136 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dff import optics
 from dff.filters import LUMINANCE
-from dff.simulate.aperture import Aperture
-from dff.simulate.camera import Lens, Sweep, sweep
+from dff.simulate.camera import Sweep, sweep
+from dff.simulate.camera_effects import dust, flicker_gains, vignetting
 from dff.simulate.light_field import Rendering, render
+from dff.simulate.rays import Surfaces
+from dff.simulate.recipe import Recipe
 from dff.simulate.scenes import SCENES
-from dff.simulate.sensor import Sensor
+from dff.simulate.shadows import with_shadows
 from dff.simulate.stage import Stage
+from dff.simulate.subjects import mesh_subject
 from dff.simulate.texture_energy import texture_energy
+from dff.simulate.textures import list_pictures
+from dff.simulate.wave import WaveOptics
 from dff.stack import FloatArray, FocalStack, ImageMetadata, Scene
 
 BOUND_WINDOW_SIGMA_PX = 3.0
+"""Window of the precision bound that a scene carries."""
 
 
-def render_scene(
-    name: str,
-    *,
-    size_px: int | tuple[int, int] = 256,
-    frames: int = 36,
-    blur_growth_px: float = 0.35,
-    step_mm: float | None = None,
-    snr: float | None = 150,
-    capture: str = "telecentric",
-    seed: int = 0,
-    first: str = "near",
-    pixel_size_mm: float = 0.02,
-    magnification: float = 0.5,
-    f_number: float = 2.0,
-    focal_length_mm: float = 60.0,
-    bits: int | None = 16,
-    contrast: float = 1.0,
-    kernel_sigma_px: float = 0.75,
-    sampling_px: float = 2.0,
-    device: str = "cpu",
-) -> Scene:
+def render_scene(name: str, recipe: Recipe | None = None, **changes: Any) -> Scene:
     """A focal stack of a scene, with exact truth.
 
-    Args:
-        name: One of SCENES.
-        size_px: Side of a square picture, or (H, W).
-        frames: Number of frames.
-        blur_growth_px: Growth of the blur's standard deviation, px a frame; sets the step.
-        step_mm: Distance between planes of focus, instead of blur_growth_px.
-        snr: Signal-to-noise ratio at white; None for no noise.
-        capture: How the focus is moved: "telecentric", "rail" or "ring".
-        seed: Of shapes, textures, jitter and noise: equal seeds give equal stacks.
-        first: Whether frame 0 is focused "near" to or "far" from the camera.
-        pixel_size_mm: Size of a pixel on the subject.
-        magnification: Image size over subject size.
-        f_number: Marked f-number of the lens.
-        focal_length_mm: Focal length.
-        bits: 8 or 16 bits a channel, None for float32; values are linear in light.
-        contrast: Factor on the contrast of textures.
-        kernel_sigma_px: Standard deviation of the blur in focus.
-        sampling_px: Distance between neighbouring rays in the largest blur, px.
-        device: Where tensors are computed.
+    Truth lives in the pixels of the reference frame (`settings["reference"]`, the middle one unless chosen): what the
+    chief ray through each pixel's centre meets first. Rail, ring and drifting captures show other views in other
+    frames; aligned to the reference frame (`Scene.alignment` holds the true transforms) they match the truth.
 
-    Returns:
-        The stack with its true geometry. Truth lives in the pixels of the middle frame: what its chief rays meet.
+    Args:
+        name: One of SCENES, or the path of a Wavefront OBJ mesh.
+        recipe: How it is built, photographed and stored.
+        **changes: Fields of Recipe, instead of or on top of a recipe.
 
     Raises:
         ValueError: an unknown scene or a value outside its range.
     """
-    if name not in SCENES:
-        raise ValueError(f"scene: must be one of {', '.join(SCENES)}; got {name!r}; choose one of them")
-    settings = {key: value for key, value in locals().items() if key != "device"}
-    size = (size_px, size_px) if isinstance(size_px, int) else (int(size_px[0]), int(size_px[1]))
-    lens = Lens(pixel_size_mm, magnification, f_number, focal_length_mm)
-    step = lens.step_mm(blur_growth_px) if step_mm is None else step_mm
-    random = np.random.default_rng([seed, 1])
-    capture_sweep = sweep(lens, frames=frames, step_mm=step, size_px=size, capture=capture, first=first, random=random)
-    aperture = Aperture()
-    stage = _stage(capture_sweep, contrast, np.random.default_rng([seed, 0]), torch.device(device))
+    chosen = Recipe(**changes) if recipe is None else Recipe(**(vars(recipe) | changes))
+    if name not in SCENES and not name.lower().endswith(".obj"):
+        raise ValueError(f"scene: must be one of {', '.join(SCENES)} or an OBJ file; got {name!r}; choose one of them")
+    capture = sweep(chosen.lens, chosen.motion, chosen.shape, np.random.default_rng([chosen.seed, 1]))
     rendering = render(
-        SCENES[name](stage),
-        capture_sweep,
-        aperture,
-        kernel_sigma_px=kernel_sigma_px,
-        sampling_px=sampling_px,
-        device=device,
+        build(name, chosen, capture),
+        capture,
+        chosen.pupil,
+        kernel_sigma_px=chosen.kernel_sigma_px,
+        sampling_px=chosen.sampling_px,
+        device=chosen.device,
     )
-    sensor = Sensor.of_snr(snr, bits=bits)
-    settings |= {"step_mm": step, "blur_growth_px": lens.blur_growth_px(step)}
-    return _scene(name, rendering, capture_sweep, sensor, lens, settings, seed)
+    if chosen.wave:
+        lens = WaveOptics(
+            chosen.lens.aperture_slope,
+            chosen.pixel_size_mm,
+            spherical_waves=chosen.spherical_waves,
+            axial_colour_mm=chosen.axial_colour_mm,
+        )
+        lens.refine(rendering.frames, rendering.sharp, rendering.z, capture.plane_mm)
+    return _scene(name, rendering, capture, chosen)
 
 
-def _stage(capture: Sweep, contrast: float, random: np.random.Generator, device: torch.device) -> Stage:
+def build(name: str, recipe: Recipe, capture: Sweep) -> Surfaces:
+    """The surfaces of a scene, shadows cast."""
     pixel = float(capture.pixel_mm[capture.reference])
     field = np.array(capture.size_px) / 2 * float(capture.pixel_mm.max())
     lean = float(capture.aperture_slope.max() + (field.max() / capture.pupil_mm).max())
     depth = float(np.ptp(capture.plane_mm))
-    spare = lean * depth + float(np.abs(capture.drift_mm).max()) + field.max() * float(np.ptp(capture.pixel_mm)) / pixel
-    return Stage(capture.size_px, pixel, depth, math.ceil(spare / pixel) + 12, random, contrast, device)
+    beyond = float(np.abs(capture.drift_mm).max()) + field.max() * float(np.ptp(capture.pixel_mm)) / pixel
+    stage = Stage(
+        size_px=capture.size_px,
+        pixel_mm=pixel,
+        sweep_mm=depth,
+        pad_px=math.ceil((lean * depth + beyond) / pixel) + 12,
+        random=np.random.default_rng([recipe.seed, 0]),
+        contrast=recipe.contrast,
+        device=torch.device(recipe.device),
+        photographs=() if recipe.textures is None else list_pictures(recipe.textures),
+        gloss=recipe.gloss,
+    )
+    surfaces = SCENES[name](stage) if name in SCENES else mesh_subject(stage, name, recipe.turn_deg)
+    return with_shadows(surfaces)
 
 
-def _scene(
-    name: str, rendering: Rendering, capture: Sweep, sensor: Sensor, lens: Lens, settings: dict[str, Any], seed: int
-) -> Scene:
-    frames = [sensor.expose(light, np.random.default_rng([seed, 2, k])) for k, light in enumerate(rendering.frames)]
-    geometry = capture.geometry
-    stack = FocalStack(
+def _scene(name: str, rendering: Rendering, capture: Sweep, recipe: Recipe) -> Scene:
+    gains = flicker_gains(recipe.frames, recipe.flicker, np.random.default_rng([recipe.seed, 3]))
+    stack = _stack(name, _exposed(rendering.frames, gains, capture, recipe), capture, recipe)
+    variance, frequency = texture_energy(rendering.sharp, BOUND_WINDOW_SIGMA_PX)
+    bound = optics.focus_limit(
+        np.sqrt(recipe.sensor.noise(rendering.sharp) ** 2 @ np.array(LUMINANCE) ** 2),
+        texture_variance=variance,
+        texture_frequency=frequency,
+        blur_growth_px=recipe.growth_px,
+        window_sigma_px=BOUND_WINDOW_SIGMA_PX,
+    )
+    lowest = 0.0 if recipe.geometry == "nominal" else float(capture.plane_mm.min())
+    return Scene(
+        name=name,
+        stack=stack,
+        index=true_index(rendering.z, capture.plane_mm),
+        z=(rendering.z - lowest).astype(np.float32),
+        sharp=rendering.sharp,
+        visible=rendering.visible,
+        bound=bound.astype(np.float32),
+        texture=(variance * frequency).astype(np.float32),
+        alignment=capture.alignment(gains),
+        settings=recipe.as_dict() | {"reference": capture.reference, "plane_mm": capture.plane_mm.tolist()},
+    )
+
+
+def _exposed(frames: FloatArray, gains: FloatArray, capture: Sweep, recipe: Recipe) -> list[NDArray[Any]]:
+    passed = vignetting(capture.size_px, recipe.vignetting)
+    if recipe.dust:
+        passed = passed * dust(capture.size_px, recipe.dust, np.random.default_rng([recipe.seed, 4]))
+    sensor = recipe.sensor
+    return [
+        sensor.expose(light * passed * np.float32(gain), np.random.default_rng([recipe.seed, 2, k]))
+        for k, (light, gain) in enumerate(zip(frames, gains))
+    ]
+
+
+def _stack(name: str, frames: list[NDArray[Any]], capture: Sweep, recipe: Recipe) -> FocalStack:
+    lens = recipe.lens
+    return FocalStack(
         frames=frames,
-        names=tuple(f"{name}-{k:03d}" for k in range(len(frames))),
+        names=tuple(f"{name.rsplit('/', 1)[-1]}-{k:03d}" for k in range(len(frames))),
         shape=frames[0].shape,
         dtype=frames[0].dtype,
         metadata=ImageMetadata(
             focal_length_mm=lens.focal_length_mm, f_number=lens.f_number, pixel_pitch_mm=lens.pixel_pitch_mm
         ),
-        geometry=geometry,
-    )
-    noise = np.sqrt((sensor.noise(rendering.sharp) ** 2) @ (np.array(LUMINANCE) ** 2))
-    energy, frequency = texture_energy(rendering.sharp, BOUND_WINDOW_SIGMA_PX)
-    bound = optics.focus_limit(
-        noise,
-        texture_variance=energy,
-        texture_frequency=frequency,
-        blur_growth_px=settings["blur_growth_px"],
-        window_sigma_px=BOUND_WINDOW_SIGMA_PX,
-    )
-    return Scene(
-        name=name,
-        stack=stack,
-        index=true_index(rendering.z, capture.plane_mm),
-        z=rendering.z - np.float32(capture.plane_mm.min()),
-        sharp=rendering.sharp,
-        visible=rendering.visible,
-        bound=bound.astype(np.float32),
-        settings=settings,
+        geometry=capture.geometry(recipe.geometry),
     )
 
 

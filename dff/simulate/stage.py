@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
+from dff.simulate.mesh import Body
 from dff.simulate.rays import AMBIENT, LIGHT, Chart, Gloss
 from dff.simulate.surfaces import Relief, Rods
-from dff.simulate.textures import Palette, mottled, shading
+from dff.simulate.textures import Palette, mottled, photographed, shading
 from dff.stack import FloatArray
 
 
@@ -29,6 +32,10 @@ class Stage:
     contrast: float = 1.0
     """Factor on the contrast of all textures."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    photographs: tuple[Path, ...] = ()
+    """Pictures that textures are taken from instead of procedural ones."""
+    gloss: float = 0.0
+    """Factor on the highlights of all surfaces."""
 
     @property
     def half_mm(self) -> float:
@@ -68,8 +75,17 @@ class Stage:
         return Chart(image, left, top, self.pixel_mm / 2 if fine else self.pixel_mm)
 
     def albedo(self, palette: Palette, *, scale: float = 1.0) -> FloatArray:
-        """(H, W, 3) mineral-like colours on the textures' lattice, with the stage's contrast."""
-        return self.fade(mottled(self.fine_shape, self.random, palette, scale=scale), self.contrast)
+        """(H, W, 3) colours on the textures' lattice: mineral-like, or a photograph, with the stage's contrast."""
+        if self.photographs:
+            chosen = self.photographs[int(self.random.integers(len(self.photographs)))]
+            picture = photographed(self.fine_shape, self.random, chosen)
+        else:
+            picture = mottled(self.fine_shape, self.random, palette, scale=scale)
+        return self.fade(picture, self.contrast)
+
+    def shine(self, strength: float, exponent: float) -> Gloss:
+        """A highlight, as strong as the stage allows."""
+        return Gloss(strength * self.gloss, exponent)
 
     def fade(self, picture: FloatArray, contrast: float | FloatArray) -> FloatArray:
         """A texture with its contrast about its mean colour changed."""
@@ -114,3 +130,25 @@ class Stage:
         tints = torch.as_tensor(np.asarray(tint), dtype=torch.float32, device=self.device)
         texture = self.chart(self.albedo(palette, scale=scale), fine=True)
         return Rods(mm[0], mm[1], radius_mm, tints, texture, gloss or Gloss())
+
+    def body(
+        self,
+        vertices: FloatArray,
+        triangles: NDArray[np.int32],
+        palette: Palette,
+        *,
+        scale: float = 1.0,
+        gloss: Gloss | None = None,
+    ) -> Body:
+        """A mesh.
+
+        Args:
+            vertices: (V, 3) x and y in short half sides, y downward, height in shares of the sweep.
+            triangles: (T, 3) vertex numbers.
+            palette: Colours of the texture.
+            scale: Size of the texture's grain.
+            gloss: Highlight.
+        """
+        mm = vertices * np.array([self.half_mm, self.half_mm, self.sweep_mm])
+        texture = self.chart(self.albedo(palette, scale=scale), fine=True)
+        return Body.of(mm, triangles, texture, gloss or Gloss())

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from dff.simulate.rays import MISS, Chart, Gloss, Rays, diffuse, highlight
+from dff.simulate.rays import MISS, Chart, Gloss, Rays, diffuse, highlight, unit
+from dff.stack import FloatArray
 
 SLICE_PX = 1.0
 """Sideways travel of the steepest ray between two slices of a relief."""
@@ -62,16 +62,16 @@ class Relief:
         return hit, thickness
 
     def _heights_at(self, rays: Rays, level: float) -> Tensor:
-        """Heights of the field under every ray where it passes a level."""
-        if not rays.parallel:
-            return self.heights.sample(*rays.at(level))[0]
-        column = round((rays.left_mm + float(rays.slope_x) * level - self.heights.left_mm) / rays.pixel_mm)
-        row = round((rays.top_mm + float(rays.slope_y) * level - self.heights.top_mm) / rays.pixel_mm)
-        _, height, width = self.heights.image.shape
-        inside = 0 <= row <= height - rays.rows and 0 <= column <= width - rays.columns
-        if not inside or abs(self.heights.spacing_mm / rays.pixel_mm - 1) > 1e-6:
-            return self.heights.sample(*rays.at(level))[0]
-        return self.heights.image[0, row : row + rays.rows, column : column + rays.columns]
+        """Nearest heights of the field under every ray where it passes a level."""
+        chart = self.heights
+        if rays.parallel and abs(chart.spacing_mm / rays.pixel_mm - 1) < 1e-6:
+            column = round((rays.left_mm + float(rays.slope_x) * level - chart.left_mm) / rays.pixel_mm)
+            row = round((rays.top_mm + float(rays.slope_y) * level - chart.top_mm) / rays.pixel_mm)
+            _, height, width = chart.image.shape
+            if 0 <= row <= height - rays.rows and 0 <= column <= width - rays.columns:
+                return chart.image[0, row : row + rays.rows, column : column + rays.columns]
+        x, y = rays.at(level)
+        return chart.nearest(x[0], y[:, 0])[0]
 
     def _refine(self, rays: Rays, hit: Tensor, thickness: float) -> Tensor:
         below = self.heights.sample(*rays.at(hit))[0] - hit
@@ -85,7 +85,7 @@ class Relief:
         span = self.heights.spacing_mm
         across = (self.heights.sample(x + span, y)[0] - self.heights.sample(x - span, y)[0]) / (2 * span)
         down = (self.heights.sample(x, y + span)[0] - self.heights.sample(x, y - span)[0]) / (2 * span)
-        return F.normalize(torch.stack([-across, -down, torch.ones_like(across)]), dim=0)
+        return unit(torch.stack([-across, -down, torch.ones_like(across)]))
 
 
 @dataclass(frozen=True)
@@ -105,72 +105,100 @@ class Rods:
 
     def trace(self, rays: Rays, z: Tensor, colour: Tensor) -> None:
         """Write where a rod lies nearer than z."""
-        rows, columns = self._boxes(rays)
-        flat, which = _inside(rows, columns, rays)
+        flat, which = self._candidates(rays)
         if flat.numel() == 0:
             return
         origin, slope = _rays_of(rays, flat)
-        height, normal = self._hit(origin, slope, which)
-        met = height > MISS
-        flat, which, height, normal = flat[met], which[met], height[met], normal[:, met]
-        nearest = z.view(-1).scatter_reduce(0, flat, height, "amax")
-        first = (height == nearest[flat]) & (height > z.view(-1)[flat])
-        flat, which, height, normal = flat[first], which[first], height[first], normal[:, first]
-        origin, slope = origin[:, met][:, first], slope[:, met][:, first]
-        colour.view(3, -1)[:, flat] = self._colour(origin + slope * height, slope, normal, which)
-        z.view(-1)[flat] = height
+        height = self._height(origin, slope, which)
+        before = z.view(-1).clone()
+        z.view(-1).scatter_reduce_(0, flat, height, "amax")
+        won = ((height == z.view(-1)[flat]) & (height > before[flat])).nonzero()[:, 0]
+        flat, which, slope = flat[won], which[won], slope[:, won]
+        point = origin[:, won] + slope * height[won]
+        colour.view(3, -1)[:, flat] = self._colour(point, slope, which)
 
-    def _boxes(self, rays: Rays) -> tuple[Tensor, Tensor]:
-        """(M, rows) and (M, columns) lattice numbers around each rod's picture."""
+    def _candidates(self, rays: Rays) -> tuple[Tensor, Tensor]:
+        """Flat lattice numbers (P,) of the pixels around each rod's picture, and the rod (P,) each belongs to."""
         x_low, x_high, y_low, y_high = rays.slope_range()
-        boxes = []
-        for axis, origin, slopes in ((1, rays.top_mm, (y_low, y_high)), (0, rays.left_mm, (x_low, x_high))):
+        inside, numbers = [], []
+        for axis, origin, count, slopes in (
+            (1, rays.top_mm, rays.rows, (y_low, y_high)),
+            (0, rays.left_mm, rays.columns, (x_low, x_high)),
+        ):
             ends = torch.stack([e[:, axis] - s * e[:, 2] for e in (self.start, self.end) for s in slopes])
-            margin = self.radius * (1 + max(abs(slope) for slope in slopes)) + rays.pixel_mm
-            first = ((ends.min(0).values - margin - origin) / rays.pixel_mm).floor().long()
-            last = ((ends.max(0).values + margin - origin) / rays.pixel_mm).ceil().long()
-            span = int((last - first).max()) + 1
-            boxes.append(first[:, None] + torch.arange(span, device=rays.device))
-        return boxes[0], boxes[1]
+            margin = self.radius * (1 + max(abs(slope) for slope in slopes))
+            first = ((ends.min(0).values - margin - origin) / rays.pixel_mm).ceil().long().clamp(min=0)
+            last = ((ends.max(0).values + margin - origin) / rays.pixel_mm).floor().long().clamp(max=count - 1)
+            span = max(int((last - first).max()) + 1, 0)
+            number = first[:, None] + torch.arange(span, device=rays.device)
+            numbers.append(number)
+            inside.append(number <= last[:, None])
+        within = (inside[0][:, :, None] & inside[1][:, None, :]).nonzero()
+        which = within[:, 0]
+        return numbers[0][which, within[:, 1]] * rays.columns + numbers[1][which, within[:, 2]], which
 
-    def _hit(self, origin: Tensor, slope: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-        """Height (P,) and unit normal (3, P) of the nearest hit of each ray with its rod; MISS where there is none."""
-        axis = (self.end - self.start).T[:, which]
-        radius = self.radius[which]
-        start = self.start.T[:, which]
+    def _height(self, origin: Tensor, slope: Tensor, which: Tensor) -> Tensor:
+        """Height (P,) of the nearest hit of each ray with its rod, MISS where there is none (capsule: Quilez 2016)."""
+        axis, start, radius = (self.end - self.start).T[:, which], self.start.T[:, which], self.radius[which]
         level = start[2]
         offset = origin + slope * level - start
-        length2, along, away = (axis**2).sum(0), (axis * slope).sum(0), (axis * offset).sum(0)
-        a = (slope**2).sum(0) * length2 - along**2
-        b = length2 * (slope * offset).sum(0) - away * along
-        c = length2 * ((offset**2).sum(0) - radius**2) - away**2
+        length2, along, away = _dot(axis, axis), _dot(axis, slope), _dot(axis, offset)
+        a = _dot(slope, slope) * length2 - along**2
+        b = length2 * _dot(slope, offset) - away * along
+        c = length2 * (_dot(offset, offset) - radius**2) - away**2
         root = b**2 - a * c
         height = (root.clamp(min=0).sqrt() - b) / torch.where(a > 0, a, torch.ones_like(a))
         position = away + height * along
         on_side = (position > 0) & (position < length2) & (root >= 0)
         cap = start + axis * (position > 0.5 * length2)
         cap_height = cap[2] + _sphere_height(origin + slope * cap[2] - cap, slope, radius)
-        height = torch.where(on_side, level + height, cap_height)
-        foot = torch.where(on_side, start + axis * (position / length2.clamp(min=1e-20)), cap)
-        return height, (origin + slope * height.clamp(min=-1e6) - foot) / radius
+        return torch.where(on_side, level + height, cap_height)
 
-    def _colour(self, point: Tensor, slope: Tensor, normal: Tensor, which: Tensor) -> Tensor:
-        wander = which * (self.texture.spacing_mm * 37.3)
-        texture = self.texture.sample(
-            point[0] + 0.41 * point[2] + wander, point[1] + 0.33 * point[2] + 0.7 * wander
-        ).reshape(3, -1)
-        colour = texture * self.tint.T[:, which] * diffuse(normal)
+    def _normal(self, point: Tensor, which: Tensor) -> Tensor:
+        """Unit normals (3, P) at points of rods."""
+        start = self.start.T[:, which]
+        axis = self.end.T[:, which] - start
+        share = (_dot(point - start, axis) / _dot(axis, axis).clamp(min=1e-20)).clamp(0, 1)
+        return (point - start - axis * share) / self.radius[which]
+
+    def _colour(self, point: Tensor, slope: Tensor, which: Tensor) -> Tensor:
+        normal = self._normal(point, which)
+        colour = solid_colour(self.texture, point, which) * self.tint.T[:, which] * diffuse(normal)
         if self.gloss.strength > 0:
             colour = colour + highlight(normal, slope[0], slope[1], self.gloss)
         return colour
 
 
-def _inside(rows: Tensor, columns: Tensor, rays: Rays) -> tuple[Tensor, Tensor]:
-    """Flat lattice numbers (P,) of all boxes' pixels inside the bundle, and the rod each belongs to."""
-    r, c = rows[:, :, None], columns[:, None, :]
-    inside = (r >= 0) & (r < rays.rows) & (c >= 0) & (c < rays.columns)
-    which = torch.arange(len(rows), device=rows.device)[:, None, None].expand(inside.shape)
-    return (r * rays.columns + c)[inside], which[inside]
+def bounding_block(rays: Rays, low: FloatArray, high: FloatArray) -> tuple[slice, slice]:
+    """Rows and columns of the rays that can meet a box.
+
+    Args:
+        rays: The rays.
+        low: (3,) least x, y and z of the box.
+        high: (3,) greatest.
+    """
+    x_low, x_high, y_low, y_high = rays.slope_range()
+    block = []
+    for axis, origin, count, slopes in (
+        (1, rays.top_mm, rays.rows, (y_low, y_high)),
+        (0, rays.left_mm, rays.columns, (x_low, x_high)),
+    ):
+        travel = [slope * z for slope in slopes for z in (float(low[2]), float(high[2]))]
+        first = math.floor((float(low[axis]) - max(travel) - origin) / rays.pixel_mm)
+        last = math.ceil((float(high[axis]) - min(travel) - origin) / rays.pixel_mm) + 1
+        block.append(slice(max(0, first), min(count, last)))
+    return block[0], block[1]
+
+
+def solid_colour(texture: Chart, point: Tensor, which: Tensor | int = 0) -> Tensor:
+    """Colours (3, P) of points in space, the texture drawn through the body at a slant, shifted from body to body."""
+    wander = which * (texture.spacing_mm * 37.3)
+    x, y = point[0] + 0.41 * point[2] + wander, point[1] + 0.33 * point[2] + 0.7 * wander
+    return texture.sample(x, y).reshape(3, -1)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def _rays_of(rays: Rays, flat: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,12 +206,17 @@ def _rays_of(rays: Rays, flat: Tensor) -> tuple[Tensor, Tensor]:
     x = rays.left_mm + rays.pixel_mm * (flat % rays.columns)
     y = rays.top_mm + rays.pixel_mm * torch.div(flat, rays.columns, rounding_mode="floor")
     one = torch.ones_like(x)
-    slopes = [s.reshape(-1)[flat] if isinstance(s, Tensor) else one * s for s in (rays.slope_x, rays.slope_y)]
+    across, down = rays.slopes(slice(None), slice(None))
+    slopes = (
+        (one * rays.slope_x, one * rays.slope_y)
+        if rays.parallel
+        else (across.reshape(-1)[flat], down.reshape(-1)[flat])
+    )
     return torch.stack([x, y, torch.zeros_like(x)]), torch.stack([*slopes, one])
 
 
 def _sphere_height(offset: Tensor, slope: Tensor, radius: Tensor) -> Tensor:
     """Highest crossing of rays with spheres, from the rays' origins relative to the centres; MISS where none."""
-    a, b = (slope**2).sum(0), (slope * offset).sum(0)
-    root = b**2 - a * ((offset**2).sum(0) - radius**2)
+    a, b = _dot(slope, slope), _dot(slope, offset)
+    root = b**2 - a * (_dot(offset, offset) - radius**2)
     return torch.where(root >= 0, (root.clamp(min=0).sqrt() - b) / a, torch.full_like(a, MISS))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from dff.simulate.sensor import decode_srgb
 from dff.stack import FloatArray
 
 Shape = tuple[int, int]
@@ -32,7 +36,7 @@ def fractal_noise(
 Palette = tuple[tuple[float, float, float], ...]
 
 STONE: Palette = ((0.20, 0.18, 0.16), (0.46, 0.41, 0.35), (0.70, 0.66, 0.60))
-MOSS: Palette = ((0.07, 0.10, 0.04), (0.22, 0.30, 0.10), (0.48, 0.50, 0.24))
+MOSS: Palette = ((0.10, 0.14, 0.05), (0.30, 0.40, 0.14), (0.62, 0.64, 0.34))
 SAND: Palette = ((0.34, 0.26, 0.17), (0.58, 0.47, 0.33), (0.80, 0.72, 0.58))
 BRONZE: Palette = ((0.16, 0.09, 0.04), (0.45, 0.29, 0.14), (0.78, 0.60, 0.36))
 CHITIN: Palette = ((0.10, 0.05, 0.03), (0.34, 0.17, 0.07), (0.62, 0.40, 0.18))
@@ -70,3 +74,36 @@ def shading(heights: FloatArray, spacing: float, light: tuple[float, float, floa
         hollow += np.clip((cv2.GaussianBlur(heights, (0, 0), sigma) - heights) / (sigma * spacing), 0, 1.5)
     open_sky = 1 / (1 + 0.5 * hollow)
     return ((ambient * open_sky + (1 - ambient) * facing * norm / light[2]) * np.sqrt(open_sky)).astype(np.float32)
+
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def list_pictures(folder: str | Path) -> tuple[Path, ...]:
+    """JPEG and PNG pictures of a folder and the folders in it, in the order of their names.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not found:
+        raise ValueError(f"textures: {folder} must hold JPEG or PNG pictures; got none; name another folder")
+    return tuple(found)
+
+
+def photographed(shape: Shape, random: np.random.Generator, path: Path) -> FloatArray:
+    """Linear colours (H, W, 3) of an 8-bit sRGB picture, mirrored until it covers the shape, from a random place on.
+
+    Raises:
+        ValueError: the picture cannot be read.
+    """
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError(f"textures: {path} must be a picture; got a file that cannot be decoded; remove it")
+    rows, columns = (_mirrored(random, count, length) for count, length in zip(shape, picture.shape))
+    return decode_srgb(np.asarray(picture[rows][:, columns, ::-1], np.float32) / 255).astype(np.float32)
+
+
+def _mirrored(random: np.random.Generator, count: int, length: int) -> NDArray[np.intp]:
+    number = (np.arange(count) + random.integers(length)) % (2 * length)
+    return np.where(number < length, number, 2 * length - 1 - number)
