@@ -341,3 +341,7 @@ class Scene:
     """(H, W) least possible standard deviation of the index in frames (optics.focus_limit)."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the scene was rendered with."""
+    texture: FloatArray | None = None
+    """(H, W) what the bound is made of: variance times mean frequency of the sharp luminance in its window."""
+    alignment: Alignment | None = None
+    """The true alignment: each frame's slice in focus onto the reference frame's view."""
