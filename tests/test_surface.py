@@ -99,6 +99,17 @@ def test_a_step_smeared_over_two_pixels_is_cut() -> None:
     assert not across[:, 59:61].any()
 
 
+def test_a_step_smeared_over_three_links_is_cut() -> None:
+    """Level ground on both sides of a short ramp is a blurred edge; a slope as steep that goes on is none."""
+    x, _ = grid()
+    across, _ = joined(np.interp(x, [58, 61], [10, 13.6]), 3.0)
+    assert not across[:, 58:61].any()
+    assert across[:, :58].all()
+    assert across[:, 61:].all()
+    assert joined(1.2 * x, 3.0)[0].all()
+    assert joined(np.interp(x, [40, 80], [10, 58]), 3.0)[0].all()
+
+
 def test_a_cut_does_not_fray() -> None:
     """Along an edge whose height wanders about the limit the cut is whole; alone, a step below it stays joined."""
     x, y = grid()

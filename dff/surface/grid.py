@@ -6,6 +6,8 @@ a search among points.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +25,9 @@ _TO_SIGMA = 1.2533
 def joined(depth: FloatArray, cut: float) -> tuple[BoolArray, BoolArray]:
     """Whether each pixel lies on one surface with the pixel at its right, and with the one below.
 
-    Two known neighbours do unless they differ by more than `cut`, or by more than half of it where that step leads
-    on to a larger one (so a cut does not fray). A steady slope is no step, however steep: there the two links
-    before and the two after go the same way at least half as steeply.
+    Two known neighbours do unless a step of more than `cut` lies between them: from one to the next, or smeared
+    over three links between level ground. A step of more than half of that parts them too where it leads on to a
+    larger one, so that a cut does not fray. A steady slope is no step, however steep.
 
     Args:
         depth: (H, W) depth in any unit; NaN where unknown.
@@ -34,12 +36,12 @@ def joined(depth: FloatArray, cut: float) -> tuple[BoolArray, BoolArray]:
     Returns:
         (H, W - 1) and (H - 1, W).
     """
-    across, down = close(depth, cut / 2)
-    known = np.isfinite(depth)
-    weak = ~across & known[:, 1:] & known[:, :-1], ~down & known[1:] & known[:-1]
-    strong = weak[0] & (np.abs(np.diff(depth, axis=1)) > cut), weak[1] & (np.abs(np.diff(depth, axis=0)) > cut)
+    weak = _steps(depth, cut / 2, 1), _steps(depth, cut / 2, 0)
+    strong = _steps(depth, cut, 1), _steps(depth, cut, 0)
     broken = _reached(_at_pixels(*weak), _at_pixels(*strong))
-    return across | (weak[0] & ~broken[:, :-1]), down | (weak[1] & ~broken[:-1])
+    known = np.isfinite(depth)
+    across = known[:, 1:] & known[:, :-1] & ~(weak[0] & broken[:, :-1])
+    return across, known[1:] & known[:-1] & ~(weak[1] & broken[:-1])
 
 
 def close(depth: FloatArray, limit: float) -> tuple[BoolArray, BoolArray]:
@@ -47,14 +49,49 @@ def close(depth: FloatArray, limit: float) -> tuple[BoolArray, BoolArray]:
 
     Unlike joined, the answer at a pixel depends on the pixels within three of it only.
     """
-    answers = []
-    for axis in (1, 0):
-        steps = np.diff(depth, axis=axis)
-        answer = np.abs(steps) <= limit
-        steep = np.nonzero(np.abs(steps) > limit)
-        answer[steep] = _steady(steps, steep, axis)
-        answers.append(answer)
-    return answers[0], answers[1]
+    known = np.isfinite(depth)
+    steep_across, steep_down = _jumps(depth, limit, 1), _jumps(depth, limit, 0)
+    return known[:, 1:] & known[:, :-1] & ~steep_across, known[1:] & known[:-1] & ~steep_down
+
+
+def _steps(depth: FloatArray, limit: float, axis: int) -> BoolArray:
+    """Links that are a step of more than a limit or take part in one that is smeared over three."""
+    steps = _jumps(depth, limit, axis)
+    count = depth.shape[axis]
+    if count < 4:
+        return steps
+    span = np.take(depth, range(3, count), axis) - np.take(depth, range(count - 3), axis)
+    places = np.nonzero(np.abs(span) > limit)
+    rise = span[places]
+    before, after = (_at(span, places, axis, offset) / rise for offset in (-3, 3))
+    level = ~(before >= 0.5) & ~(after >= 0.5)
+    places, rise = tuple(part[level] for part in places), rise[level]
+    for offset in (0, 1, 2):
+        start, end = (_at(depth, places, axis, offset + step) for step in (0, 1))
+        steps[_moved(places, axis, offset)] |= (end - start) / rise > 1 / 6
+    return steps
+
+
+def _jumps(depth: FloatArray, limit: float, axis: int) -> BoolArray:
+    """Links of more than a limit, unless the two before and the two after go on at least half as steeply."""
+    links = np.diff(depth, axis=axis)
+    jumps = np.abs(links) > limit
+    places = np.nonzero(jumps)
+    around = [_at(links, places, axis, offset) / links[places] for offset in (-2, -1, 1, 2)]
+    jumps[places] = ~np.all(np.array(around) >= 0.5, axis=0)
+    return jumps
+
+
+def _moved(places: tuple[Any, ...], axis: int, offset: int) -> tuple[Any, ...]:
+    return tuple(part + offset if i == axis else part for i, part in enumerate(places))
+
+
+def _at(values: FloatArray, places: tuple[Any, ...], axis: int, offset: int) -> FloatArray:
+    """Values beside some places, NaN outside the map."""
+    moved = list(_moved(places, axis, offset))
+    inside = (moved[axis] >= 0) & (moved[axis] < values.shape[axis])
+    moved[axis] = np.clip(moved[axis], 0, values.shape[axis] - 1)
+    return np.where(inside, values[tuple(moved)], np.float32(np.nan))
 
 
 def _at_pixels(across: BoolArray, down: BoolArray) -> BoolArray:
@@ -74,18 +111,6 @@ def _reached(weak: BoolArray, strong: BoolArray) -> BoolArray:
     holds[0] = False
     reached: BoolArray = holds[labels]
     return reached
-
-
-def _steady(steps: FloatArray, places: tuple[NDArray[np.intp], ...], axis: int) -> BoolArray:
-    here = steps[places]
-    steady = np.ones(here.shape, bool)
-    for offset in (-2, -1, 1, 2):
-        moved = list(places)
-        moved[axis] = places[axis] + offset
-        inside = (moved[axis] >= 0) & (moved[axis] < steps.shape[axis])
-        moved[axis] = np.clip(moved[axis], 0, steps.shape[axis] - 1)
-        steady &= inside & (steps[tuple(moved)] / here >= 0.5)
-    return steady
 
 
 def grid_normals(points: FloatArray, across: BoolArray, down: BoolArray, *, sigma_px: float = 1.5) -> FloatArray:
@@ -230,7 +255,7 @@ def select_surface(
         min_confidence: Least confidence.
         outlier_sigma: See outliers; 0 keeps all.
         cut_frames: Step at which a surface ends, for the islands.
-        min_island_px: Smallest patch that is kept; 0 keeps all, None takes a ten-thousandth of the picture, at
+        min_island_px: Smallest patch that is kept; 0 keeps all, None takes a five-thousandth of the picture, at
             least 100.
 
     Returns:
@@ -239,7 +264,7 @@ def select_surface(
     index = np.where(depth.confidence >= min_confidence, depth.index, np.float32(np.nan))
     if outlier_sigma > 0:
         index[outliers(index, outlier_sigma, floor=NOISE_FLOOR_FRAMES)] = np.nan
-    smallest = max(100, index.size // 10_000) if min_island_px is None else min_island_px
+    smallest = max(100, index.size // 5_000) if min_island_px is None else min_island_px
     if smallest > 0:
         index[islands(*joined(index, cut_frames), np.isfinite(index), smallest)] = np.nan
     kept = np.isfinite(index)
