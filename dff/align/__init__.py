@@ -1,0 +1,7 @@
+"""Alignment: estimate, bound, gate and undo the motion and the brightness between frames; find their order."""
+
+from dff.align.chain import estimate_alignment
+from dff.align.motion import MODELS
+from dff.align.warp import covered, valid_area, valid_frames, warp_frame
+
+__all__ = ["MODELS", "covered", "estimate_alignment", "valid_area", "valid_frames", "warp_frame"]

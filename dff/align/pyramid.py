@@ -1,0 +1,77 @@
+"""Reduced luminance of a frame, from the working level down to a thumbnail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dff.filters import LUMINANCE
+
+Plane = NDArray[Any]
+"""(H, W) float32."""
+
+BLUR_PX = 1.0
+"""Every level is blurred by this, so that noise does not pass for texture."""
+FULL_PIXELS = 800_000
+"""Smaller frames are registered at full size,"""
+HALF_PIXELS = 12_000_000
+"""smaller ones at half size, larger ones at a quarter."""
+THUMBNAIL_PX = 64
+"""The pyramid ends before its short side falls below this."""
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """Low-pass luminance of one frame, 0 to 1, each level half as large as the one before."""
+
+    levels: tuple[Plane, ...]
+    factors: tuple[int, ...]
+    """Reduction of each level against the frame."""
+    size: tuple[int, int]
+    """(H, W) of the frame."""
+
+    @property
+    def thumbnail(self) -> Plane:
+        """The smallest level."""
+        return self.levels[-1]
+
+
+def working_factor(size: tuple[int, int]) -> int:
+    """Reduction of the finest level that is looked at."""
+    pixels = size[0] * size[1]
+    return 1 if pixels < FULL_PIXELS else 2 if pixels < HALF_PIXELS else 4
+
+
+def luminance_pyramid(frame: NDArray[Any], white: float) -> Pyramid:
+    """Luminance of a frame at the working level and below.
+
+    Args:
+        frame: (H, W, C) of any type, C is 1 or 3.
+        white: The value of full white.
+    """
+    size = (frame.shape[0], frame.shape[1])
+    factor = working_factor(size)
+    levels = [_luminance(_reduce(frame, factor), white)]
+    factors = [factor]
+    while min(levels[-1].shape) >= 2 * THUMBNAIL_PX:
+        levels.append(_reduce(levels[-1], 2))
+        factors.append(factors[-1] * 2)
+    return Pyramid(tuple(cv2.GaussianBlur(level, (0, 0), BLUR_PX) for level in levels), tuple(factors), size)
+
+
+def _reduce(picture: NDArray[Any], factor: int) -> NDArray[Any]:
+    height, width = picture.shape[0] // factor, picture.shape[1] // factor
+    if factor == 1 or not (height and width):
+        return picture
+    return cv2.resize(picture[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _luminance(picture: NDArray[Any], white: float) -> Plane:
+    plane = picture if picture.ndim == 2 else picture[..., 0]
+    if picture.ndim == 3 and picture.shape[2] == 3:
+        plane = cv2.transform(picture.astype(np.float32), np.array([LUMINANCE], np.float32))
+    return np.nan_to_num(plane.astype(np.float32) / np.float32(white), nan=0.0, posinf=1.0, neginf=0.0)

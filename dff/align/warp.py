@@ -1,0 +1,85 @@
+"""Moving frames onto the reference frame, and which pixels are then covered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dff.stack import Alignment, FloatArray
+
+TAPS = 4
+"""Samples on either side that the interpolation (Lanczos, 8 × 8) reads."""
+
+
+def warp_frame(
+    frame: NDArray[Any], transform: FloatArray, size: tuple[int, int] | None = None, *, fill: float = 0
+) -> NDArray[Any]:
+    """A frame moved onto the reference frame, of its own type; the frame itself where nothing moves.
+
+    Values stay within the range that the frame has, so that nothing wraps around or rings beyond black and white.
+    Outside the frame is `fill`; `valid_frames` tells where that is.
+
+    Args:
+        frame: (H, W, C) of any type.
+        transform: (3, 3) map from the frame's pixels to the reference frame's.
+        size: (H, W) of the answer; the frame's own by default.
+        fill: Value of uncovered pixels.
+    """
+    size = size or (frame.shape[0], frame.shape[1])
+    if size == frame.shape[:2] and is_identity(transform):
+        return frame
+    channels = 1 if frame.ndim == 2 else frame.shape[2]
+    edge = (fill,) * channels
+    moved = cv2.warpPerspective(frame, transform, size[::-1], flags=cv2.INTER_LANCZOS4, borderValue=edge)
+    moved = moved.reshape(*size, *frame.shape[2:])
+    if np.issubdtype(frame.dtype, np.floating):
+        np.clip(moved, min(frame.min(), fill), max(frame.max(), fill), out=moved)
+    return moved
+
+
+def is_identity(transform: FloatArray) -> bool:
+    """Whether a map is exactly the identity."""
+    return bool((np.asarray(transform) == np.eye(3)).all())
+
+
+def valid_frames(alignment: Alignment, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
+    """Which frames cover each pixel of some rows with all samples that the interpolation reads.
+
+    Args:
+        alignment: N frames of (H, W) pixels.
+        start: First row.
+        stop: Row after the last; H by default.
+
+    Returns:
+        (N, rows, W).
+    """
+    stop = alignment.size_px[0] if stop is None else stop
+    return np.stack([covered(transform, alignment.size_px, start, stop) for transform in alignment.transforms])
+
+
+def valid_area(alignment: Alignment) -> NDArray[np.bool_]:
+    """(H, W) which pixels are covered by every frame."""
+    area = np.ones(alignment.size_px, bool)
+    for transform in alignment.transforms:
+        area &= covered(transform, alignment.size_px, 0, alignment.size_px[0])
+    return area
+
+
+def covered(transform: FloatArray, size: tuple[int, int], start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
+    """(rows, W) where the frame's own pixel lies between the first and last that have all taps."""
+    height, width = size
+    stop = height if stop is None else stop
+    if is_identity(transform):
+        return np.ones((stop - start, width), bool)
+    inverse = np.linalg.inv(transform)
+    low, high_x, high_y = TAPS - 1, width - 1 - TAPS, height - 1 - TAPS
+    x_row, y_row, w_row = inverse
+    covered = np.ones((stop - start, width), bool)
+    columns, rows = np.arange(width), np.arange(start, stop)[:, None]
+    # x >= low with x = (x_row · u) / (w_row · u) and a positive denominator is linear in u.
+    for bound in (x_row - low * w_row, high_x * w_row - x_row, y_row - low * w_row, high_y * w_row - y_row, w_row):
+        covered &= bound[0] * columns + (bound[1] * rows + bound[2]) >= 0
+    return covered

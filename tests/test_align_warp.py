@@ -1,0 +1,87 @@
+"""Warped frames keep their type and range, and the valid area is what they cover."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_align import SIZE, Bench, as_type, similarity
+
+from dff.align import valid_area, valid_frames, warp_frame
+from dff.stack import Alignment, FloatArray
+
+
+def alignment_of(*transforms: FloatArray, size: tuple[int, int] = SIZE) -> Alignment:
+    """An alignment of given transforms."""
+    count = len(transforms)
+    return Alignment(np.array(transforms), np.ones(count), np.full(count, np.nan), ("similarity",) * count, 0, size)
+
+
+def test_the_identity_returns_the_frame_itself() -> None:
+    """Not even a copy is made."""
+    frame = np.zeros((8, 9, 3), np.uint8)
+    assert warp_frame(frame, np.eye(3)) is frame
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_type_and_shape_are_kept(dtype: str, channels: int) -> None:
+    """16 bit in, 16 bit out; one channel stays one channel; the size can be chosen."""
+    frame = np.zeros((20, 30, channels), dtype)
+    assert warp_frame(frame, similarity(1, 0, 1, 0)).dtype == frame.dtype
+    assert warp_frame(frame, similarity(1, 0, 1, 0)).shape == frame.shape
+    assert warp_frame(frame, np.eye(3), (25, 40)).shape == (25, 40, channels)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_nothing_wraps_round_at_a_sharp_edge(dtype: str) -> None:
+    """Beside full white the interpolation rings; black stays black and white stays white."""
+    white = np.iinfo(dtype).max
+    frame = np.zeros((40, 60, 1), dtype)
+    frame[:, 30:] = white
+    warped = warp_frame(frame, similarity(1, 0, 0.5, 0, (40, 60)))[5:-5, 8:-8, 0].astype(float)
+    assert warped[:, :18].max() < 0.15 * white
+    assert warped[:, -18:].min() > 0.85 * white
+
+
+def test_a_float_frame_does_not_ring_beyond_its_range() -> None:
+    """Values stay between the frame's least and largest."""
+    frame = np.random.default_rng(0).uniform(0.2, 0.7, (40, 60, 3)).astype(np.float32)
+    warped = warp_frame(frame, similarity(1, 0, 0.5, 0.5, (40, 60)), fill=0.3)
+    assert warped.min() >= frame.min()
+    assert warped.max() <= frame.max()
+
+
+def test_warping_undoes_a_motion() -> None:
+    """A frame moved by a known map agrees with the unmoved one where it covers it."""
+    bench, motion = Bench(), similarity(1.02, 0.5, 3.3, -2.6)
+    still, moved = (as_type(bench.frame(2, transform), "uint16") for transform in (np.eye(3), motion))
+    warped = warp_frame(moved, motion)
+    valid = valid_frames(alignment_of(motion))[0]
+    difference = (warped.astype(float) - still)[valid] / 65535
+    assert difference.std() < 0.012
+
+
+def test_the_valid_area_is_covered_by_all_frames_and_nothing_else() -> None:
+    """Exactly the pixels whose samples all lie inside every frame: white frames stay white there."""
+    transforms = [np.eye(3), similarity(1.03, 1, 6, -4), similarity(0.97, -1, -3, 9)]
+    transforms[2][2, :2] = 2e-5, -1e-5
+    alignment = alignment_of(*transforms)
+    white = np.full((*SIZE, 1), 255, np.uint8)
+    seen = [(warp_frame(white, transform)[..., 0] == 255) for transform in transforms]
+    valid = valid_frames(alignment)
+    for covered, full in zip(valid, seen):
+        assert not (covered & ~full).any()
+        assert (full & ~covered).mean() < 0.03
+    np.testing.assert_array_equal(valid_area(alignment), valid.all(axis=0))
+    assert 0.5 < valid_area(alignment).mean() < 1
+
+
+def test_rows_of_the_validity_agree_with_the_whole() -> None:
+    """A strip gives what the whole picture gives."""
+    alignment = alignment_of(np.eye(3), similarity(1.03, 1, 6, -4))
+    np.testing.assert_array_equal(valid_frames(alignment, 100, 130), valid_frames(alignment)[:, 100:130])
+
+
+def test_an_unmoved_stack_is_valid_everywhere() -> None:
+    """No border is lost without a motion."""
+    assert valid_area(Alignment.identity(3, SIZE)).all()
