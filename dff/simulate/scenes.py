@@ -29,6 +29,11 @@ def plane(stage: Stage) -> Surfaces:
     return _plain(stage, 0.5 + 0.36 * stage.u + 0.04 * stage.v)
 
 
+def textured_plane(stage: Stage) -> Surfaces:
+    """A plane that rises 0.12 of the sweep from left to right: nearly level, yet every fraction of a frame occurs."""
+    return _plain(stage, np.broadcast_to(0.5 + 0.06 * stage.u, stage.shape))
+
+
 def staircase(stage: Stage) -> Surfaces:
     """Six level steps, each 0.16 of the sweep higher, rising from left to right."""
     step = np.clip(np.floor((stage.u + 1) * 3), 0, 5)
@@ -59,6 +64,7 @@ def sinusoid(stage: Stage) -> Surfaces:
 SCENES: dict[str, Callable[[Stage], Surfaces]] = {
     "level": level,
     "plane": plane,
+    "textured-plane": textured_plane,
     "staircase": staircase,
     "cone": cone,
     "hemisphere": hemisphere,

@@ -1,0 +1,188 @@
+"""The report of a run: JSON for machines, Markdown for repositories, one HTML page for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dff import io
+from dff.benchmark.plots import three_digits
+from dff.benchmark.record import Benchmark, means
+from dff.benchmark.suite import SuiteResult
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of a table."""
+
+    key: str
+    title: str
+    unit: str = ""
+    better: int = -1
+    """-1 where less is better, 1 where more is, 0 where neither."""
+
+
+TRUTH_COLUMNS = (
+    Column("mae_frames", "MAE", "frames"),
+    Column("median_frames", "median", "frames"),
+    Column("interior_mae_frames", "interior MAE", "frames"),
+    Column("edge_mae_frames", "edge MAE", "frames"),
+    Column("rmse_frames", "RMSE", "frames"),
+    Column("over_half_percent", "> 0.5", "%"),
+    Column("over_one_percent", "> 1", "%"),
+    Column("over_three_percent", "> 3", "%"),
+    Column("known_percent", "known", "%", 1),
+    Column("known_mae_frames", "MAE of known", "frames"),
+    Column("height_median_um", "height, median", "µm"),
+    Column("interior_error_over_bound", "error / bound, interior", "times"),
+    Column("ause_relative", "AUSE / random", ""),
+    Column("calibration_error", "ECE", ""),
+    Column("psnr_db", "PSNR", "dB", 1),
+    Column("edge_psnr_db", "edge PSNR", "dB", 1),
+    Column("ssim", "SSIM", "", 1),
+    Column("edge_ssim", "edge SSIM", "", 1),
+    Column("cpu_s_per_mp_frame", "CPU", "s/MP-frame"),
+)
+LIMIT_COLUMNS = (
+    Column("snr", "SNR", "", 0),
+    Column("blur_growth_px", "blur growth", "px/frame", 0),
+    Column("window_sigma_px", "window", "px", 0),
+    Column("rms_frames", "rms error", "frames", 0),
+    Column("error_over_bound_rms", "error / bound, rms", "times", 0),
+    Column("error_over_bound", "error / bound, robust", "times", 0),
+)
+METROLOGY_COLUMNS = (
+    Column("capture", "capture", "", 0),
+    Column("quantity", "quantity", "", 0),
+    Column("value", "measured", "", 0),
+    Column("true", "true", "", 0),
+    Column("error", "error", "", 0),
+)
+REAL_COLUMNS = (
+    Column("frames", "frames", "", 0),
+    Column("noise_robust_frames", "noise, robust", "frames"),
+    Column("noise_rms_frames", "noise, rms", "frames"),
+    Column("outliers_percent", "outliers", "%"),
+    Column("known_percent", "known in both", "%", 1),
+    Column("noise_over_promised", "noise / promised", "times", 0),
+    Column("all_noise_rms_frames", "noise of all, rms", "frames"),
+)
+COST_COLUMNS = (
+    Column("depth_cpu_s_per_mp_frame", "aligned frames to depth", "CPU-s/MP-frame"),
+    Column("depth_over_decode", "over decoding", "times"),
+    Column("decode_cpu_s_per_mp_frame", "decoding", "CPU-s/MP-frame", 0),
+    Column("picture_cpu_s_per_mp_frame", "picture", "CPU-s/MP-frame"),
+    Column("whole_cpu_s_per_mp_frame", "whole program", "CPU-s/MP-frame"),
+    Column("wall_s_per_mp_frame", "wall", "s/MP-frame"),
+    Column("depth_spread_percent", "spread", "%", 0),
+    Column("peak_gb", "peak memory", "GB"),
+    Column("peak_mb_per_mp_frame", "memory", "MB/MP-frame"),
+)
+COLUMNS = {"limit": LIMIT_COLUMNS, "metrology": METROLOGY_COLUMNS, "real": REAL_COLUMNS, "cost": COST_COLUMNS}
+BY_ROW = ("limit", "metrology", "real")
+"""Suites whose table has a line for every row; the others one for the mean of every method."""
+
+Entries = Sequence[Mapping[str, Any]]
+
+
+def write(found: Benchmark, folder: Path) -> None:
+    """Write benchmark.json, benchmark.md and benchmark.html; error maps are in maps/ already."""
+    from dff.benchmark.page import page
+
+    io.write_json(folder / "benchmark.json", found.as_dict())
+    io.write_bytes(folder / "benchmark.md", markdown(found).encode())
+    io.write_bytes(folder / "benchmark.html", page(found).encode())
+
+
+def table_of(name: str, result: SuiteResult) -> tuple[list[Column], Entries]:
+    """The columns that have a value, and the lines of a suite's table."""
+    lines: Entries
+    if name in BY_ROW:
+        lines = result.rows
+    else:
+        lines = [{"method": method, **figures} for method, figures in means(result).items()]
+    columns = [column for column in COLUMNS.get(name, TRUTH_COLUMNS) if any(_there(line, column) for line in lines)]
+    return columns, lines
+
+
+def _there(line: Mapping[str, Any], column: Column) -> bool:
+    value = line.get(column.key)
+    return isinstance(value, str) or (isinstance(value, (int, float)) and math.isfinite(value))
+
+
+def best_of(columns: Sequence[Column], lines: Entries) -> dict[str, float]:
+    """The best value of every column in which less or more is better."""
+    best = {}
+    for column in columns:
+        values = [line[column.key] for line in lines if _there(line, column)]
+        if column.better and len(values) > 1:
+            best[column.key] = min(values) if column.better < 0 else max(values)
+    return best
+
+
+def is_best(line: Mapping[str, Any], column: Column, best: Mapping[str, float]) -> bool:
+    """Whether a line has the best value of a column."""
+    return column.key in best and best[column.key] == line.get(column.key)
+
+
+def cell(line: Mapping[str, Any], column: Column) -> str:
+    """One value as text."""
+    value = line.get(column.key)
+    if isinstance(value, str):
+        return value
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.1f}" if column.unit in ("%", "dB") else three_digits(value)
+
+
+def heading(column: Column) -> str:
+    """Title and unit of a column."""
+    return f"{column.title}, {column.unit}" if column.unit else column.title
+
+
+def markdown(found: Benchmark) -> str:
+    """The tables as Markdown."""
+    about = found.about
+    lines = [
+        "# dff benchmark",
+        "",
+        f"dff {about['dff']}, {about['machine']['processor']}, {about['machine']['cores']} cores, "
+        f"{about['frames']} frames of {about['size_px']} px, seed {about['seed']}.",
+        f"Command: `{about['command']}`",
+        "",
+        f"## Figures to reach ({found.default})",
+        "",
+        "| figure | at most | found | |",
+        "| --- | ---: | ---: | --- |",
+    ]
+    for target in found.targets:
+        limit = f"{target.limit:g} {target.unit}".strip()
+        lines.append(f"| {target.name} | {limit} | {three_digits(target.value)} | {target.verdict} |")
+    for name, result in found.suites.items():
+        lines += ["", f"## {name}", "", f"{result.summary[0].upper()}{result.summary[1:]}.", ""]
+        lines += _markdown_table(name, result)
+        lines += [f"- not run: {s['scene']}, {s['method']}: {s['reason']}" for s in result.skipped]
+    if found.missing_peers:
+        lines += ["", "## Programs that are not installed", ""]
+        lines += [f"- {peer['peer']}: `{peer['install']}`" for peer in found.missing_peers]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_table(name: str, result: SuiteResult) -> list[str]:
+    columns, entries = table_of(name, result)
+    if not entries:
+        return ["Nothing was run.", ""]
+    best = best_of(columns, entries)
+    first = ["scene", "method"] if name in BY_ROW else ["method"]
+    lines = ["| " + " | ".join([*first, *(heading(column) for column in columns)]) + " |"]
+    lines.append("| " + " | ".join(["---"] * len(first) + ["---:"] * len(columns)) + " |")
+    for entry in entries:
+        cells = [str(entry[key]) for key in first]
+        for column in columns:
+            text = cell(entry, column)
+            cells.append(f"**{text}**" if is_best(entry, column, best) else text)
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]

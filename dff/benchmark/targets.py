@@ -1,0 +1,72 @@
+"""The figures to reach, each with what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dff.benchmark.suite import SuiteResult
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure to reach and what was found."""
+
+    name: str
+    limit: float
+    unit: str
+    value: float
+    """NaN where it was not measured in this run."""
+
+    @property
+    def verdict(self) -> str:
+        """ "met", "missed" or "not measured"."""
+        if not math.isfinite(self.value):
+            return "not measured"
+        return "met" if self.value <= self.limit else "missed"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**vars(self), "verdict": self.verdict}
+
+
+def targets(suites: Mapping[str, SuiteResult], method: str) -> list[Target]:
+    """All figures to reach, for one method."""
+
+    def mean(suite: str, figure: str) -> float:
+        values = suites[suite].values(method, figure) if suite in suites else []
+        return float(np.mean(values)) if values else math.nan
+
+    def pooled(suite: str, figure: str) -> float:
+        return float(suites[suite].pooled.get(method, {}).get(figure, math.nan)) if suite in suites else math.nan
+
+    return [
+        Target("clean, mean error", 0.60, "frames", mean("clean", "mae_frames")),
+        Target("noisy, mean error", 0.80, "frames", mean("noisy", "mae_frames")),
+        Target("clean, median error", 0.08, "frames", mean("clean", "median_frames")),
+        Target("noisy, median error", 0.17, "frames", mean("noisy", "median_frames")),
+        Target("textured plane, largest error over bound (SNR 35)", 1.5, "times", _limit(suites, method)),
+        Target("clean, mean error of the most confident half", 0.12, "frames", pooled("clean", "mae_at_half")),
+        Target("held-back, largest gap of the reliability diagram", 0.05, "", pooled("held-back", "largest_gap")),
+        Target("aligned frames to depth", 0.10, "CPU-s per MP-frame", _cost(suites, method)),
+    ]
+
+
+def _limit(suites: Mapping[str, SuiteResult], method: str) -> float:
+    values = suites["limit"].values(method, "error_over_bound_rms", snr=35) if "limit" in suites else []
+    return max(values, default=math.nan)
+
+
+def _cost(suites: Mapping[str, SuiteResult], method: str) -> float:
+    values = suites["cost"].values(method, "depth_cpu_s_per_mp_frame") if "cost" in suites else []
+    return float(np.mean(values)) if values else math.nan
+
+
+def verdicts(found: Sequence[Target]) -> str:
+    """One line: how many were met."""
+    count = {word: sum(target.verdict == word for target in found) for word in ("met", "missed", "not measured")}
+    return ", ".join(f"{number} {word}" for word, number in count.items() if number)
