@@ -6,6 +6,7 @@ Only the standard library and `dff.settings` are imported before a command is ch
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for input that cannot be used, 130 when interrupted."""
     options = build_parser().parse_args(arguments)
+    # Idle threads must sleep, not spin: on a busy machine spinning costs more than the work. Read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = _show_warning
     try:
         return int(options.command(options) or 0)
@@ -44,6 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reconstruct(commands)
     _add_info(commands)
     _add_measures(commands)
+    _add_compare(commands)
+    _add_benchmark(commands)
     _add_simulate(commands)
     _add_train(commands)
     return parser
@@ -68,8 +73,52 @@ def _add_reconstruct(commands: Any) -> None:
 def _add_info(commands: Any) -> None:
     parser = commands.add_parser("info", help="what a stack is: frames, size, metadata, geometry")
     parser.add_argument("stack", nargs="+", help="folder, files, glob pattern, multi-page TIFF or video")
+    parser.add_argument("--quick", action="store_true", help="do not look into the frames for what they can measure")
+    parser.add_argument("--f-number", type=float, metavar="N", help="f-number set on the lens; the default is the files'")
     add_settings(parser)
     parser.set_defaults(command=info)
+
+
+def _add_compare(commands: Any) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="noise of two results of one object",
+        description="Bring two results of one object together and write the map of their noise.",
+        epilog="example: dff compare first-scan second-scan -o noise",
+    )
+    parser.add_argument("first", help="result folder; the noise map has its pixels")
+    parser.add_argument("second", help="another result folder of the same object")
+    parser.add_argument("-o", "--output", required=True, help="folder for noise.tif, noise.png and comparison.json")
+    parser.add_argument("--force", action="store_true", help="replace an earlier comparison")
+    motions = ("none", "translation", "similarity", "affine")
+    parser.add_argument("--motion", choices=motions, default="similarity", help="sideways motion that is undone")
+    parser.add_argument("--fit-scale", action="store_true", help="let the heights of the second be scaled")
+    parser.add_argument("--min-confidence", type=float, default=0.5, metavar="P", help="least confidence (default 0.5)")
+    parser.set_defaults(command=compare)
+
+
+def _add_benchmark(commands: Any) -> None:
+    parser = commands.add_parser(
+        "benchmark",
+        help="how good depth and pictures are, against truth, physics and other programs",
+        description="Run methods and other programs over suites of scenes and write a report.",
+        epilog="example: dff benchmark clean noisy --peers openfocus,enfuse -o report",
+    )
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="a wrong name lists them (default clean noisy cost)")
+    parser.add_argument("-o", "--output", default="benchmark", help="folder for the report (default benchmark)")
+    parser.add_argument("--methods", type=_names, default=[], metavar="A,B", help="our methods (default all)")
+    parser.add_argument("--peers", type=_names, default=[], metavar="A,B", help="other programs (default none)")
+    parser.add_argument("--size", type=int, default=256, help="pixels along a side of rendered frames (default 256)")
+    parser.add_argument("--frames", type=int, default=36, help="number of rendered frames (default 36)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of scenes and noise (default 0)")
+    parser.add_argument("--cache", help="folder that rendered scenes are kept in (default: not kept)")
+    parser.add_argument("--data", help="folder of stored stacks (default $DFF_SHARED/data)")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(command=benchmark)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _add_measures(commands: Any) -> None:
@@ -163,11 +212,16 @@ def reconstruct(options: argparse.Namespace) -> int:
 
 
 def info(options: argparse.Namespace) -> int:
-    """`dff info`: what a stack is, without decoding it."""
-    from dff import pipeline
+    """`dff info`: what a stack is, and what it can measure."""
+    from dff import advice, pipeline
 
     settings = settings_from(options)
-    _say(pipeline.describe(pipeline.open_stack(_sources(options.stack), settings), settings, None))
+    stack = pipeline.open_stack(_sources(options.stack), settings)
+    _say(pipeline.describe(stack, settings, None))
+    if not options.quick:
+        geometry = stack.geometry or pipeline.resolve_geometry(stack, settings)
+        optics = {"f_number": options.f_number, "pixel_pitch_mm": settings.pixel_pitch_mm}
+        _say(advice.advice(advice.assess(stack, geometry, window_sigma_px=settings.window_sigma_px, **optics)))
     return 0
 
 
@@ -177,6 +231,44 @@ def measures(options: argparse.Namespace) -> int:
 
     for name in FOCUS_MEASURES:
         _say(f"{name:32} {load_measure(name).summary}")
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """`dff compare`: noise of two results."""
+    from dff.benchmark import compare_folders
+
+    told = compare_folders(
+        options.first,
+        options.second,
+        options.output,
+        motion=options.motion,
+        fit_scale=options.fit_scale,
+        min_confidence=options.min_confidence,
+        force=options.force,
+    )
+    _say(told)
+    return 0
+
+
+def benchmark(options: argparse.Namespace) -> int:
+    """`dff benchmark`: methods and other programs over suites of scenes."""
+    from dff.benchmark import run_benchmark
+
+    with _progress(options.quiet) as on_progress:
+        found = run_benchmark(
+            options.suites,
+            methods=options.methods,
+            peers=options.peers,
+            output=options.output,
+            size_px=options.size,
+            frames=options.frames,
+            seed=options.seed,
+            cache=options.cache,
+            data=options.data,
+            on_progress=on_progress,
+        )
+    _say(found.summary(options.output))
     return 0
 
 

@@ -1,0 +1,18 @@
+"""The only place that knows the order of the stages: reconstruct a stack, and write the result folder."""
+
+from __future__ import annotations
+
+from dff.pipeline.folder import reconstruct_to_folder
+from dff.pipeline.geometry import resolve_geometry
+from dff.pipeline.report import describe, summary
+from dff.pipeline.run import open_stack, plan_for, reconstruct
+
+__all__ = [
+    "describe",
+    "open_stack",
+    "plan_for",
+    "reconstruct",
+    "reconstruct_to_folder",
+    "resolve_geometry",
+    "summary",
+]

@@ -1,0 +1,249 @@
+"""The whole way from frames to result: laws, metric truth, memory plan, interruption."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dff import io, optics, pipeline
+from dff.pipeline import run
+from dff.settings import Settings
+from dff.simulate import render_scene
+from dff.stack import FocalStack, ImageMetadata, Scene
+from dff.surface import back_project
+
+ALIGNED = Settings(align="none", threads=1)
+
+
+@pytest.fixture(scope="module")
+def dome() -> Scene:
+    """A small hemisphere in 14 frames."""
+    return render_scene("hemisphere", size_px=96, frames=14, blur_growth_px=0.5, snr=200)
+
+
+def without_geometry(stack: FocalStack) -> FocalStack:
+    return replace(stack, geometry=None)
+
+
+def mapped(stack: FocalStack, change: Callable[[NDArray[Any]], NDArray[Any]]) -> FocalStack:
+    frames = [change(stack.frames[k]) for k in range(len(stack))]
+    return replace(stack, frames=frames, shape=frames[0].shape, dtype=frames[0].dtype)
+
+
+def errors(index: NDArray[np.floating[Any]], scene: Scene) -> NDArray[np.floating[Any]]:
+    return np.abs(index - scene.index)[np.isfinite(index) & np.isfinite(scene.index)]
+
+
+def test_known_depth_is_recovered(dome: Scene) -> None:
+    """Most pixels of a textured dome are known, and right to a fraction of a frame."""
+    result = pipeline.reconstruct(dome.stack, ALIGNED)
+    found = errors(result.depth.index, dome)
+    assert found.size > 0.6 * dome.index.size
+    assert np.median(found) < 0.2
+
+
+def test_strips_of_any_height_give_the_same_result(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Index, confidence and picture do not depend on how the picture is cut."""
+    whole = pipeline.reconstruct(dome.stack, ALIGNED)
+    plan = run.plan_for(dome.stack, ALIGNED)
+    assert len(plan.strips(96)) == 1
+    for rows, fusion_rows in ((4, 256 + 32), (20, 256 + 64)):
+        cut = replace(plan, strip_rows=rows, fusion_rows=fusion_rows)
+        monkeypatch.setattr(run, "plan_for", lambda *_, cut=cut: cut)
+        strips = pipeline.reconstruct(dome.stack, ALIGNED)
+        np.testing.assert_array_equal(strips.depth.index, whole.depth.index)
+        np.testing.assert_array_equal(strips.depth.confidence, whole.depth.confidence)
+        np.testing.assert_array_equal(strips.all_in_focus, whole.all_in_focus)
+
+
+def test_a_reversed_stack_with_the_far_frame_first_gives_the_same_heights(dome: Scene) -> None:
+    """Turning the stack round and saying so changes nothing."""
+    stack = without_geometry(dome.stack)
+    settings = ALIGNED.but(step_mm=0.1, pixel_size_mm=0.02)
+    forward = pipeline.reconstruct(stack, settings)
+    backward = pipeline.reconstruct(stack.subset(range(len(stack))[::-1]), settings.but(first="far"))
+    z = [optics.height_map(result.depth.index, result.geometry) for result in (forward, backward)]
+    both = np.isfinite(z[0]) & np.isfinite(z[1])
+    assert both.mean() > 0.6
+    assert np.abs(z[0] - z[1])[both].max() < 0.002
+
+
+def test_exposure_does_not_move_depth(dome: Scene) -> None:
+    """Half the light gives the same index map."""
+    full = pipeline.reconstruct(dome.stack, ALIGNED).depth.index
+    half = pipeline.reconstruct(mapped(dome.stack, lambda frame: frame // 2), ALIGNED).depth.index
+    both = np.isfinite(full) & np.isfinite(half)
+    assert both.sum() > 0.95 * np.isfinite(full).sum()
+    assert np.percentile(np.abs(full - half)[both], 99) < 0.02
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("fusion", ["weighted", "pick", "pyramid"])
+def test_bit_depth_is_kept(dome: Scene, dtype: Any, fusion: str) -> None:
+    """8 bits in, 8 bits out; 16 in, 16 out, with more than 256 values."""
+    shift = 8 if dtype == np.uint8 else 0
+    stack = mapped(dome.stack, lambda frame: (frame >> shift).astype(dtype))
+    picture = pipeline.reconstruct(stack, ALIGNED.but(fusion=fusion)).all_in_focus
+    assert picture.dtype == dtype
+    assert picture.shape == stack.shape
+    assert dtype == np.uint8 or len(np.unique(picture)) > 1000
+
+
+def test_grey_frames_are_reconstructed(dome: Scene) -> None:
+    """One channel in, one channel out."""
+    result = pipeline.reconstruct(mapped(dome.stack, lambda frame: frame[..., 1:2]), ALIGNED)
+    assert result.all_in_focus.shape == (96, 96, 1)
+    assert np.median(errors(result.depth.index, dome)) < 0.2
+
+
+def test_an_unknown_scale_is_said_and_not_invented(dome: Scene) -> None:
+    """Without a step the result is in frames and px, with a warning."""
+    with pytest.warns(UserWarning, match="scale is not known"):
+        result = pipeline.reconstruct(without_geometry(dome.stack), ALIGNED)
+    assert (result.geometry.z_unit, result.geometry.xy_unit) == ("frames", "px")
+    assert any("scale is not known" in message for message in result.warnings)
+
+
+@pytest.mark.filterwarnings("ignore:alignment")
+@pytest.mark.parametrize("capture", ["telecentric", "rail", "ring"])
+def test_a_known_object_comes_back_in_mm(capture: str) -> None:
+    """Lateral and height scale after back-projection are right to 0.2 %, by every kind of geometry."""
+    scene = render_scene("plane", size_px=160, frames=20, blur_growth_px=0.5, snr=None, capture=capture)
+    result = pipeline.reconstruct(scene.stack, Settings(threads=1))
+    truth = back_project(scene.index, scene.stack.geometry, result.alignment)
+    points = back_project(result.depth.index, result.geometry, result.alignment)
+    known = np.isfinite(points).all(-1) & np.isfinite(truth).all(-1) & (result.depth.confidence > 0.5)
+    assert known.mean() > 0.5
+    for axis in range(3):
+        scale, _ = np.polyfit(truth[known][:, axis].astype(float), points[known][:, axis].astype(float), 1)
+        assert scale == pytest.approx(1, abs=0.002)
+    assert np.ptp(points[known][:, 2]) == pytest.approx(np.ptp(truth[known][:, 2]), rel=0.05)
+
+
+def test_a_table_in_any_order_sorts_the_frames(dome: Scene, tmp_path: Path) -> None:
+    """Shuffled frames with a table of their heights give the heights of the ordered stack."""
+    stack = dome.stack
+    order = np.random.default_rng(3).permutation(len(stack))
+    z = np.asarray(stack.geometry.z)[order]
+    table = tmp_path / "z.csv"
+    table.write_text("frame,z_mm\n" + "".join(f"{stack.names[k]},{height}\n" for k, height in zip(order, z)))
+    settings = ALIGNED.but(z_file=str(table), pixel_size_mm=0.02)
+    shuffled = pipeline.reconstruct(without_geometry(stack).subset(list(order)), settings)
+    ordered = pipeline.reconstruct(without_geometry(stack), settings.but(z_file=str(table)))
+    heights = [optics.height_map(result.depth.index, result.geometry) for result in (shuffled, ordered)]
+    np.testing.assert_allclose(heights[0], heights[1], atol=1e-4)
+
+
+def test_left_out_frames_leave_their_gap(dome: Scene) -> None:
+    """Leaving frames out does not shrink the sweep: the others keep their places."""
+    kept = [k for k in range(14) if k not in (4, 5)]
+    stack = without_geometry(dome.stack).subset(kept)
+    geometry = pipeline.resolve_geometry(stack, Settings(step_mm=0.1))
+    np.testing.assert_allclose(np.abs(np.diff(geometry.z)), [0.1, 0.1, 0.1, 0.3] + [0.1] * 7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"step_mm": 0.1, "z_file": "z.csv"}, "--step"),
+        ({"magnification": 2.0, "pixel_size_mm": 0.01}, "--magnification"),
+        ({"capture": "ring"}, "--z-file"),
+        ({"capture": "rail"}, "--step"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(dome: Scene, changes: dict[str, Any], words: str) -> None:
+    """One line that names the option at fault."""
+    with pytest.raises(ValueError, match=words) as caught:
+        pipeline.resolve_geometry(without_geometry(dome.stack), Settings(**changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_magnification_needs_the_pitch_of_the_sensor(dome: Scene) -> None:
+    """Neither files nor options tell it: one line that asks for it."""
+    stack = replace(without_geometry(dome.stack), metadata=ImageMetadata())
+    with pytest.raises(ValueError, match="--pixel-pitch"):
+        pipeline.resolve_geometry(stack, Settings(magnification=2.0))
+
+
+def test_memory_is_planned_within_the_limit() -> None:
+    """Strips shrink as frames are added, the prediction stays below the limit, and too little is refused."""
+    for count in (8, 32, 128):
+        frames = [np.zeros((1, 1, 3), np.uint8)] * count
+        stack = FocalStack(
+            frames=frames, names=tuple(map(str, range(count))), shape=(2000, 3000, 3), dtype=np.dtype(np.uint8)
+        )
+        for limit in (1.5, 2.5, 8.0):
+            plan = run.plan_for(stack, Settings(max_memory_gb=limit))
+            assert plan.memory_gb <= limit
+            assert plan.scratch_gb == pytest.approx(count * 0.018, rel=1e-6)
+            covered = [row for start, stop in plan.strips(2000) for row in range(start, stop)]
+            assert covered == list(range(2000))
+    with pytest.raises(ValueError, match="--max-memory"):
+        run.plan_for(replace(stack, shape=(20000, 30000, 3)), Settings(max_memory_gb=1.0))
+
+
+@pytest.mark.filterwarnings("ignore:alignment")
+def test_an_alignment_can_be_applied_again(dome: Scene, tmp_path: Path) -> None:
+    """The saved transforms give the same result as the run that found them."""
+    first = pipeline.reconstruct(dome.stack, Settings(threads=1))
+    path = tmp_path / "alignment.json"
+    io.write_alignment(first.alignment, path)
+    again = pipeline.reconstruct(dome.stack, Settings(threads=1, alignment=str(path)))
+    np.testing.assert_array_equal(first.depth.index, again.depth.index)
+    with pytest.raises(ValueError, match="must be made for"):
+        pipeline.reconstruct(dome.stack.subset(range(5)), Settings(alignment=str(path)))
+
+
+def test_a_result_folder_is_whole_and_reads_back(dome: Scene, tmp_path: Path) -> None:
+    """Every promised file is there, and reading the folder gives the reconstruction."""
+    output = tmp_path / "result"
+    result = pipeline.reconstruct_to_folder(dome.stack, output, ALIGNED.but(formats="ply,obj,glb,stl,xyz"))
+    names = {path.name for path in output.iterdir()}
+    assert names >= {
+        "all_in_focus.png", "depth.tif", "index.tif", "confidence.tif", "sigma.tif", "alignment.json",
+        "reconstruction.json", "points.ply", "mesh.ply", "mesh.obj", "mesh.glb", "mesh.stl", "points.xyz", "previews",
+    }  # fmt: skip
+    assert not [path for path in tmp_path.rglob("*.part")]
+    back = io.read_reconstruction(output)
+    np.testing.assert_array_equal(back.depth.index, result.depth.index)
+    np.testing.assert_array_equal(back.all_in_focus, result.all_in_focus)
+    assert back.settings == result.settings
+    assert back.timings_s.keys() == result.timings_s.keys()
+
+
+def test_an_interrupted_run_leaves_nothing(dome: Scene, tmp_path: Path) -> None:
+    """Ctrl-C at any stage leaves neither output nor scratch behind."""
+    stages: list[str] = []
+    pipeline.reconstruct_to_folder(
+        dome.stack, tmp_path / "first", ALIGNED, on_progress=lambda name, *_: stages.append(name)
+    )
+    for stop_at in sorted(set(stages)):
+
+        def interrupt(stage: str, done: int, total: int, stop_at: str = stop_at) -> None:
+            if stage == stop_at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.reconstruct_to_folder(dome.stack, tmp_path / "second", ALIGNED, on_progress=interrupt)
+        assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+def test_a_blank_stack_has_no_depth_and_says_so(tmp_path: Path) -> None:
+    """Frames without any texture give unknown depth everywhere, no surface, and a warning."""
+    frames = [np.full((64, 64, 3), 128, np.uint8)] * 6
+    stack = FocalStack(frames=frames, names=tuple("abcdef"), shape=(64, 64, 3), dtype=np.dtype(np.uint8))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = pipeline.reconstruct_to_folder(stack, tmp_path / "result", ALIGNED)
+    assert not result.depth.known.any()
+    assert (result.depth.confidence == 0).all()
+    assert any("no pixel has a trustworthy depth" in str(entry.message) for entry in caught)
+    assert not (tmp_path / "result" / "points.ply").exists()
+    np.testing.assert_array_equal(result.all_in_focus, frames[0])
