@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff.stack import DepthMap, FloatArray
+from dff.surface.back_projection import row_blocks
 
 BoolArray = NDArray[np.bool_]
 
 NOISE_FLOOR_FRAMES = 0.25
 """A map is never taken to be less noisy than this where outliers are judged."""
+_HALO = 16
 _TO_SIGMA = 1.2533
 """Standard deviation over mean absolute deviation of a normal distribution, sqrt(pi / 2)."""
 
@@ -175,7 +177,7 @@ def outliers(depth: FloatArray, sigma: float, *, floor: float) -> BoolArray:
 
     A corner of a step stands off too; it is spared, as it agrees with three or more of its eight neighbours. The
     local deviation is the mean absolute distance to that median over 21 x 21 pixels, each counted with at most
-    four times the picture's own mean so that an outlier does not excuse itself.
+    32 times the floor so that an outlier does not excuse itself.
 
     Args:
         depth: (H, W); NaN where unknown.
@@ -185,19 +187,29 @@ def outliers(depth: FloatArray, sigma: float, *, floor: float) -> BoolArray:
     Returns:
         (H, W), False where unknown.
     """
+    found = np.zeros(depth.shape, bool)
+    for top, bottom in row_blocks(depth.shape):
+        above, below = max(0, top - _HALO), min(len(depth), bottom + _HALO)
+        near = np.ascontiguousarray(depth[above:below], np.float32)
+        found[top:bottom] = _outliers_of_rows(near, sigma, floor)[top - above : bottom - above]
+    return found
+
+
+def _outliers_of_rows(depth: FloatArray, sigma: float, floor: float) -> BoolArray:
     known = np.isfinite(depth)
+    found = np.zeros(depth.shape, bool)
     if not known.any():
-        return np.zeros(depth.shape, bool)
-    filled = np.ascontiguousarray(fill_nearest(depth), np.float32)
+        return found
+    filled = fill_nearest(depth)
     distance = np.abs(filled - cv2.medianBlur(filled, 5))
     distance[~known] = 0
-    usual = np.minimum(distance, 4 * distance.sum(dtype=float) / known.sum())
-    around = cv2.blur(usual, (21, 21)) / np.maximum(cv2.blur(known.astype(np.float32), (21, 21)), 1e-6)
-    allowed = sigma * np.maximum(_TO_SIGMA * around, floor)
-    suspects = np.nonzero((distance > allowed) & known)
-    lonely = np.zeros(depth.shape, bool)
-    lonely[suspects] = _fellows(depth, suspects, allowed[suspects]) < 3
-    return lonely
+    window = (21, 21)
+    share = np.maximum(cv2.blur(known.astype(np.float32), window), 1e-6)
+    usual = cv2.blur(np.minimum(distance, 32 * floor), window) / share
+    allowed = sigma * np.maximum(_TO_SIGMA * usual, floor)
+    suspects = np.nonzero(distance > allowed)
+    found[suspects] = _fellows(depth, suspects, allowed[suspects]) < 3
+    return found
 
 
 def _fellows(depth: FloatArray, places: tuple[NDArray[np.intp], ...], allowed: FloatArray) -> NDArray[np.intp]:
