@@ -14,6 +14,8 @@ import numpy as np
 
 from dff.stack import Capture, FloatArray, FocusGeometry
 
+_BLOCK_PX = 1 << 20
+
 
 def magnification(focal_length_mm: float, focus_distance_mm: float | FloatArray) -> FloatArray:
     """Magnification m = f / (o - f) of a thin lens focused at distance o.
@@ -289,4 +291,8 @@ def interpolate(values: FloatArray, index: FloatArray) -> FloatArray:
 
 def height_map(index: FloatArray, geometry: FocusGeometry) -> FloatArray:
     """(H, W) float32 height in the geometry's z unit at each sub-frame index; NaN where unknown."""
-    return interpolate(np.asarray(geometry.z, float), np.asarray(index, float)).astype(np.float32)
+    height = np.empty(index.shape, np.float32)
+    rows = max(1, _BLOCK_PX // max(1, index[:1].size))
+    for top in range(0, len(height), rows):
+        height[top : top + rows] = interpolate(geometry.z, np.asarray(index[top : top + rows], float))
+    return height
