@@ -38,7 +38,7 @@ class Recipe:
     learning_rate: float = 2e-3
     warm_up_steps: int = 200
     weight_decay: float = 1e-4
-    pixel_frames: int = 8 * 128 * 128
+    pixel_frames: int = 10 * 128 * 128
     """Largest number of pixels times frames in one step."""
     samples_a_step: int = 1
     averaging: float = 0.998

@@ -27,7 +27,7 @@ KINDS = ("collage", "collage", "collage", "rock", "spheres", "bristles", "stairc
 """Kinds of scenes trained on, the more often named the more of them; coin and weak-texture are held back."""
 RENDER_SIZE_PX = 160
 MOST_VIEWS = 220
-CROPS_PX = (64, 96, 96, 128)
+CROPS_PX = (64, 64, 96, 96, 128)
 LARGEST_BLUR_GROWTH_PX = 1.5
 
 
@@ -163,7 +163,10 @@ def _crop(scene: TrainingScene, random: np.random.Generator) -> tuple[slice, sli
 def draw_frames(
     index: FloatArray, count: int, blur_growth_px: float, most: int, random: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Which frames are taken: a random step, start and number, in either direction, around some of the truth.
+    """Which frames are taken, in either direction: half the time the whole sweep, else a part of it.
+
+    Parts have a random step, start and number, around some of the truth. Whole sweeps show what a part does not: the
+    far ground in focus behind something near and thoroughly blurred.
 
     Args:
         index: (H, W) true index.
@@ -174,9 +177,10 @@ def draw_frames(
     """
     longest = min(LARGEST_BLUR_GROWTH_PX / blur_growth_px, count / 6)
     steps = [step for step in (1, 1, 1, 2, 2, 3, 4) if step <= longest]
-    step = int(random.choice(steps or [1]))
+    whole = random.random() < 0.5 and -(-count // most) <= max(longest, 1)
+    step = -(-count // most) if whole else int(random.choice(steps or [1]))
     numbers = np.arange(int(random.integers(step)), count, step)
-    wanted = round(math.exp(random.uniform(math.log(5), math.log(40))))
+    wanted = count if whole else round(math.exp(random.uniform(math.log(5), math.log(40))))
     wanted = int(np.clip(wanted, 2, min(most, len(numbers))))
     known = index[np.isfinite(index)]
     middle = known[random.integers(known.size)] / step if known.size else len(numbers) / 2
