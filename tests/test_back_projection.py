@@ -226,3 +226,36 @@ def test_rendered_scenes_come_back_in_millimetres(shared: Path, name: str) -> No
         slope = np.polyfit(values[known], points[..., axis][known], 1)[0]
         assert abs(slope - 1) < 0.002
         assert np.abs(points[..., axis] - values)[known].max() < 0.002 * np.ptp(values[known])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["relief", "rubble-rail"])
+def test_the_aligner_s_own_transforms_keep_the_scale(shared: Path, name: str) -> None:
+    """Path-traced frames aligned as a user's would be: every point, at its own frame's pixel, comes back in place.
+
+    The affine map from the true to the found points has no scale beyond 0.2 %, no shear beyond 0.1 degrees.
+    """
+    from dff import align, io
+
+    folder = shared / "data" / "rendered" / name
+    truth = np.load(folder / "truth.npz")
+    alignment = align.estimate_alignment(io.read_stack(folder / "frames"))
+    focus_z, z, size = truth["focus_z"].astype(float), truth["z"].astype(float), truth["z"].shape
+    rail, pixel_mm = str(truth["kind"]) == "rail", float(truth["pixel_mm"])
+    pixel = np.full(len(focus_z), pixel_mm) if rail else pixel_mm * (100 - focus_z) / 100
+    geometry = optics.table_geometry(focus_z, size, pixel_mm=pixel)
+    x, y = grid(size)
+    ray = pixel_mm * ((100 + focus_z[int(truth["reference"])] if rail else 100) - z) / 100
+    world = np.stack([(x - x.mean()) * ray, -(y - y.mean()) * ray, z - focus_z.min()], axis=-1)
+    known = np.isfinite(truth["frame"])
+    index, world = truth["frame"][known].astype(float), world[known]
+    low = np.clip(index.astype(int), 0, len(focus_z) - 2)
+    aligned = 0
+    for k, weight in ((low, low + 1 - index), (low + 1, index - low)):
+        own = world[:, :2] * (1, -1) / pixel[k, None] + optics.image_centre(size)
+        onto = np.einsum("nij,nj->ni", alignment.transforms[k], np.column_stack([own, np.ones(len(own))]))
+        aligned = aligned + weight[:, None] * onto[:, :2] / onto[:, 2:]
+    found = back_projection.back_project_pixels(*aligned.T, index.astype(np.float32), geometry, alignment)
+    fit = np.linalg.lstsq(np.column_stack([world, np.ones(len(world))]), found.astype(float), rcond=None)[0]
+    assert np.abs(np.diag(fit[:3]) - 1).max() < 0.002
+    assert np.abs(fit[:3] - np.diag(np.diag(fit[:3]))).max() < np.tan(np.deg2rad(0.1))
