@@ -9,7 +9,6 @@ from dff import optics
 from dff.stack import Alignment, DepthMap, FocusGeometry, Mesh
 from dff.surface import (
     back_projection,
-    cloud,
     grid_mesh,
     grid_normals,
     joined,
@@ -18,6 +17,7 @@ from dff.surface import (
     point_cloud,
     select_surface,
     thinned,
+    to_open3d,
 )
 
 SIZE = (90, 120)
@@ -295,15 +295,21 @@ def test_blocks_of_rows_do_not_change_a_number(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_array_equal(getattr(whole, name), getattr(strips, name))
 
 
-def test_an_open3d_cloud_has_all_attributes() -> None:
-    """The Open3D cloud carries positions, colours, normals and confidence."""
+def test_open3d_gets_all_attributes() -> None:
+    """The Open3D cloud and mesh carry positions, colours, normals, confidence, triangles and texture places."""
     pytest.importorskip("open3d", exc_type=ImportError)
     points = point_cloud(depth_map(hills()), *rail(), colours(), max_points=500)
-    converted = cloud.to_open3d(points)
-    np.testing.assert_array_equal(converted.point.positions.numpy(), points.points)
-    np.testing.assert_array_equal(converted.point.colors.numpy(), points.colours)
-    np.testing.assert_array_equal(converted.point.normals.numpy(), points.normals)
-    np.testing.assert_array_equal(converted.point.confidence.numpy()[:, 0], points.confidence)
+    converted = to_open3d(points).point
+    np.testing.assert_array_equal(converted.positions.numpy(), points.points)
+    np.testing.assert_array_equal(converted.colors.numpy(), points.colours)
+    np.testing.assert_array_equal(converted.normals.numpy(), points.normals)
+    np.testing.assert_array_equal(converted.confidence.numpy()[:, 0], points.confidence)
+    mesh = mesh_of(hills(), max_faces=5000)
+    copied = to_open3d(mesh)
+    np.testing.assert_array_equal(copied.vertex.positions.numpy(), mesh.vertices)
+    np.testing.assert_array_equal(copied.vertex.normals.numpy(), mesh.normals)
+    np.testing.assert_array_equal(copied.triangle.indices.numpy(), mesh.triangles)
+    np.testing.assert_array_equal(copied.triangle.texture_uvs.numpy(), mesh.uv[mesh.triangles])
 
 
 # Meshes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dff.surface.back_projection import back_project, back_project_rows
 from dff.surface.cloud import point_blocks, point_cloud, thinned
+from dff.surface.convert import to_open3d
 from dff.surface.grid import grid_normals, islands, joined, outliers, select_surface
 from dff.surface.mesh import grid_mesh
 
@@ -19,4 +20,5 @@ __all__ = [
     "point_cloud",
     "select_surface",
     "thinned",
+    "to_open3d",
 ]

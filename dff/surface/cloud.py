@@ -133,14 +133,3 @@ def point_cloud(
         confidence=np.concatenate([block.confidence for block in blocks]),
         unit=geometry.unit,
     )
-
-
-def to_open3d(cloud: PointCloud) -> Any:
-    """An open3d.t.geometry.PointCloud with positions, colours, normals and confidence."""
-    import open3d as o3d
-
-    answer = o3d.t.geometry.PointCloud(o3d.core.Tensor.from_numpy(np.ascontiguousarray(cloud.points)))
-    answer.point.colors = o3d.core.Tensor.from_numpy(np.ascontiguousarray(cloud.colours))
-    answer.point.normals = o3d.core.Tensor.from_numpy(np.ascontiguousarray(cloud.normals))
-    answer.point.confidence = o3d.core.Tensor.from_numpy(np.ascontiguousarray(cloud.confidence[:, None]))
-    return answer

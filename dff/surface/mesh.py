@@ -162,17 +162,3 @@ def _brightness(colours: NDArray[Any]) -> FloatArray:
 def _texture_places(rows: NDArray[np.intp], columns: NDArray[np.intp], size_px: tuple[int, ...]) -> FloatArray:
     height, width = size_px
     return np.stack([(columns + 0.5) / width, 1 - (rows + 0.5) / height], axis=1).astype(np.float32)
-
-
-def to_open3d(mesh: Mesh) -> Any:
-    """An open3d.t.geometry.TriangleMesh with positions, colours and normals."""
-    import open3d as o3d
-
-    tensor = o3d.core.Tensor.from_numpy
-    answer = o3d.t.geometry.TriangleMesh(
-        tensor(np.ascontiguousarray(mesh.vertices)), tensor(np.ascontiguousarray(mesh.triangles))
-    )
-    answer.vertex.colors = tensor(np.ascontiguousarray(mesh.colours))
-    answer.vertex.normals = tensor(np.ascontiguousarray(mesh.normals))
-    answer.triangle.texture_uvs = tensor(np.ascontiguousarray(mesh.uv[mesh.triangles]))
-    return answer
