@@ -13,8 +13,8 @@ from dff.surface.back_projection import back_project_pixels, check_sizes, row_bl
 from dff.surface.cloud import colours_8bit, oriented_rows
 from dff.surface.grid import BoolArray, joined
 
-COLOUR_PER_FRAME = 4.0
-"""When a mesh is thinned, an error of a quarter of full white counts as much as one of a frame in depth."""
+COLOUR_PER_FRAME = 8.0
+"""When a mesh is thinned, an error of an eighth of full white counts as much as one of a frame in depth."""
 FORCED_SHARE = 0.6
 """The cuts of a thinned mesh may take this share of its vertices."""
 
