@@ -1,0 +1,51 @@
+"""Read-out of logits that are those of a probability, as trained networks give them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dff.depth.refine import Refined
+
+
+def read_probability(volume: Tensor, label: Tensor, *, radius: int = 3) -> Refined:
+    """Mean frame around a label, its standard deviation, and the probability that it is right to one frame.
+
+    Mean and deviation are those of the probability within `radius` frames of the label: other peaks do not pull. The
+    confidence is the share of all probability within one frame of the mean, with the frames it cuts counted in part.
+    A label on the first or last frame may belong to something outside of the sweep: unknown.
+
+    Args:
+        volume: (N, H, W) logits whose softmax over frames is a probability.
+        label: (H, W) int64 frame to read around.
+        radius: Frames on either side.
+    """
+    count, total = len(volume), volume.logsumexp(0)
+    moments = [torch.zeros_like(total) for _ in range(3)]
+    for j in range(-radius, radius + 1):
+        share = _share(volume, label + j, total)
+        for power, moment in enumerate(moments):
+            moment += share * j**power
+    mass = moments[0].clamp_min(torch.finfo(volume.dtype).tiny)
+    mean = moments[1] / mass
+    sigma = (moments[2] / mass - mean**2).clamp_min(0).sqrt()
+    index = label + mean
+    confidence = torch.zeros_like(total)
+    for j in range(-radius, radius + 1):
+        confidence += (1.5 - (mean - j).abs()).clamp(0, 1) * _share(volume, label + j, total)
+    known = (label > 0) & (label < count - 1)
+    return Refined(
+        index=torch.where(known, index, math.nan),
+        sigma=torch.where(known, sigma, math.nan),
+        confidence=torch.where(known, confidence.clamp(0, 1), 0.0),
+        label=label,
+    )
+
+
+def _share(volume: Tensor, frame: Tensor, total: Tensor) -> Tensor:
+    """(H, W) probability of a frame at each pixel; 0 for frames that are not there."""
+    inside = (frame >= 0) & (frame < len(volume))
+    logit = volume.gather(0, frame.clamp(0, len(volume) - 1)[None])[0]
+    return (logit - total).exp() * inside

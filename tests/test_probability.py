@@ -1,0 +1,56 @@
+"""Laws of the read-out of probabilities."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from dff.depth.probability import read_probability
+
+
+def bell(centre: float, sigma: float = 0.8, count: int = 15) -> Tensor:
+    """(N, 1, 1) logits of a Gaussian over frames, up to a constant."""
+    return (5 - 0.5 * ((torch.arange(count) - centre) / sigma) ** 2)[:, None, None]
+
+
+@pytest.mark.parametrize("centre", [4.0, 6.3, 7.5, 9.8])
+def test_index_is_the_centre_of_the_bell(centre: float) -> None:
+    """Mean and deviation of a bell come back."""
+    found = read_probability(bell(centre), bell(centre).argmax(0))
+    assert found.index.item() == pytest.approx(centre, abs=0.02)
+    assert found.sigma.item() == pytest.approx(0.8, abs=0.03)
+
+
+def test_a_second_peak_costs_confidence_not_place() -> None:
+    """Another peak far off leaves the index where it is and takes its share of the confidence."""
+    volume = torch.logaddexp(bell(4.0), bell(11.0))
+    found = read_probability(volume, torch.tensor([[4]]))
+    alone = read_probability(bell(4.0), torch.tensor([[4]]))
+    assert found.index.item() == pytest.approx(4.0, abs=0.02)
+    assert found.confidence.item() == pytest.approx(alone.confidence.item() / 2, abs=0.01)
+
+
+def test_confidence_is_the_share_within_one_frame() -> None:
+    """A single frame holds all of it; an even stack that of the two frames' width."""
+    sharp = torch.full((9, 1, 1), -50.0)
+    sharp[4] = 0
+    assert read_probability(sharp, torch.tensor([[4]])).confidence.item() == pytest.approx(1.0)
+    even = torch.zeros(9, 1, 1)
+    assert read_probability(even, torch.tensor([[4]])).confidence.item() == pytest.approx(2 / 9)
+
+
+@pytest.mark.parametrize("end", [0, 14])
+def test_a_peak_on_the_end_is_unknown(end: int) -> None:
+    """What may be in focus outside of the sweep has no index and no confidence."""
+    found = read_probability(bell(end), torch.tensor([[end]]))
+    assert found.index.isnan().all()
+    assert found.confidence.item() == 0
+
+
+def test_reversal_mirrors_the_index() -> None:
+    """A stack turned around has its index counted from the other end."""
+    volume = torch.randn(12, 5, 5, generator=torch.Generator().manual_seed(0)) * 3
+    there, back = (read_probability(v, v.argmax(0)) for v in (volume, volume.flip(0)))
+    assert torch.allclose(there.index, 11 - back.index, atol=1e-4, equal_nan=True)
+    assert torch.allclose(there.confidence, back.confidence, atol=1e-5)
