@@ -74,7 +74,9 @@ def _add_info(commands: Any) -> None:
     parser = commands.add_parser("info", help="what a stack is: frames, size, metadata, geometry")
     parser.add_argument("stack", nargs="+", help="folder, files, glob pattern, multi-page TIFF or video")
     parser.add_argument("--quick", action="store_true", help="do not look into the frames for what they can measure")
-    parser.add_argument("--f-number", type=float, metavar="N", help="f-number set on the lens; the default is the files'")
+    parser.add_argument(
+        "--f-number", type=float, metavar="N", help="f-number set on the lens; the default is the files'"
+    )
     add_settings(parser)
     parser.set_defaults(command=info)
 

@@ -79,7 +79,7 @@ def noise_picture(comparison: Comparison) -> Picture:
     """The noise map of two results, its colours ending at four times the robust noise."""
     scale, unit = (1000, "µm") if comparison.unit == "mm" else (1, comparison.unit)
     limit = max(4 * scale * comparison.robust_rms, 1e-9)
-    title = f"(first - second) / √2, {unit}"
+    title = f"(first - second) / sqrt 2, {unit}"
     return panel(scale * comparison.noise, -limit, limit, title, diverging_colours(), side_px=1200)
 
 

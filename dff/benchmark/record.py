@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dff.benchmark.estimate import Method
+from dff.benchmark.plots import three_digits
 from dff.benchmark.suite import SuiteResult
 from dff.benchmark.targets import Target, targets
 from dff.settings import DEFAULTS
@@ -34,6 +35,16 @@ class Benchmark:
     def targets(self) -> list[Target]:
         """The figures to reach, for the default method."""
         return targets(self.suites, self.default)
+
+    def summary(self, output: str) -> str:
+        """What was found, a line each."""
+        lines = [f"{t.verdict:12} {t.name}: {three_digits(t.value)} (at most {t.limit:g})" for t in self.targets]
+        lines = [line for line in lines if not line.startswith("not")]
+        lines += [
+            f"not run      {s['scene']}, {s['method']}: {s['reason']}" for r in self.suites.values() for s in r.skipped
+        ]
+        lines += [f"not run      {peer['peer']}: not installed; {peer['install']}" for peer in self.missing_peers]
+        return "\n".join([*lines, f"report       {output}/benchmark.html"])
 
     def as_dict(self) -> dict[str, Any]:
         """The whole record, for JSON."""

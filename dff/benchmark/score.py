@@ -195,20 +195,25 @@ def _of_size(values: FloatArray, size: tuple[int, int]) -> FloatArray:
     return result
 
 
-def picture_motion(fixed: FloatArray, moving: FloatArray, *, model: str = "similarity") -> FloatArray:
+def picture_motion(fixed: NDArray[Any], moving: NDArray[Any], *, model: str = "similarity") -> FloatArray:
     """(3, 3) map from the pixels of one picture to those of another of the same object.
 
     Args:
-        fixed: (H, W, C) picture with white at one.
+        fixed: (H, W, C) picture.
         moving: (H, W, C) picture of the same size.
         model: Motion model of `dff.align`.
     """
-    grey = [np.nan_to_num(part).mean(-1, keepdims=True).astype(np.float32) for part in (fixed, moving)]
+    grey = [_grey(picture) for picture in (fixed, moving)]
     pair = FocalStack(grey, ("fixed", "moving"), grey[0].shape, np.dtype(np.float32), ImageMetadata())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         alignment = align.estimate_alignment(pair, model=model)
     return np.asarray(np.linalg.inv(alignment.transforms[0]) @ alignment.transforms[1])
+
+
+def _grey(picture: NDArray[Any]) -> NDArray[np.float32]:
+    white = np.iinfo(picture.dtype).max if np.issubdtype(picture.dtype, np.integer) else 1
+    return np.nan_to_num(picture.mean(-1, keepdims=True) / white).astype(np.float32)
 
 
 def pooled(samples: list[Sample]) -> dict[str, Any]:
