@@ -22,7 +22,7 @@ MESH_FORMATS = {"ply": "mesh.ply", "obj": "mesh.obj", "glb": "mesh.glb", "stl": 
 _THUMBNAIL_PX = 480
 _FRAME_PX = 640
 _FRAME_QUALITY = 80
-_STILL_FACES = 400_000
+_STILL_FACES = 800_000
 
 
 def reconstruct_to_folder(
