@@ -66,7 +66,7 @@ def register_pair(
     """
     if model == "none":
         return _still(fixed, moving)
-    start = _climb(fixed, moving, [seed_motion(fixed, moving, bounds), *expected, np.eye(3)])
+    start = climb(fixed, moving, [seed_motion(fixed, moving, bounds), *expected, np.eye(3)])
     for simpler in reversed(MODELS[1 : MODELS.index(model) + 1]):
         found = refine_pair(fixed, moving, project(start, simpler, fixed.size), simpler)
         if found is not None and bounds.hold(found.transform, fixed.size):
@@ -78,8 +78,14 @@ def _still(fixed: Pyramid, moving: Pyramid) -> PairMotion:
     return PairMotion(np.eye(3), "none", misregistration(fixed, moving, np.eye(3)), np.full(4, np.inf))
 
 
-def _climb(fixed: Pyramid, moving: Pyramid, starts: Sequence[FloatArray]) -> FloatArray:
-    """The affine map of largest correlation on the coarse levels, from the best of several starts."""
+def climb(fixed: Pyramid, moving: Pyramid, starts: Sequence[FloatArray]) -> FloatArray:
+    """The affine map of largest correlation on the coarse levels, from the best of several starts.
+
+    Args:
+        fixed: Frame that stays.
+        moving: Frame that is moved.
+        starts: Full-size maps from the moving frame's pixels to the fixed frame's.
+    """
     coarse = [k for k, level in enumerate(fixed.levels) if min(level.shape) <= COARSE_SIDES_PX[1]]
     first, *finer = coarse[::-1] or [len(fixed.levels) - 1]
     climbed = [_correlate(fixed, moving, first, start) for start in _distinct(starts, fixed, first)]

@@ -69,17 +69,23 @@ def valid_area(alignment: Alignment) -> NDArray[np.bool_]:
 
 
 def covered(transform: FloatArray, size: tuple[int, int], start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
-    """(rows, W) where the frame's own pixel lies between the first and last that have all taps."""
+    """(rows, W) which pixels a frame covers with all samples that the interpolation reads.
+
+    Args:
+        transform: (3, 3) map from the frame's pixels to the reference frame's.
+        size: (H, W) of the frames.
+        start: First row.
+        stop: Row after the last; H by default.
+    """
     height, width = size
     stop = height if stop is None else stop
+    inside = np.ones((stop - start, width), bool)
     if is_identity(transform):
-        return np.ones((stop - start, width), bool)
-    inverse = np.linalg.inv(transform)
+        return inside
+    x_row, y_row, w_row = np.linalg.inv(transform)
     low, high_x, high_y = TAPS - 1, width - 1 - TAPS, height - 1 - TAPS
-    x_row, y_row, w_row = inverse
-    covered = np.ones((stop - start, width), bool)
     columns, rows = np.arange(width), np.arange(start, stop)[:, None]
     # x >= low with x = (x_row · u) / (w_row · u) and a positive denominator is linear in u.
     for bound in (x_row - low * w_row, high_x * w_row - x_row, y_row - low * w_row, high_y * w_row - y_row, w_row):
-        covered &= bound[0] * columns + (bound[1] * rows + bound[2]) >= 0
-    return covered
+        inside &= bound[0] * columns + (bound[1] * rows + bound[2]) >= 0
+    return inside
