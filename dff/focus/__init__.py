@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import filters
-from dff.focus import operators, sesf_stack
+from dff.focus import operators, sesf, sesf_stack
 from dff.focus.coherence import StackFilter, frame_units, stack_filter
 from dff.focus.measure import FocusMeasure
 
@@ -33,6 +33,7 @@ FOCUS_MEASURES: dict[str, Callable[..., FocusMeasure]] = {
     "spatial-frequency": operators.spatial_frequency,
     "laplacian-pyramid": operators.laplacian_pyramid_energy,
     "sesf-stack": sesf_stack.sesf_stack,
+    "sesf": sesf.sesf,
 }
 """Factories by name; their options are keyword arguments."""
 
