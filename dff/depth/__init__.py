@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, refine_depth
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_volume, select_depth, upsample_label
@@ -77,7 +78,8 @@ class DepthEstimator:
             top: First row of the strip in the whole picture, a multiple of LATTICE.
         """
         label = select_depth(volume) if lattice_label is None else upsample_label(volume, lattice_label, top=top)
-        return refine_depth(volume, label, radius=self.refit_radius)
+        read = read_probability if self.measure.probabilistic else refine_depth
+        return read(volume, label, radius=self.refit_radius)
 
 
 def estimate_depth(

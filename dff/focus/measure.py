@@ -23,6 +23,8 @@ class FocusMeasure:
     """Rows of context on either side that a row's answer depends on."""
     summary: str
     logits: Callable[[Tensor], Tensor] = field(repr=False)
+    probabilistic: bool = False
+    """Whether the softmax of the logits over the frames is the probability of each frame, as trained networks give."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits of every frame.

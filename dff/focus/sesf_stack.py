@@ -244,6 +244,7 @@ def sesf_stack(
         HALO_PX,
         "learned on whole stacks: holds edges and weak texture",
         partial(logits_in_tiles, network, tile_px=tile_px),
+        probabilistic=True,
     )
 
 
