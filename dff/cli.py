@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_benchmark(commands)
     _add_simulate(commands)
     _add_train(commands)
+    _add_page(commands)
     return parser
 
 
@@ -158,6 +159,29 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--device", default="cpu", help="where it is trained: cpu or cuda (default cpu)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=train)
+
+
+def _add_page(commands: Any) -> None:
+    parser = commands.add_parser(
+        "page",
+        help="a result as one HTML file to turn, measure and share",
+        description="Write the viewer of a result as one HTML file that needs no server and no network.",
+        epilog="example: dff page result -o scan.html",
+    )
+    parser.add_argument("result", help="result folder")
+    parser.add_argument("-o", "--output", required=True, help="HTML file")
+    _add_page_size(parser)
+    parser.set_defaults(command=page)
+
+
+def _add_page_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=12.0,
+        metavar="MP",
+        help="thin a larger map to every second, third, ... row and column (default 12)",
+    )
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -304,6 +328,15 @@ def train(options: argparse.Namespace) -> int:
             on_progress("rendering", done + 1, options.render)
         path = train(recipe, on_progress=on_progress)
     _say(f"{path}: trained for {recipe.steps} steps; the run card is beside it")
+    return 0
+
+
+def page(options: argparse.Namespace) -> int:
+    """`dff page`: a result as one HTML file."""
+    from viewers.page import write_page
+
+    path = write_page(options.result, options.output, max_megapixels=options.max_megapixels)
+    _say(f"{path}: {path.stat().st_size / 1e6:.1f} MB; a double click opens it")
     return 0
 
 

@@ -39,6 +39,7 @@ RESULT_FILES = (
     "points.*",
     "mesh.*",
     "previews",
+    "measurements.json",
 )
 """Patterns of the names of everything in a result folder."""
 
@@ -87,6 +88,15 @@ class ResultPaths:
     @property
     def previews(self) -> Path:
         return self.folder / "previews"
+
+    def frame_preview(self, k: int) -> Path:
+        """The small picture of frame k, as it was read."""
+        return self.previews / "frames" / f"{k:03d}.jpg"
+
+    @property
+    def measurements(self) -> Path:
+        """What was measured in the viewer."""
+        return self.folder / "measurements.json"
 
     def points(self, suffix: str = ".ply") -> Path:
         """The point cloud in one of its formats."""

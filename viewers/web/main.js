@@ -1,0 +1,215 @@
+// The viewer: one model, seen in the round and flat, measured in both.
+
+import { VIEWS } from "dff/camera.js";
+import { readPage } from "dff/data.js";
+import { measurementsCsv, profileCsv, save, viewPng, visiblePly } from "dff/exports.js";
+import { followKeys, followPointer, followPicture } from "dff/gestures.js";
+import { drawLegend } from "dff/legend.js";
+import { spokenQuantity, spoken } from "dff/measure.js";
+import { Measurements } from "dff/measurements.js";
+import { Overlay } from "dff/overlay.js";
+import { buildBar, buildLink, buildLook } from "dff/panels.js";
+import { Picture } from "dff/picture.js";
+import { Scene } from "dff/scene.js";
+import { Surface } from "dff/surface.js";
+
+const byId = (id) => document.getElementById(id);
+
+export class App {
+  constructor(page) {
+    this.meta = page.meta;
+    this.surface = new Surface(page);
+    this.scene = new Scene(byId("view"), this.surface);
+    this.camera = this.scene.camera;
+    this.camera.relief = this.meta.relief;
+    this.overlay = new Overlay(byId("overlay"), this.surface, this.scene);
+    this.measurements = new Measurements(this);
+    buildBar(this, byId("bar"));
+    buildLook(this, byId("look"));
+    this.picture = new Picture(buildLink(this, byId("link")), this.surface, this.scene);
+    this.overlay.layGrid(this.meta.box);
+    this.scene.listeners.push(() => this.overlay.draw());
+    followPointer(this, byId("view"));
+    followPicture(this, this.picture.canvas);
+    followKeys(this);
+    new ResizeObserver(() => this.resize()).observe(byId("stage"));
+    new ResizeObserver(() => this.picture.resize()).observe(this.picture.canvas);
+    this.resize();
+    this.home();
+    this.picture.resize();
+    this.showReadout(null);
+    this.measurements.restore();
+  }
+
+  // ---- the view
+
+  resize() {
+    this.scene.resize();
+    if (this.framed) this.reframe();
+    this.drawLegend();
+  }
+
+  free() {
+    const style = getComputedStyle(document.body), px = (name) => parseFloat(style.getPropertyValue(name)) || 0;
+    return { left: px("--left"), right: px("--right"), top: px("--bar"), bottom: px("--foot") };
+  }
+
+  look(turn, tilt) {
+    const free = this.free();
+    this.overlay.left = free.left;
+    this.overlay.bottom = free.bottom;
+    this.camera.fit(this.meta.box, turn, tilt, free);
+    this.framed = true;
+    this.scene.request();
+  }
+
+  /** The view a page opens with: from the side that the surface faces. */
+  home() {
+    const [x, y] = this.meta.facing ?? [0, 0];
+    this.look(x > 0.05 ? -24 : 24, y > 0.05 ? -34 : 34);
+  }
+
+  preset(name) {
+    this.look(...VIEWS[name]);
+  }
+
+  reframe() {
+    this.look(this.camera.turn, this.camera.tilt);
+  }
+
+  moved() {
+    this.framed = false;
+    this.scene.request();
+  }
+
+  set(changes) {
+    Object.assign(this.scene.state, changes);
+    this.drawLegend();
+    this.scene.request();
+    this.picture.request();
+  }
+
+  setRelief(relief) {
+    this.camera.relief = relief;
+    if (this.framed) this.reframe();
+    this.scene.request();
+  }
+
+  setThreshold(changes) {
+    Object.assign(this.surface, changes);
+    this.surface.updateDrawn();
+    this.scene.updateDrawn();
+    this.picture.request();
+  }
+
+  setClip(axis, range) {
+    this.surface.clip[axis] = range;
+    this.scene.request();
+  }
+
+  setPerspective(perspective) {
+    this.camera.perspective = perspective;
+    this.scene.request();
+  }
+
+  /** Show frame k: light its band on the model and move the frames view there; null lights nothing. */
+  setFocus(k) {
+    this.focus?.(k);
+    this.set({ focus: k === null ? -1 : k });
+  }
+
+  drawLegend() {
+    drawLegend(byId("legend"), this.scene, this.meta);
+  }
+
+  toggleFull() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else document.documentElement.requestFullscreen?.();
+  }
+
+  // ---- the cursor, everywhere at once
+
+  /** Page coordinates under the pointer, or null. */
+  hover(place) {
+    const point = place && this.surface.at(...place);
+    this.overlay.cursor = this.picture.cursor = point?.known ? place : null;
+    if (point && !point.known) this.picture.cursor = place;
+    this.overlay.draw();
+    this.picture.request();
+    this.showReadout(point);
+    this.measurements.follow(place);
+  }
+
+  readoutOf(point) {
+    const { meta } = this;
+    if (!point) return null;
+    const [column, row] = this.surface.toResult([point.x, point.y]);
+    const pixel = { name: "Pixel", text: `${column}, ${row}` };
+    if (!point.known) return [pixel, { name: "", text: "not measured" }];
+    const [x, y, z] = point.position;
+    const fine = this.scene.pixelSize() / 2;
+    return [
+      { name: "X", text: `${spoken(x, fine)} ${meta.xy_unit}` }, { name: "Y", text: `${spoken(y, fine)} ${meta.xy_unit}` },
+      { name: "Z", text: spokenQuantity({ value: z, unit: meta.z_unit, uncertainty: point.sigma }) },
+      { name: "Confidence", text: `${Math.round(100 * point.confidence)} %` }, { name: "Frame", text: point.index.toFixed(2) }, pixel,
+    ];
+  }
+
+  showReadout(point) {
+    const items = this.readoutOf(point);
+    byId("readout").replaceChildren(...(items ?? [{ name: "Point at the surface to read it", rest: true }]).map(({ name, text, rest }) => {
+      const item = document.createElement("span");
+      item.textContent = name;
+      if (rest) item.className = "rest";
+      else item.append(Object.assign(document.createElement("b"), { textContent: text }));
+      return item;
+    }));
+  }
+
+  hint(text, wrong = false) {
+    const hint = byId("hint");
+    hint.hidden = !text;
+    hint.textContent = text ?? "";
+    hint.classList.toggle("wrong", wrong);
+  }
+
+  // ---- files
+
+  async savePng() {
+    await this.scene.settled();
+    const legend = this.scene.state.mode === "picture" ? null : byId("legend");
+    save(await viewPng([byId("view"), byId("overlay")], legend, this.scene.canvas.width / this.camera.size[0]), `${this.meta.title}.png`);
+  }
+
+  savePly() {
+    save(visiblePly(this.surface), `${this.meta.title}-visible.ply`);
+  }
+
+  saveCsv() {
+    save(new Blob([measurementsCsv(this.measurements.entries)], { type: "text/csv" }), `${this.meta.title}-measurements.csv`);
+  }
+
+  saveProfile(samples) {
+    save(new Blob([profileCsv(samples, this.meta)], { type: "text/csv" }), `${this.meta.title}-profile.csv`);
+  }
+}
+
+async function start() {
+  const loading = byId("loading");
+  try {
+    if (typeof DecompressionStream === "undefined") throw new Error("This browser is too old for this page: use a Firefox, Chrome, Edge or Safari from 2023 or later.");
+    const page = await readPage();
+    window.dff = new App(page);
+    await window.dff.scene.settled();
+    window.dff.loadMs = performance.now();
+    loading.classList.add("done");
+    document.documentElement.dataset.ready = "true";
+  } catch (error) {
+    loading.classList.add("wrong");
+    loading.querySelector("p").textContent = error.message;
+    document.documentElement.dataset.ready = "failed";
+    throw error;
+  }
+}
+
+start();
