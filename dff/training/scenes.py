@@ -252,4 +252,5 @@ def describe_cache(folder: str | Path) -> dict[str, object]:
     seeds = sorted(int(path.stem) for path in Path(folder).glob("*.npz") if path.stem.isdigit())
     kinds = [KINDS[seed % len(KINDS)] for seed in seeds]
     counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
-    return {"scenes": len(seeds), "seeds": [seeds[0], seeds[-1]], "kinds": counts}
+    unseen = sorted(set(SCENES) - set(KINDS))
+    return {"scenes": len(seeds), "seeds": [seeds[0], seeds[-1]], "kinds": counts, "kinds_never_seen": unseen}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from dff.focus import stack_filter
+from dff.focus import load_measure, stack_filter
 from dff.focus.sesf import DEVIATION, MEAN
 from dff.metrics.depth import depth_errors, occlusion_edges
 from dff.training.scenes import TrainingScene
@@ -16,8 +16,18 @@ from dff.training.scenes import TrainingScene
 SNR = {"clean": 150.0, "noisy": 35.0}
 
 
+def scores_beside_operator(
+    network: nn.Module, scenes: Sequence[TrainingScene], device: str = "cpu"
+) -> dict[str, float]:
+    """The network's label scores, and those of the ring-difference operator on the same scenes."""
+    operator = label_scores(load_measure("ring-difference"), scenes, device)
+    return label_scores(network, scenes, device) | {f"ring_difference_{key}": score for key, score in operator.items()}
+
+
 @torch.inference_mode()
-def label_scores(network: nn.Module, scenes: Sequence[TrainingScene], device: str = "cpu") -> dict[str, float]:
+def label_scores(
+    network: Callable[[Tensor], Tensor], scenes: Sequence[TrainingScene], device: str = "cpu"
+) -> dict[str, float]:
     """Mean errors of the sharpest frame, in frames, over scenes with little and with much noise.
 
     Args:
@@ -52,7 +62,7 @@ def reconstruction_scores(network: nn.Module, scenes: Sequence[TrainingScene], d
 
 
 def _scene_scores(
-    network: nn.Module, scene: TrainingScene, snr: float, number: int, device: str
+    network: Callable[[Tensor], Tensor], scene: TrainingScene, snr: float, number: int, device: str
 ) -> tuple[float, float, float]:
     random = np.random.default_rng(number)
     light = scene.frames.astype(np.float32) / 65535

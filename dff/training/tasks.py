@@ -13,7 +13,7 @@ from dff.focus.sesf import DEVIATION, MEAN, Sesf
 from dff.focus.sesf_stack import SesfStack
 from dff.training.losses import LossWeights, Target, structural_similarity, total_loss
 from dff.training.scenes import TrainingScene, draw_sample
-from dff.training.scores import label_scores, reconstruction_scores
+from dff.training.scores import reconstruction_scores, scores_beside_operator
 
 SIMILARITY_WEIGHT = 1000.0
 """As in the code SESF-Fuse was published with."""
@@ -72,7 +72,7 @@ def reconstruction_losses(
 
 
 TASKS = {
-    "sesf-stack": Task(SesfStack, stack_losses, label_scores),
+    "sesf-stack": Task(SesfStack, stack_losses, scores_beside_operator),
     "sesf": Task(Sesf, reconstruction_losses, reconstruction_scores),
 }
 """Networks that can be trained, by name."""
