@@ -54,12 +54,17 @@ LIMIT_COLUMNS = (
     Column("error_over_bound_rms", "error / bound, rms", "times", 0),
     Column("error_over_bound", "error / bound, robust", "times", 0),
 )
-METROLOGY_COLUMNS = (
+SHAPE_COLUMNS = (
     Column("capture", "capture", "", 0),
     Column("quantity", "quantity", "", 0),
     Column("value", "measured", "", 0),
     Column("true", "true", "", 0),
     Column("error", "error", "", 0),
+    Column("height_median_um", "height, median", "µm"),
+    Column("lateral_median_um", "sideways, median", "µm"),
+    Column("height_scale_error_permille", "height scale", "‰", 0),
+    Column("lateral_scale_error_permille", "lateral scale", "‰", 0),
+    Column("known_percent", "known", "%", 1),
 )
 REAL_COLUMNS = (
     Column("frames", "frames", "", 0),
@@ -81,11 +86,23 @@ COST_COLUMNS = (
     Column("peak_gb", "peak memory", "GB"),
     Column("peak_mb_per_mp_frame", "memory", "MB/MP-frame"),
 )
-COLUMNS = {"limit": LIMIT_COLUMNS, "metrology": METROLOGY_COLUMNS, "real": REAL_COLUMNS, "cost": COST_COLUMNS}
+COLUMNS = {"limit": LIMIT_COLUMNS, "metrology": SHAPE_COLUMNS, "real": REAL_COLUMNS, "cost": COST_COLUMNS}
 BY_ROW = ("limit", "metrology", "real")
 """Suites whose table has a line for every row; the others one for the mean of every method."""
 
 Entries = Sequence[Mapping[str, Any]]
+
+
+def shape_lines(result: SuiteResult) -> Entries:
+    """The suite `metrology` with a line for every quantity of a shape, its scale errors beside it."""
+    lines: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in result.rows:
+        key = (row["scene"], row["capture"], row["method"])
+        if "value" not in row:
+            lines.setdefault((*key, ""), {})[row["quantity"]] = row["error"]
+        else:
+            lines[(*key, row["quantity"])] = {**row, **lines.get((*key, ""), {})}
+    return [line for key, line in lines.items() if key[-1]]
 
 
 def write(found: Benchmark, folder: Path) -> None:
@@ -100,7 +117,9 @@ def write(found: Benchmark, folder: Path) -> None:
 def table_of(name: str, result: SuiteResult) -> tuple[list[Column], Entries]:
     """The columns that have a value, and the lines of a suite's table."""
     lines: Entries
-    if name in BY_ROW:
+    if name == "metrology":
+        lines = shape_lines(result)
+    elif name in BY_ROW:
         lines = result.rows
     else:
         lines = [{"method": method, **figures} for method, figures in means(result).items()]
