@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_simulate(commands)
     _add_train(commands)
     _add_page(commands)
+    _add_view(commands)
     return parser
 
 
@@ -172,6 +173,20 @@ def _add_page(commands: Any) -> None:
     parser.add_argument("-o", "--output", required=True, help="HTML file")
     _add_page_size(parser)
     parser.set_defaults(command=page)
+
+
+def _add_view(commands: Any) -> None:
+    parser = commands.add_parser(
+        "view",
+        help="a result in the browser, or in a window of Open3D",
+        description="Show a result in the browser; measurements are kept in its folder. Ctrl-C ends it.",
+        epilog="example: dff view result",
+    )
+    parser.add_argument("result", help="result folder")
+    parser.add_argument("--no-open", action="store_true", help="print the address instead of opening a browser")
+    parser.add_argument("--port", type=int, default=0, help="port on this machine (default: a free one)")
+    _add_page_size(parser)
+    parser.set_defaults(command=view)
 
 
 def _add_page_size(parser: argparse.ArgumentParser) -> None:
@@ -337,6 +352,21 @@ def page(options: argparse.Namespace) -> int:
 
     path = write_page(options.result, options.output, max_megapixels=options.max_megapixels)
     _say(f"{path}: {path.stat().st_size / 1e6:.1f} MB; a double click opens it")
+    return 0
+
+
+def view(options: argparse.Namespace) -> int:
+    """`dff view`: a result in the browser."""
+    import webbrowser
+
+    from viewers.server import ResultServer
+
+    server = ResultServer(options.result, port=options.port, max_megapixels=options.max_megapixels)
+    opened = not options.no_open and webbrowser.open(server.address)
+    sys.stdout.write(f"{server.address}\n")
+    sys.stdout.flush()
+    _say("dff: showing the result in the browser; Ctrl-C ends it" if opened else "dff: open this address; Ctrl-C ends")
+    server.serve()
     return 0
 
 

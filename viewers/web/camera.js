@@ -2,6 +2,7 @@
 
 const FIELD_DEG = 28;
 const RADIANS = Math.PI / 180;
+const FIT_ROOM = 1.08;
 
 /** Views by name: turn and tilt in degrees; 0, 0 looks along the optical axis. */
 export const VIEWS = {
@@ -95,13 +96,14 @@ export class Camera {
     this.target = low.map((value, i) => (value + high[i]) / 2);
     const wide = Math.max(this.size[0] - free.left - free.right, 80), tall = Math.max(this.size[1] - free.top - free.bottom, 80);
     this.shift = [(free.left - free.right) / this.size[0], (free.bottom - free.top) / this.size[1]];
-    const rows = this.rotation(), reach = [0, 0, 0];
+    const rows = this.rotation(), tangent = Math.tan((FIELD_DEG / 2) * RADIANS);
+    this.distance = 0;
     for (let corner = 0; corner < 8; corner++) {
       const offset = this.exaggerated(low.map((value, i) => ((corner >> i) & 1 ? high[i] : value) - this.target[i]));
-      rows.forEach((row, i) => { reach[i] = Math.max(reach[i], Math.abs(row.reduce((sum, value, j) => sum + value * offset[j], 0))); });
+      const [x, y, toward] = rows.map((row) => row.reduce((sum, value, j) => sum + value * offset[j], 0));
+      const half = FIT_ROOM * Math.max((Math.abs(y) * this.size[1]) / tall, (Math.abs(x) * this.size[1]) / wide);
+      this.distance = Math.max(this.distance, half / tangent + (this.perspective ? toward : 0));
     }
     this.radius = Math.hypot(...this.exaggerated(high.map((value, i) => (value - low[i]) / 2))) || 1;
-    const half = 1.06 * Math.max((reach[1] * this.size[1]) / tall, (reach[0] * this.size[1]) / wide);
-    this.distance = half / Math.tan((FIELD_DEG / 2) * RADIANS) + (this.perspective ? reach[2] * 0.7 : 0);
   }
 }

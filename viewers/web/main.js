@@ -159,7 +159,7 @@ export class App {
     const items = this.readoutOf(point);
     byId("readout").replaceChildren(...(items ?? [{ name: "Point at the surface to read it", rest: true }]).map(({ name, text, rest }) => {
       const item = document.createElement("span");
-      item.textContent = name;
+      item.textContent = rest ? name : `${name} `;
       if (rest) item.className = "rest";
       else item.append(Object.assign(document.createElement("b"), { textContent: text }));
       return item;

@@ -1,0 +1,223 @@
+"""A result's viewer on this machine alone: one page, the files of one folder, and a place to keep measurements.
+
+The server listens on 127.0.0.1 only. Every address starts with a random token, and requests that name another host or
+come from another page are refused, so that no web page can read a result through the user's browser.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import mimetypes
+import secrets
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from dff import io
+from dff.io.atomic import read_json
+from viewers.page import page
+from viewers.payload import make_payload
+
+HOST = "127.0.0.1"
+MAX_BODY = 1 << 20
+"""Largest list of measurements, in bytes."""
+_CHUNK = 1 << 20
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+
+
+class ResultServer:
+    """Serves one result until it is closed.
+
+    Args:
+        folder: A result.
+        port: 0 takes a free one.
+        max_megapixels: A larger map is thinned in the page.
+
+    Raises:
+        OSError: there is no result, or the port is taken.
+        ValueError: the result is damaged.
+    """
+
+    def __init__(self, folder: str | Path, *, port: int = 0, max_megapixels: float = 12.0) -> None:
+        self.folder = Path(folder).resolve()
+        self.measurements = io.result_paths(self.folder).measurements
+        self.stored()
+        self.payload = make_payload(io.read_reconstruction(folder), folder, max_megapixels=max_megapixels)
+        self.token = secrets.token_urlsafe(24)
+        self.writing = threading.Lock()
+        self.http = ThreadingHTTPServer((HOST, port), _handler(self))
+        self.http.daemon_threads = True
+
+    @property
+    def port(self) -> int:
+        return int(self.http.server_address[1])
+
+    @property
+    def address(self) -> str:
+        """What to open in a browser; whoever knows it can read the result."""
+        return f"http://{HOST}:{self.port}/{self.token}/"
+
+    def serve(self) -> None:
+        """Answer requests until `close`."""
+        self.http.serve_forever(poll_interval=0.2)
+
+    def close(self) -> None:
+        """Stop serving and free the port."""
+        self.http.shutdown()
+        self.http.server_close()
+
+    def html(self) -> bytes:
+        """The page, with the measurements that are kept in the folder."""
+        return page(self.payload, served=True, measurements=self.stored()).encode()
+
+    def stored(self) -> dict[str, Any] | None:
+        """The measurements in the folder, if there are any.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        return read_json(self.measurements) if self.measurements.is_file() else None
+
+    def file(self, name: str) -> Path | None:
+        """A file of the result by its path in the folder; None for anything that is or leads elsewhere."""
+        parts = name.split("/")
+        if any(part in ("", ".", "..") or "\\" in part or "\0" in part or part.startswith(".") for part in parts):
+            return None
+        place = self.folder.joinpath(*parts)
+        try:
+            found = place.resolve(strict=True)
+        except (OSError, RuntimeError):
+            return None
+        return found if found == place and found.is_file() else None
+
+    def keep(self, body: bytes) -> None:
+        """Write the list of measurements into the folder.
+
+        Raises:
+            ValueError: it is no such list.
+        """
+        content = json.loads(body)
+        if not isinstance(content, dict) or content.get("format") != "dff-measurements":
+            raise ValueError("measurements: must be the viewer's list; got something else; use the page")
+        with self.writing:
+            io.write_json(self.measurements, content)
+
+
+def _handler(server: ResultServer) -> type[BaseHTTPRequestHandler]:
+    """Requests to one server."""
+
+    class Handler(_Requests):
+        result = server
+
+    return Handler
+
+
+class _Requests(BaseHTTPRequestHandler):
+    result: ResultServer
+    server_version = "dff"
+    sys_version = ""
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def do_GET(self) -> None:
+        self._answer_get(body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer_get(body=False)
+
+    def do_PUT(self) -> None:
+        path = self._allowed_path()
+        if path is None:
+            return
+        if path != "measurements.json":
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED)
+            return
+        body = self._body()
+        if body is None:
+            return
+        try:
+            self.result.keep(body)
+        except (ValueError, RecursionError):
+            self._refuse(HTTPStatus.BAD_REQUEST)
+        except OSError:
+            self._refuse(HTTPStatus.INSUFFICIENT_STORAGE)
+        else:
+            self._send(HTTPStatus.NO_CONTENT, "text/plain", b"")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: addresses hold the token."""
+
+    def _answer_get(self, *, body: bool) -> None:
+        path = self._allowed_path()
+        if path is None:
+            return
+        if path == "":
+            self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.result.html(), body=body)
+            return
+        found = self.result.file(path)
+        if found is None:
+            self._refuse(HTTPStatus.NOT_FOUND)
+        else:
+            self._send_file(found, body=body)
+
+    def _allowed_path(self) -> str | None:
+        """The path behind the token; None after a refusal."""
+        hosts = (f"{HOST}:{self.result.port}", f"localhost:{self.result.port}")
+        origin = self.headers.get("Origin")
+        if self.headers.get_all("Host") not in ([hosts[0]], [hosts[1]]):
+            self._refuse(HTTPStatus.MISDIRECTED_REQUEST)
+            return None
+        if origin is not None and origin not in [f"http://{host}" for host in hosts]:
+            self._refuse(HTTPStatus.FORBIDDEN)
+            return None
+        token, slash, rest = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
+        if not slash or not hmac.compare_digest(token.encode(), self.result.token.encode()):
+            self._refuse(HTTPStatus.FORBIDDEN)
+            return None
+        return rest
+
+    def _body(self) -> bytes | None:
+        """What was sent; None after a refusal."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or self.headers.get("Transfer-Encoding"):
+            self._refuse(HTTPStatus.LENGTH_REQUIRED)
+            return None
+        if int(length) > MAX_BODY:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return None
+        return self.rfile.read(int(length))
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self.close_connection = True
+        self._send(status, "text/plain; charset=utf-8", f"{status.value} {status.phrase}\n".encode())
+
+    def _send(self, status: HTTPStatus, kind: str, data: bytes, *, body: bool = True) -> None:
+        self._start(status, kind, len(data))
+        if body and self.command != "HEAD":
+            self.wfile.write(data)
+
+    def _send_file(self, path: Path, *, body: bool) -> None:
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        with path.open("rb") as stream:
+            self._start(HTTPStatus.OK, kind, path.stat().st_size)
+            while body and (chunk := stream.read(_CHUNK)):
+                self.wfile.write(chunk)
+
+    def _start(self, status: HTTPStatus, kind: str, length: int) -> None:
+        self.send_response(status)
+        for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(length)}.items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
