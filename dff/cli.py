@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_page(commands)
     _add_view(commands)
+    _add_render(commands)
     return parser
 
 
@@ -187,6 +188,28 @@ def _add_view(commands: Any) -> None:
     parser.add_argument("--port", type=int, default=0, help="port on this machine (default: a free one)")
     _add_page_size(parser)
     parser.set_defaults(command=view)
+
+
+def _add_render(commands: Any) -> None:
+    parser = commands.add_parser(
+        "render",
+        help="pictures and films of a result: still, turntable, rocking, stereo",
+        description="Draw a result without a screen or graphics driver: pictures as PNG, films as MP4 and GIF.",
+        epilog="example: dff render result -o pictures --what turntable,anaglyph",
+    )
+    parser.add_argument("result", help="result folder")
+    parser.add_argument("-o", "--output", required=True, help="folder for the pictures and films")
+    parser.add_argument(
+        "--what",
+        default="still,sheet,turntable,rocking,stereo,anaglyph",
+        help="what to make, comma separated (default %(default)s)",
+    )
+    parser.add_argument("--size", default="960x720", metavar="WxH", help="size in px (default 960x720)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="length of the turntable (default 6)")
+    parser.add_argument("--fps", type=float, default=25.0, help="pictures a second (default 25)")
+    parser.add_argument("--relief", type=float, help="factor on the heights (default: so that they are seen)")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(command=render)
 
 
 def _add_page_size(parser: argparse.ArgumentParser) -> None:
@@ -367,6 +390,22 @@ def view(options: argparse.Namespace) -> int:
     sys.stdout.flush()
     _say("dff: showing the result in the browser; Ctrl-C ends it" if opened else "dff: open this address; Ctrl-C ends")
     server.serve()
+    return 0
+
+
+def render(options: argparse.Namespace) -> int:
+    """`dff render`: pictures and films of a result."""
+    from viewers.render import RenderOptions, render_result
+
+    width, cross, height = options.size.partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise ValueError(f"--size: must be width x height in px; got {options.size!r}; give for example 960x720")
+    chosen = RenderOptions((int(height), int(width)), options.seconds, options.fps, options.relief)
+    kinds = [name.strip() for name in options.what.split(",") if name.strip()]
+    with _progress(options.quiet) as on_progress:
+        paths = render_result(options.result, options.output, kinds, chosen, on_progress=on_progress)
+    for path in paths:
+        _say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dff.io.alignments import read_alignment, write_alignment
 from dff.io.atomic import atomic_folder, atomic_path, check_space, staged_folder, write_bytes, write_json
 from dff.io.checks import FrameError, check_frame
+from dff.io.films import write_film
 from dff.io.images import read_image
 from dff.io.maps import read_description, read_map, write_map
 from dff.io.metadata import read_metadata
@@ -51,6 +52,7 @@ __all__ = [
     "temporary_folder",
     "write_alignment",
     "write_bytes",
+    "write_film",
     "write_geometry",
     "write_image",
     "write_json",

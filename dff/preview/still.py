@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -45,13 +46,36 @@ def render_still(
     facing = mesh.normals.mean(axis=0)
     turn_deg = (-24.0 if facing[0] > 0.05 else 24.0) if turn_deg is None else turn_deg
     tilt_deg = (-38.0 if facing[1] > 0.05 else 38.0) if tilt_deg is None else tilt_deg
-    view = _view(turn_deg, tilt_deg)
-    colours = _lit(mesh.normals * (1, 1, 1 / factor), mesh.colours, view)
+    view = view_of(turn_deg, tilt_deg)
     size = (size_px[0] * SUPERSAMPLING, size_px[1] * SUPERSAMPLING)
-    screen = _project(mesh.vertices * (1, 1, factor), view, size)
+    return _drawn(mesh, factor, view, size, _framing(mesh.vertices * (1, 1, factor), view, size))
+
+
+def render_views(
+    mesh: Mesh, views: Sequence[FloatArray], *, size_px: tuple[int, int] = (720, 960), relief: float | None = None
+) -> Iterator[Picture]:
+    """The mesh from several sides at one distance and scale, for films and stereo pairs; a picture at a time.
+
+    Args:
+        mesh: What to draw.
+        views: Rotations (3, 3) from world to view axes, as view_of gives them.
+        size_px: (H, W) of the pictures.
+        relief: Factor on the heights; None as in render_still.
+    """
+    factor = fitting_relief(mesh) if relief is None else relief
+    size = (size_px[0] * SUPERSAMPLING, size_px[1] * SUPERSAMPLING)
+    framing = _steady_framing(mesh.vertices * (1, 1, factor), views, size)
+    for view in views:
+        yield _drawn(mesh, factor, view, size, framing)
+
+
+def _drawn(mesh: Mesh, factor: float, view: FloatArray, size: tuple[int, int], framing: _Framing) -> Picture:
+    colours = _lit(mesh.normals * (1, 1, 1 / factor), mesh.colours, view)
+    screen = _project(mesh.vertices * (1, 1, factor), view, size, framing)
     picture = _ground(size)
     _draw(picture, screen, mesh.triangles, colours)
-    small = cv2.resize(picture, size_px[::-1], interpolation=cv2.INTER_AREA)
+    half = (size[1] // SUPERSAMPLING, size[0] // SUPERSAMPLING)
+    small = cv2.resize(picture, half, interpolation=cv2.INTER_AREA)
     finished = np.clip(small + 0.5, 0, 255).astype(np.uint8)
     if mesh.unit != "mm":
         _say(finished, "heights not to scale")
@@ -74,8 +98,8 @@ def fitting_relief(mesh: Mesh) -> float:
     return float(min(0.22 * width / depth, steepest))
 
 
-def _view(turn_deg: float, tilt_deg: float) -> FloatArray:
-    """Rotation from world to view axes: x right, y up, z toward the viewer."""
+def view_of(turn_deg: float, tilt_deg: float) -> FloatArray:
+    """Rotation (3, 3) from world to view axes, which are x right, y up, z toward the viewer."""
     turn, tilt = np.deg2rad([turn_deg, tilt_deg])
     about_y = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
@@ -93,18 +117,54 @@ def _lit(normals: FloatArray, colours: NDArray[np.uint8], view: FloatArray) -> F
     return np.minimum(colours * (0.42 + np.asarray(light))[:, None], 255).astype(np.float32)
 
 
-def _project(vertices: FloatArray, view: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """Columns, rows and nearness of the vertices in a picture that they fill, in gentle perspective."""
-    turned = (vertices - np.median(vertices, axis=0)) @ view.T
+@dataclass(frozen=True)
+class _Framing:
+    """Where the camera stands, and what of its picture is seen."""
+
+    origin: FloatArray
+    """Point of the world that is looked at."""
+    offset: FloatArray
+    """From there to the middle of the picture, in view axes."""
+    distance: float
+    middle: FloatArray
+    scale: float
+
+
+def _framing(vertices: FloatArray, view: FloatArray, size: tuple[int, int]) -> _Framing:
+    """The framing in which a surface fills the picture of one view."""
+    origin = np.median(vertices, axis=0)
+    turned = (vertices - origin) @ view.T
     low, high = np.percentile(turned, (0.5, 99.5), axis=0)
-    turned -= (low + high) / 2
-    distance = max(1.6 * np.max(high - low), 1.1 * turned[:, 2].max())
-    flat = turned[:, :2] / (1 - turned[:, 2:] / distance)
-    low, high = np.percentile(flat, (0.2, 99.8), axis=0)
+    offset = (low + high) / 2
+    distance = float(max(1.6 * np.max(high - low), 1.1 * (turned - offset)[:, 2].max()))
+    low, high = np.percentile(_flat(turned - offset, distance), (0.2, 99.8), axis=0)
     scale = 0.9 * min(size[1] / max(high[0] - low[0], 1e-9), size[0] / max(high[1] - low[1], 1e-9))
-    place = (flat - (low + high) / 2) * scale * (1, -1) + np.array([size[1], size[0]]) / 2
-    nearness = 1 / (distance - turned[:, 2:])
-    return np.concatenate([place, nearness], axis=1)
+    return _Framing(origin, offset, distance, (low + high) / 2, scale)
+
+
+def _steady_framing(vertices: FloatArray, views: Sequence[FloatArray], size: tuple[int, int]) -> _Framing:
+    """The framing about the middle of a surface in which it stays in the picture of every view."""
+    some = vertices[:: max(1, len(vertices) // 20_000)]
+    low, high = np.percentile(some, (0.5, 99.5), axis=0)
+    origin = (low + high) / 2
+    distance = 1.6 * float(np.linalg.norm(high - low))
+    places = [np.abs(_flat((some - origin) @ view.T, distance)) for view in views]
+    reach = np.max([np.percentile(place, 99.8, axis=0) for place in places], axis=0)
+    scale = 0.45 * min(size[1] / max(reach[0], 1e-9), size[0] / max(reach[1], 1e-9))
+    return _Framing(origin, np.zeros(3), distance, np.zeros(2), scale)
+
+
+def _flat(turned: FloatArray, distance: float) -> FloatArray:
+    """Gentle perspective."""
+    return np.asarray(turned[:, :2] / (1 - turned[:, 2:] / distance))
+
+
+def _project(vertices: FloatArray, view: FloatArray, size: tuple[int, int], framing: _Framing) -> FloatArray:
+    """Columns, rows and nearness of the vertices in a picture."""
+    turned = (vertices - framing.origin) @ view.T - framing.offset
+    flat = _flat(turned, framing.distance)
+    place = (flat - framing.middle) * framing.scale * (1, -1) + np.array([size[1], size[0]]) / 2
+    return np.concatenate([place, 1 / (framing.distance - turned[:, 2:])], axis=1)
 
 
 def _ground(size: tuple[int, int]) -> FloatArray:
