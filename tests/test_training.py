@@ -173,6 +173,7 @@ def recipe(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
         learning_rate=4e-3,
         pixel_frames=5 * SIZE_PX**2,
         log_steps=4,
+        held_back=0.4,
     )
 
 
@@ -197,6 +198,7 @@ def test_the_run_card_tells_everything(recipe: Recipe, trained: Path) -> None:
     assert wanted <= card.keys()
     assert card["steps"] == recipe.steps
     assert card["data"]["scenes"] == 3
+    assert {"clean_mae", "noisy_edge_mae", "ring_difference_clean_mae"} <= card["scores"].keys()
 
 
 def test_a_stopped_run_resumes_bit_for_bit(recipe: Recipe, trained: Path, tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ DILATIONS = (1, 2, 4, 6, 2, 1)
 HALO_PX = 60
 """Context of a tile. What lies farther off, up to 100 px, moves depth by less than 0.02 frame."""
 FRAMES_AT_ONCE = 8
+LEAST_LOG_SHARE = -30.0
+"""Of one frame in a pixel: keeps sums of probabilities and their logarithms finite."""
 TILE_BYTES = 512e6
 BYTES_A_PIXEL = 36
 """Memory of a pixel of a frame in a tile."""
@@ -261,7 +263,9 @@ def even_tile_px(side_px: int, largest_px: int) -> int:
 
 @torch.no_grad()
 def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None = None) -> Tensor:
-    """Logits of a picture of any size, tile by tile, so that features are never held for the whole of it.
+    """Logarithm of each frame's probability in a picture of any size.
+
+    It is found tile by tile, so that features are never held for the whole picture.
 
     Args:
         network: The network.
@@ -280,5 +284,6 @@ def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None =
             above, before = min(top, HALO_PX), min(left, HALO_PX)
             tile = padded[:, :, top - above : top + rows + HALO_PX, left - before : left + columns + HALO_PX]
             logits = network(tile)[:, above : above + rows, before : before + columns]
-            result[:, top : top + rows, left : left + columns] = logits
+            share = logits.log_softmax(0).clamp_min_(LEAST_LOG_SHARE)
+            result[:, top : top + rows, left : left + columns] = share
     return result[:, :height, :width].clone()

@@ -24,7 +24,7 @@ def scores_beside_operator(
     return label_scores(network, scenes, device) | {f"ring_difference_{key}": score for key, score in operator.items()}
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def label_scores(
     network: Callable[[Tensor], Tensor], scenes: Sequence[TrainingScene], device: str = "cpu"
 ) -> dict[str, float]:
@@ -44,7 +44,7 @@ def label_scores(
     return scores
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def reconstruction_scores(network: nn.Module, scenes: Sequence[TrainingScene], device: str = "cpu") -> dict[str, float]:
     """Peak signal-to-noise ratio of pictures given back by an autoencoder, dB.
 
