@@ -61,7 +61,7 @@ def estimate_alignment(
         residual = _residual(toward, path, reference)
     gains: FloatArray = np.ones(len(stack))
     if brightness == "gain":
-        gains = brightness_gains(survey.thumbnails, transforms, reference, survey.factor)
+        gains = brightness_gains(survey.codes, survey.light, transforms, reference, survey.factor)
     _warn(stack.names, model, toward, gains, reference)
     return Alignment(transforms, np.nan_to_num(gains, nan=1.0), residual, models, reference, survey.size)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dff.align.motion import Bounds, project, similarity_parameters, to_level
 from dff.align.pair import climb
-from dff.align.pyramid import Plane, Pyramid, luminance_pyramid
+from dff.align.pyramid import Plane, Pyramid, is_coded, luminance_pyramid
 from dff.align.seed import seed_motion
 from dff.stack import FloatArray, FocalStack, Progress, silent
 
@@ -40,9 +40,9 @@ def estimate_order(stack: FocalStack, *, on_progress: Progress = silent) -> list
     """
     kept, sharpness = [], []
     for k in range(len(stack)):
-        pyramid = luminance_pyramid(stack.frames[k], stack.white)
+        pyramid = luminance_pyramid(stack.frames[k], stack.white, coded=is_coded(stack))
         sharpness.append(_sharpness(pyramid))
-        kept.append(_reduced(pyramid))
+        kept.append(pyramid.coarse(KEPT_PX))
         on_progress("order", k + 1, len(stack))
     order = shortest_path(_distances(kept, sharpness))
     return order if order.index(0) < len(order) / 2 else order[::-1]
@@ -55,11 +55,6 @@ def _sharpness(pyramid: Pyramid) -> NDArray[Any]:
     energies = [np.square(cv2.Laplacian(level, cv2.CV_32F) / brightness) for level in pyramid.levels[:SHARPNESS_LEVELS]]
     blurred = [cv2.GaussianBlur(energy, (0, 0), 2.0) for energy in energies]
     return np.stack([cv2.resize(energy, (width, height), interpolation=cv2.INTER_AREA) for energy in blurred])
-
-
-def _reduced(pyramid: Pyramid) -> Pyramid:
-    small = [k for k, level in enumerate(pyramid.levels) if min(level.shape) <= KEPT_PX] or [len(pyramid.levels) - 1]
-    return Pyramid(tuple(pyramid.levels[k] for k in small), tuple(pyramid.factors[k] for k in small), pyramid.size)
 
 
 def _distances(kept: Sequence[Pyramid], sharpness: Sequence[NDArray[Any]]) -> FloatArray:

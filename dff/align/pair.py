@@ -24,6 +24,8 @@ from dff.stack import FloatArray
 
 COARSE_SIDES_PX = (60, 300)
 """Short sides of the levels on which the correlation is climbed."""
+BLOCKS_PER_DEGREE = 4
+"""Blocks needed for each degree of freedom of a model."""
 REFINEMENTS = 3
 STANDING_PX = 0.1
 """A refinement that moves the corners less, in px of the level, is the last."""
@@ -155,7 +157,7 @@ def _refine_level(fixed: Plane, moving: Plane, transform: FloatArray, model: str
     fit = None
     for _ in range(REFINEMENTS):
         measured = block_displacements(fixed, moving, transform)
-        if len(measured) < max(FEWEST, 2 * DEGREES[model]):
+        if len(measured) < max(FEWEST, BLOCKS_PER_DEGREE * DEGREES[model]):
             return fit
         fit = fit_motion(measured, transform, model, fixed.shape)
         if corner_shift(fit.transform @ np.linalg.inv(transform), fixed.shape) < STANDING_PX:

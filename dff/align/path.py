@@ -1,4 +1,4 @@
-"""The path of a stack: motions between neighbours, reconciled with longer links and with how steadily it moves."""
+"""The path of a stack: motions between neighbours, reconciled with longer links and with the trend of the stack."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ SYSTEMATIC_PX = 0.02
 """Error of a link that its own scatter does not show,"""
 SYSTEMATIC_SHARE = 0.3
 """and share of its residual that acts like one."""
-STEADIEST_PX = 0.02
-"""No stack is believed to move more steadily."""
+TREND_STEPS = 2
+"""Steps on either side that count most for the trend of a step."""
+CERTAIN_PX = 0.3
+"""Steps more certain than this count the same."""
+STEADIEST_PX = 0.05
+"""No stack is believed to follow its trend more closely."""
 FEWEST_STEPS = 6
-"""Steps without which nothing is known of how steadily a stack moves."""
-LINK_TRUST, STEADY_TRUST = 6.0, 2.0
-"""Standard deviations at which a measured motion and the steadiness of the stack begin to be doubted."""
+"""Steps without which nothing is known of how closely a stack follows its trend."""
+LINK_TRUST, TREND_TRUST = 6.0, 2.0
+"""Standard deviations at which a measured motion and the trend begin to be doubted."""
 LOOSE_PX = 1e3
+OPEN_PX = 100.0
+"""Standard deviation beyond which links leave a step open."""
 STILL_PX = 0.3
 """Corner motion over a whole stack that is not worth a resampling;"""
 STILL_SIGMA = 3.0
@@ -68,11 +74,11 @@ class Path:
 
 
 def reconcile(links: Links, count: int, size: tuple[int, int], model: str) -> Path:
-    """The path that agrees best with all measured motions and with its own steadiness.
+    """The path that agrees best with all measured motions and with the trend of the stack.
 
-    Robust least squares on the similarity parameters of a correction of each step (Cauchy weights). Rows: one a link,
-    the sum of the steps it spans; first and second differences of neighbouring steps, as scattered as they are found,
-    so that an uncertain or missing step follows its neighbours and a certain one is kept.
+    Robust least squares on the similarity parameters of a correction of each step. Rows: one a link, the sum of the
+    steps it spans; one a step, which ought to be like the steps around it as far as the stack moves steadily. So a
+    missing or uncertain step follows the trend, and a certain one is kept, be it a jump.
 
     Args:
         links: Measured motions of later frames onto earlier ones.
@@ -85,13 +91,15 @@ def reconcile(links: Links, count: int, size: tuple[int, int], model: str) -> Pa
     spans, gaps, sigmas = _link_rows(links, first, size)
     correction, covariance = np.zeros((count - 1, 4)), np.zeros((4, count - 1, count - 1))
     for p in range(min(4, DEGREES[model])):
-        rows, values, sigma, trust = _steady_rows(links, start, p)
-        correction[:, p], covariance[p] = _robust_solve(
-            np.vstack([spans, rows]),
-            np.r_[gaps[:, p], values],
-            np.r_[sigmas[:, p], sigma],
-            np.r_[np.full(len(spans), LINK_TRUST), trust],
+        rows, values, sigma = (
+            np.vstack([spans, np.eye(count - 1)]),
+            np.r_[gaps[:, p], np.zeros(count - 1)],
+            sigmas[:, p],
         )
+        alone, variance = _robust_solve(rows, values, np.r_[sigma, np.full(count - 1, LOOSE_PX)])
+        trend, spread = _trend(start[:, p] + alone, np.sqrt(np.diag(variance)))
+        values[len(spans) :] = trend - start[:, p]
+        correction[:, p], covariance[p] = _robust_solve(rows, values, np.r_[sigma, spread])
     steps = [step @ similarity_transform(change, size) for step, change in zip(first, correction)]
     return Path(np.array(steps).reshape(-1, 3, 3), correction, covariance, size)
 
@@ -125,37 +133,38 @@ def _link_sigma(motion: PairMotion) -> FloatArray:
     return np.hypot(motion.sigma_px, SYSTEMATIC_PX + SYSTEMATIC_SHARE * np.nan_to_num(motion.residual_px))
 
 
-def _steady_rows(links: Links, start: FloatArray, p: int) -> tuple[FloatArray, ...]:
-    """First and second differences of parameter p, which ought to vanish as far as the stack moves steadily."""
-    count = len(start)
-    noise: FloatArray = np.full(count, LOOSE_PX)
-    for k in range(count):
-        if (k, k + 1) in links:
-            noise[k] = min(LOOSE_PX, _link_sigma(links[k, k + 1])[p])
-    both = [np.diff(np.eye(count), n=order, axis=0) for order in (1, 2)]
-    sigma = [np.full(len(rows), _steadiness(rows, start[:, p], noise)) for rows in both]
-    rows = np.vstack(both)
-    return rows, -rows @ start[:, p], np.concatenate(sigma), np.full(len(rows), STEADY_TRUST)
+def _trend(values: FloatArray, noise: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """What each step ought to be by the steps around it, and the standard deviation of that.
+
+    The weighted median of the steps around it, as far as it exceeds their spread; steps that links leave open have no
+    weight. A step that is certainly off the trend loosens it there.
+    """
+    certainty = np.where(noise < OPEN_PX, 1 / (noise**2 + CERTAIN_PX**2), 0.0)
+    apart = np.subtract.outer(np.arange(len(values)), np.arange(len(values)))
+    nearness = 1 / (1 + (apart / TREND_STEPS) ** 4)
+    if (certainty > 0).sum() < FEWEST_STEPS:
+        return values, np.full(len(values), LOOSE_PX)
+    trend = np.array([_weighted_median(values, certainty * near) for near in nearness])
+    seen = 1.4826 * _weighted_median(np.abs(values - trend), certainty)
+    known = _weighted_median(noise, certainty)
+    spread = max(STEADIEST_PX, float(np.sqrt(max(0.0, seen**2 - known**2))))
+    trend *= trend**2 / (trend**2 + spread**2)
+    doubt = (values - trend) / (TREND_TRUST * np.hypot(spread, noise))
+    return trend, spread * np.sqrt(1 + doubt**2)
 
 
-def _steadiness(difference: FloatArray, values: FloatArray, noise: FloatArray) -> float:
-    """Robust standard deviation of a difference of neighbouring steps beyond their measurement noise."""
-    measured = np.abs(difference) @ noise < LOOSE_PX
-    if measured.sum() < FEWEST_STEPS:
-        return LOOSE_PX
-    spread = 1.4826 * float(np.median(np.abs(difference[measured] @ values)))
-    known = float(np.median(difference[measured] ** 2 @ noise**2))
-    return max(STEADIEST_PX, np.sqrt(max(0.0, spread**2 - known)))
+def _weighted_median(values: FloatArray, weights: FloatArray) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])
 
 
-def _robust_solve(
-    rows: FloatArray, values: FloatArray, sigma: FloatArray, trust: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Least squares with Cauchy weights of scale `trust` standard deviations, and the covariance of the solution."""
+def _robust_solve(rows: FloatArray, values: FloatArray, sigma: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Least squares with Cauchy weights, and the covariance of the solution."""
     precision = 1 / sigma**2
     solution: FloatArray = np.zeros(rows.shape[1])
     for _ in range(10):
-        weighted = precision / (1 + precision * ((rows @ solution - values) / trust) ** 2)
+        weighted = precision / (1 + precision * ((rows @ solution - values) / LINK_TRUST) ** 2)
         normal = (rows.T * weighted) @ rows + np.eye(rows.shape[1]) / LOOSE_PX**2
         solution = np.linalg.solve(normal, rows.T @ (weighted * values))
     return solution, np.linalg.inv(normal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff.filters import LUMINANCE
+from dff.stack import FocalStack
 
 Plane = NDArray[Any]
 """(H, W) float32."""
@@ -26,18 +27,25 @@ THUMBNAIL_PX = 64
 
 @dataclass(frozen=True)
 class Pyramid:
-    """Low-pass luminance of one frame, 0 to 1, each level half as large as the one before."""
+    """Low-pass luminance of one frame, 0 to 1, in proportion to light, each level half as large as the one before."""
 
     levels: tuple[Plane, ...]
     factors: tuple[int, ...]
     """Reduction of each level against the frame."""
     size: tuple[int, int]
     """(H, W) of the frame."""
+    codes: Plane
+    """Thumbnail of the luminance as the frame has it, coded or not."""
 
     @property
     def thumbnail(self) -> Plane:
         """The smallest level."""
         return self.levels[-1]
+
+    def coarse(self, largest_px: int) -> Pyramid:
+        """The levels whose short side is at most this, or the smallest."""
+        small = [k for k, level in enumerate(self.levels) if min(level.shape) <= largest_px] or [len(self.levels) - 1]
+        return replace(self, levels=tuple(self.levels[k] for k in small), factors=tuple(self.factors[k] for k in small))
 
 
 def working_factor(size: tuple[int, int]) -> int:
@@ -46,21 +54,33 @@ def working_factor(size: tuple[int, int]) -> int:
     return 1 if pixels < FULL_PIXELS else 2 if pixels < HALF_PIXELS else 4
 
 
-def luminance_pyramid(frame: NDArray[Any], white: float) -> Pyramid:
+def is_coded(stack: FocalStack) -> bool:
+    """Whether values are coded for a display: eight bits, or a colour profile; others are proportional to light."""
+    return stack.dtype == np.uint8 or stack.metadata.icc is not None
+
+
+def luminance_pyramid(frame: NDArray[Any], white: float, *, coded: bool) -> Pyramid:
     """Luminance of a frame at the working level and below.
+
+    Defocus blurs light, not codes: in codes, bright areas seem to grow into dark ones as they blur, which looks like
+    motion. Coded luminance is therefore squared, which is near enough to light.
 
     Args:
         frame: (H, W, C) of any type, C is 1 or 3.
         white: The value of full white.
+        coded: Whether values are coded for a display.
     """
     size = (frame.shape[0], frame.shape[1])
     factor = working_factor(size)
-    levels = [_luminance(_reduce(frame, factor), white)]
+    plane = _luminance(_reduce(frame, factor), white)
+    levels = [plane * plane if coded else plane]
     factors = [factor]
     while min(levels[-1].shape) >= 2 * THUMBNAIL_PX:
         levels.append(_reduce(levels[-1], 2))
         factors.append(factors[-1] * 2)
-    return Pyramid(tuple(cv2.GaussianBlur(level, (0, 0), BLUR_PX) for level in levels), tuple(factors), size)
+    blurred = tuple(cv2.GaussianBlur(level, (0, 0), BLUR_PX) for level in levels)
+    codes = cv2.resize(plane, levels[-1].shape[::-1], interpolation=cv2.INTER_AREA) if coded else blurred[-1]
+    return Pyramid(blurred, tuple(factors), size, codes)
 
 
 def _reduce(picture: NDArray[Any], factor: int) -> NDArray[Any]:

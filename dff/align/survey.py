@@ -12,7 +12,7 @@ import numpy as np
 from dff.align.local import misregistration
 from dff.align.motion import Bounds, corner_shift
 from dff.align.pair import PairMotion, refine_pair, register_pair
-from dff.align.pyramid import Plane, Pyramid, luminance_pyramid
+from dff.align.pyramid import Plane, Pyramid, is_coded, luminance_pyramid
 from dff.stack import FloatArray, FocalStack, Progress
 
 LONG_GAPS = (2, 4)
@@ -29,7 +29,10 @@ class Survey:
     size: tuple[int, int]
     factor: int = 1
     """Reduction of the thumbnails."""
-    thumbnails: list[Plane] = field(default_factory=list)
+    codes: list[Plane] = field(default_factory=list)
+    """A thumbnail of each frame's luminance as the frame has it,"""
+    light: list[Plane] = field(default_factory=list)
+    """and one in proportion to light."""
     texture: list[float] = field(default_factory=list)
     """Strength of the finest texture of each frame."""
     links: dict[tuple[int, int], PairMotion] = field(default_factory=dict)
@@ -59,7 +62,7 @@ def survey_stack(stack: FocalStack, model: str, bounds: Bounds, on_progress: Pro
     survey = Survey(size=stack.shape[:2])
     recent: deque[tuple[int, Pyramid]] = deque(maxlen=max(LONG_GAPS))
     for k in range(len(stack)):
-        current = luminance_pyramid(stack.frames[k], stack.white)
+        current = luminance_pyramid(stack.frames[k], stack.white, coded=is_coded(stack))
         _note(survey, current)
         if model == "none":
             before = [misregistration(recent[-1][1], current, np.eye(3))] if recent else [float("nan")]
@@ -74,7 +77,8 @@ def survey_stack(stack: FocalStack, model: str, bounds: Bounds, on_progress: Pro
 
 def _note(survey: Survey, pyramid: Pyramid) -> None:
     survey.factor = pyramid.factors[-1]
-    survey.thumbnails.append(pyramid.thumbnail)
+    survey.codes.append(pyramid.codes)
+    survey.light.append(pyramid.thumbnail)
     survey.texture.append(float(cv2.Laplacian(pyramid.levels[0], cv2.CV_32F).var()))
 
 
