@@ -112,7 +112,7 @@ def _add_benchmark(commands: Any) -> None:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="a wrong name lists them (default clean noisy cost)")
     parser.add_argument("-o", "--output", default="benchmark", help="folder for the report (default benchmark)")
     parser.add_argument("--methods", type=_names, default=[], metavar="A,B", help="our methods (default all)")
-    parser.add_argument("--peers", type=_names, default=[], metavar="A,B", help="other programs (default none)")
+    parser.add_argument("--peers", type=_names, default=[], metavar="A,B", help="other programs, or all (default none)")
     parser.add_argument("--size", type=int, default=256, help="pixels along a side of rendered frames (default 256)")
     parser.add_argument("--frames", type=int, default=36, help="number of rendered frames (default 36)")
     parser.add_argument("--seed", type=int, default=0, help="seed of scenes and noise (default 0)")
@@ -185,6 +185,7 @@ def _add_view(commands: Any) -> None:
     )
     parser.add_argument("result", help="result folder")
     parser.add_argument("--no-open", action="store_true", help="print the address instead of opening a browser")
+    parser.add_argument("--desktop", action="store_true", help="a window of Open3D instead of the browser")
     parser.add_argument("--port", type=int, default=0, help="port on this machine (default: a free one)")
     _add_page_size(parser)
     parser.set_defaults(command=view)
@@ -379,7 +380,12 @@ def page(options: argparse.Namespace) -> int:
 
 
 def view(options: argparse.Namespace) -> int:
-    """`dff view`: a result in the browser."""
+    """`dff view`: a result in the browser, or in a window."""
+    if options.desktop:
+        from viewers.desktop import show_desktop
+
+        show_desktop(options.result)
+        return 0
     import webbrowser
 
     from viewers.server import ResultServer

@@ -200,7 +200,7 @@ async function start() {
     if (typeof DecompressionStream === "undefined") throw new Error("This browser is too old for this page: use a Firefox, Chrome, Edge or Safari from 2023 or later.");
     const page = await readPage();
     window.dff = new App(page);
-    await window.dff.scene.settled();
+    await window.dff.scene.first;
     window.dff.loadMs = performance.now();
     loading.classList.add("done");
     document.documentElement.dataset.ready = "true";

@@ -28,6 +28,7 @@ export class Scene {
     };
     this.rate = this.software ? 2500 : 60000; // cells a millisecond; measured while drawing
     this.listeners = [];
+    this.first = new Promise((done) => this.listeners.push(done)); // the first picture, coarse or not
     this.makePrograms();
     this.makeTextures();
     this.targets = [null, null];
