@@ -120,7 +120,4 @@ def _real_figure(result: SuiteResult) -> str:
 
 def _cost_figure(result: SuiteResult) -> str:
     bars = [(row["method"], {title: row[key] for key, title in _COSTS.items() if key in row}) for row in result.rows]
-    ours = [(name, values) for name, values in bars if _COSTS["whole_cpu_s_per_mp_frame"] not in values]
-    others = [(name, values) for name, values in bars if _COSTS["whole_cpu_s_per_mp_frame"] in values]
-    plots = [bar_plot(part, title="CPU-s per MP-frame") for part in (ours, others) if part]
-    return "".join(plots)
+    return bar_plot(bars, title="CPU-s per MP-frame")

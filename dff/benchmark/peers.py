@@ -266,14 +266,17 @@ PEERS: dict[str, Peer] = {
 
 
 def find_peers(names: Sequence[str]) -> tuple[list[Method], list[dict[str, Any]]]:
-    """The programs that are installed as methods, and a line for each that is not.
+    """The programs that are installed as methods, and a line for each that is not; "all" names all.
 
     Raises:
         ValueError: an unknown name.
     """
+    names = list(PEERS) if list(names) == ["all"] else names
     unknown = [name for name in names if name not in PEERS]
     if unknown:
-        raise ValueError(f"--peers: must be among {', '.join(PEERS)}; got {', '.join(unknown)}; correct the name")
+        raise ValueError(
+            f"--peers: must be all or among {', '.join(PEERS)}; got {', '.join(unknown)}; correct the name"
+        )
     methods, missing = [], []
     for name in names:
         method = PEERS[name].method()

@@ -81,7 +81,7 @@ COST_COLUMNS = (
     Column("decode_cpu_s_per_mp_frame", "decoding", "CPU-s/MP-frame", 0),
     Column("picture_cpu_s_per_mp_frame", "picture", "CPU-s/MP-frame"),
     Column("whole_cpu_s_per_mp_frame", "whole program", "CPU-s/MP-frame"),
-    Column("wall_s_per_mp_frame", "wall", "s/MP-frame"),
+    Column("whole_wall_s_per_mp_frame", "whole program, wall", "s/MP-frame"),
     Column("depth_spread_percent", "spread", "%", 0),
     Column("peak_gb", "peak memory", "GB"),
     Column("peak_mb_per_mp_frame", "memory", "MB/MP-frame"),
