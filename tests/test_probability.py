@@ -32,12 +32,12 @@ def test_a_second_peak_costs_confidence_not_place() -> None:
 
 
 def test_confidence_is_the_share_within_one_frame() -> None:
-    """A single frame holds all of it; an even stack that of the two frames' width."""
+    """A single frame holds all of it; an even stack three frames' share."""
     sharp = torch.full((9, 1, 1), -50.0)
     sharp[4] = 0
     assert read_probability(sharp, torch.tensor([[4]])).confidence.item() == pytest.approx(1.0)
     even = torch.zeros(9, 1, 1)
-    assert read_probability(even, torch.tensor([[4]])).confidence.item() == pytest.approx(2 / 9)
+    assert read_probability(even, torch.tensor([[4]])).confidence.item() == pytest.approx(3 / 9)
 
 
 @pytest.mark.parametrize("end", [0, 14])
