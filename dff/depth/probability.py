@@ -9,7 +9,6 @@ from torch import Tensor
 
 from dff.depth.refine import Refined
 
-
 HALF_WIDTH_FRAMES = 1.5
 """A frame more or less is what is asked; half a frame is the spread of the soft labels that networks learn from.
 
