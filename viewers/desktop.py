@@ -151,7 +151,7 @@ class _Window:
         self.view: Any = o3d.visualization.O3DVisualizer(f"{title} ({model.cloud.unit}{raised})", 1280, 800)
         self.view.show_settings = True
         self.view.show_skybox(False)
-        self.view.set_background(_GROUND, None)
+        self.view.set_background(_GROUND, None)  # type: ignore[arg-type]  # the stub leaves out None
         self.view.set_ibl_intensity(_BRIGHTNESS)
         shown = model.shown_mesh()
         geometry = surface.to_open3d(shown)
