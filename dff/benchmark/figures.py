@@ -106,7 +106,7 @@ def _limit_figure(found: Benchmark, result: SuiteResult, snr: float) -> str:
     growth = Axis(0.25, 1.6, "blur growth, px a frame", logarithmic=True)
     ratio = Axis(0.8, 100, "rms error / bound", logarithmic=True)
     caption = f"Signal-to-noise ratio {snr}. Thin lines: windows of {WINDOWS_PX[0]:g} and {WINDOWS_PX[-1]:g} px."
-    return _figure(line_plot(lines, growth, ratio, size=(520, 330)), caption)
+    return _figure(line_plot(lines, growth, ratio), caption)
 
 
 def _real_figure(result: SuiteResult) -> str:

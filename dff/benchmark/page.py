@@ -8,7 +8,7 @@ import math
 from dff.benchmark.figures import suite_figures
 from dff.benchmark.plots import three_digits
 from dff.benchmark.record import Benchmark
-from dff.benchmark.report import BY_ROW, best_of, cell, is_best, table_of
+from dff.benchmark.report import BY_ROW, best_of, cell, is_best, tables_of
 from dff.benchmark.style import STYLE, says, table, tag
 from dff.benchmark.suite import SuiteResult
 from dff.benchmark.targets import verdicts
@@ -71,7 +71,7 @@ def _suite(found: Benchmark, name: str, result: SuiteResult) -> str:
     summary = f"{result.summary[0].upper()}{result.summary[1:]}."
     parts = [says("h2", name), says("p", summary, kind="soft")]
     if result.rows:
-        parts += [suite_figures(found, name, result), _table(found, name, result)]
+        parts += [suite_figures(found, name, result), _tables(found, name, result)]
         if name not in BY_ROW and name != "cost":
             parts += [_scene_table(found, result), _maps(found, name)]
     if result.skipped:
@@ -80,19 +80,23 @@ def _suite(found: Benchmark, name: str, result: SuiteResult) -> str:
     return tag("section", *parts, id=name)
 
 
-def _table(found: Benchmark, name: str, result: SuiteResult) -> str:
-    columns, entries = table_of(name, result)
-    best = best_of(columns, entries)
+def _tables(found: Benchmark, name: str, result: SuiteResult) -> str:
     first = ["scene", "method"] if name in BY_ROW else ["method"]
-    head = [says("th", key, kind="text") for key in first]
-    head += [tag("th", says("span", column.title), says("small", column.unit)) for column in columns]
-    lines = []
-    for entry in entries:
-        cells = [says("td", entry[key], kind="text") for key in first]
-        cells += [says("td", cell(entry, c), kind="best" if is_best(entry, c, best) else "") for c in columns]
-        lines.append(tag("tr", *cells, kind="default" if entry["method"] == found.default else ""))
-    whole = table(head, lines)
-    return whole if len(lines) <= LONG_TABLE else tag("details", says("summary", f"All {len(lines)} rows"), whole)
+    parts = []
+    for title, columns, entries in tables_of(name, result):
+        best = best_of(columns, entries)
+        head = [says("th", key, kind="text") for key in first]
+        head += [tag("th", says("span", column.title), says("small", column.unit)) for column in columns]
+        lines = []
+        for entry in entries:
+            cells = [says("td", entry[key], kind="text") for key in first]
+            cells += [says("td", cell(entry, c), kind="best" if is_best(entry, c, best) else "") for c in columns]
+            lines.append(tag("tr", *cells, kind="default" if entry["method"] == found.default else ""))
+        whole = table(head, lines)
+        folded = len(lines) > LONG_TABLE
+        parts.append(says("h3", title) if title else "")
+        parts.append(tag("details", says("summary", f"All {len(lines)} rows"), whole) if folded else whole)
+    return "".join(parts)
 
 
 def _scene_table(found: Benchmark, result: SuiteResult) -> str:
@@ -117,7 +121,7 @@ def _maps(found: Benchmark, suite: str) -> str:
     scenes = [scene for where, scene in found.thumbnails if where == suite]
     if not scenes:
         return ""
-    parts = [says("h3", "Error maps: blue is in front of the truth, red behind it, full colour from one frame on")]
+    parts = [says("h3", "Error maps: blue is a frame too early, red a frame too late; full colour from one frame on")]
     for scene in scenes:
         figures = (
             tag("figure", f'<img alt="" src="{_data(jpeg)}">', says("figcaption", title))

@@ -79,7 +79,7 @@ def element(name: str, text: str = "", **attributes: object) -> str:
     return f"<{name}{''.join(words)}/>" if not text else f"<{name}{''.join(words)}>{text}</{name}>"
 
 
-def line_plot(series: Sequence[Series], x: Axis, y: Axis, *, size: tuple[int, int] = (440, 300)) -> str:
+def line_plot(series: Sequence[Series], x: Axis, y: Axis, *, size: tuple[int, int] = (520, 320)) -> str:
     """Lines with a legend below.
 
     Args:
@@ -141,7 +141,7 @@ def _legend(one: Series, x: float, y: float) -> str:
     return line + element("text", escape(one.name), x=x + 28, y=y, font_weight=600 if one.bold else 400)
 
 
-def bar_plot(bars: Sequence[tuple[str, Mapping[str, float]]], *, title: str, width: int = 900) -> str:
+def bar_plot(bars: Sequence[tuple[str, Mapping[str, float]]], *, title: str, width: int = 1060) -> str:
     """Lying bars, one group a method, with the numbers at their ends.
 
     Args:
@@ -154,7 +154,8 @@ def bar_plot(bars: Sequence[tuple[str, Mapping[str, float]]], *, title: str, wid
     axis = Axis(0, 1.02 * max([*finite, 1e-9]), title)
     thick, gap = 13, 11
     group = thick * len(kinds) + gap
-    box = Box(178, width - 60, 6, 12 + group * len(bars))
+    letters = max((len(name) for name, _ in bars), default=0)
+    box = Box(24 + 7 * letters, width - 60, 6, 12 + group * len(bars))
     parts = []
     for value, text in axis.ticks():
         column = box.left + axis.share(value) * (box.right - box.left)

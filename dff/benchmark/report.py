@@ -25,7 +25,7 @@ class Column:
     """-1 where less is better, 1 where more is, 0 where neither."""
 
 
-TRUTH_COLUMNS = (
+DEPTH_COLUMNS = (
     Column("mae_frames", "MAE", "frames"),
     Column("median_frames", "median", "frames"),
     Column("interior_mae_frames", "interior MAE", "frames"),
@@ -38,8 +38,12 @@ TRUTH_COLUMNS = (
     Column("known_mae_frames", "MAE of known", "frames"),
     Column("height_median_um", "height, median", "µm"),
     Column("interior_error_over_bound", "error / bound, interior", "times"),
+)
+OTHER_COLUMNS = (
+    Column("mae_at_50_percent_frames", "MAE of the surest half", "frames"),
     Column("ause_relative", "AUSE / random", ""),
     Column("calibration_error", "ECE", ""),
+    Column("error_over_promised_sigma", "error / promised σ", "times", 0),
     Column("psnr_db", "PSNR", "dB", 1),
     Column("edge_psnr_db", "edge PSNR", "dB", 1),
     Column("ssim", "SSIM", "", 1),
@@ -86,7 +90,13 @@ COST_COLUMNS = (
     Column("peak_gb", "peak memory", "GB"),
     Column("peak_mb_per_mp_frame", "memory", "MB/MP-frame"),
 )
-COLUMNS = {"limit": LIMIT_COLUMNS, "metrology": SHAPE_COLUMNS, "real": REAL_COLUMNS, "cost": COST_COLUMNS}
+TABLES: dict[str, dict[str, tuple[Column, ...]]] = {
+    "limit": {"": LIMIT_COLUMNS},
+    "metrology": {"": SHAPE_COLUMNS},
+    "real": {"": REAL_COLUMNS},
+    "cost": {"": COST_COLUMNS},
+}
+TRUTH_TABLES: dict[str, tuple[Column, ...]] = {"Depth": DEPTH_COLUMNS, "Confidence, picture and time": OTHER_COLUMNS}
 BY_ROW = ("limit", "metrology", "real")
 """Suites whose table has a line for every row; the others one for the mean of every method."""
 
@@ -114,8 +124,8 @@ def write(found: Benchmark, folder: Path) -> None:
     io.write_bytes(folder / "benchmark.html", page(found).encode())
 
 
-def table_of(name: str, result: SuiteResult) -> tuple[list[Column], Entries]:
-    """The columns that have a value, and the lines of a suite's table."""
+def tables_of(name: str, result: SuiteResult) -> list[tuple[str, list[Column], Entries]]:
+    """Title, columns that have a value, and lines of each table of a suite."""
     lines: Entries
     if name == "metrology":
         lines = shape_lines(result)
@@ -123,8 +133,12 @@ def table_of(name: str, result: SuiteResult) -> tuple[list[Column], Entries]:
         lines = result.rows
     else:
         lines = [{"method": method, **figures} for method, figures in means(result).items()]
-    columns = [column for column in COLUMNS.get(name, TRUTH_COLUMNS) if any(_there(line, column) for line in lines)]
-    return columns, lines
+    tables = []
+    for title, columns in TABLES.get(name, TRUTH_TABLES).items():
+        there = [column for column in columns if any(_there(line, column) for line in lines)]
+        if there:
+            tables.append((title, there, lines))
+    return tables
 
 
 def _there(line: Mapping[str, Any], column: Column) -> bool:
@@ -182,7 +196,7 @@ def markdown(found: Benchmark) -> str:
         lines.append(f"| {target.name} | {limit} | {three_digits(target.value)} | {target.verdict} |")
     for name, result in found.suites.items():
         lines += ["", f"## {name}", "", f"{result.summary[0].upper()}{result.summary[1:]}.", ""]
-        lines += _markdown_table(name, result)
+        lines += _markdown_tables(name, result)
         lines += [f"- not run: {s['scene']}, {s['method']}: {s['reason']}" for s in result.skipped]
     if found.missing_peers:
         lines += ["", "## Programs that are not installed", ""]
@@ -190,18 +204,18 @@ def markdown(found: Benchmark) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _markdown_table(name: str, result: SuiteResult) -> list[str]:
-    columns, entries = table_of(name, result)
-    if not entries:
-        return ["Nothing was run.", ""]
-    best = best_of(columns, entries)
+def _markdown_tables(name: str, result: SuiteResult) -> list[str]:
+    tables = tables_of(name, result)
+    lines = [] if tables else ["Nothing was run.", ""]
     first = ["scene", "method"] if name in BY_ROW else ["method"]
-    lines = ["| " + " | ".join([*first, *(heading(column) for column in columns)]) + " |"]
-    lines.append("| " + " | ".join(["---"] * len(first) + ["---:"] * len(columns)) + " |")
-    for entry in entries:
-        cells = [str(entry[key]) for key in first]
-        for column in columns:
-            text = cell(entry, column)
-            cells.append(f"**{text}**" if is_best(entry, column, best) else text)
-        lines.append("| " + " | ".join(cells) + " |")
-    return [*lines, ""]
+    for title, columns, entries in tables:
+        best = best_of(columns, entries)
+        lines += [f"### {title}", ""] if title else []
+        lines.append("| " + " | ".join([*first, *(heading(column) for column in columns)]) + " |")
+        lines.append("| " + " | ".join(["---"] * len(first) + ["---:"] * len(columns)) + " |")
+        for entry in entries:
+            texts = [(cell(entry, column), is_best(entry, column, best)) for column in columns]
+            cells = [str(entry[key]) for key in first] + [f"**{text}**" if bold else text for text, bold in texts]
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    return lines

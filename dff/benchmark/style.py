@@ -56,7 +56,7 @@ svg .axis, svg .tick { stroke: #98a1b0; }
 svg .title { fill: var(--soft); }
 svg .value, svg .marktext { font-size: 11px; fill: var(--soft); }
 svg .mark { stroke: var(--ink); stroke-dasharray: 4 4; }
-.maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(205px, 1fr)); gap: 12px; margin-bottom: 18px; }
+.maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(148px, 1fr)); gap: 10px; margin-bottom: 18px; }
 .maps img { width: 100%; display: block; border-radius: 6px; border: 1px solid var(--line); }
 .maps figcaption { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 details summary { cursor: pointer; color: var(--soft); font-weight: 600; margin: 18px 0 8px; }
