@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ class Aperture:
         from_blade = torch.remainder(angle, 2 * half) - half
         return math.cos(half) - torch.linalg.vector_norm(pupil, dim=-1) * torch.cos(from_blade)
 
-    @property
+    @cached_property
     def spread(self) -> float:
         """Standard deviation of the pupil along one axis; 1/2 for the disc."""
         axis = torch.linspace(-1, 1, 401, dtype=torch.float64)

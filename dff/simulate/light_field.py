@@ -130,9 +130,9 @@ def _in_threads(work: Callable[[tuple[int, int]], None], items: list[tuple[int, 
 
 
 def _bands(sweep: Sweep) -> list[tuple[int, int]]:
-    """Row ranges whose accumulators fit a fixed memory, two at the least."""
+    """Row ranges whose accumulators fit a fixed memory, two at the least of any but a small picture."""
     height, width = sweep.size_px
-    rows = min(max(32, int(BAND_BYTES / (len(sweep.plane_mm) * width * 12))), math.ceil(height / 2))
+    rows = min(max(32, int(BAND_BYTES / (len(sweep.plane_mm) * width * 12))), max(64, math.ceil(height / 2)))
     return [(first, min(first + rows, height)) for first in range(0, height, rows)]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff.simulate.rays import MISS, Chart, Gloss, Rays, diffuse, highlight
-from dff.simulate.surfaces import bounding_block, solid_colour
+from dff.simulate.surfaces import Point, bounding_block, solid_colour
 from dff.stack import FloatArray
 
 
@@ -87,9 +87,9 @@ class Body:
 
     scene: Any
     """open3d.t.geometry.RaycastingScene."""
-    low: FloatArray
-    """(3,) least x, y, z, mm."""
-    high: FloatArray
+    low: Point
+    """Least x, y, z, mm."""
+    high: Point
     normals: Tensor
     """(V, 3)."""
     triangles: Tensor
@@ -108,7 +108,8 @@ class Body:
         device = texture.image.device
         normals = torch.as_tensor(vertex_normals(vertices, triangles), dtype=torch.float32, device=device)
         corners = torch.as_tensor(triangles.astype(np.int64), device=device)
-        return Body(scene, vertices.min(0), vertices.max(0), normals, corners, texture, gloss)
+        low, high = ((float(x), float(y), float(z)) for x, y, z in (vertices.min(0), vertices.max(0)))
+        return Body(scene, low, high, normals, corners, texture, gloss)
 
     def trace(self, rays: Rays, z: Tensor, colour: Tensor) -> None:
         """Write where the body lies nearer than z."""
@@ -117,7 +118,7 @@ class Body:
             return
         x, y = (part.expand(rays.rows, rays.columns)[rows, columns] for part in rays.at(0.0))
         slope_x, slope_y = rays.slopes(rows, columns)
-        top = float(self.high[2]) + 1.0
+        top = self.high[2] + 1.0
         origin = torch.stack([x + slope_x * top, y + slope_y * top, torch.full_like(x, top)], dim=-1)
         direction = torch.stack([-slope_x, -slope_y, -torch.ones_like(x)], dim=-1)
         height, normal = self._cast(origin, direction, top)

@@ -6,6 +6,7 @@ x(z) = x + slope_x z, y(z) = y + slope_y z: its height is its parameter, so the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,6 +52,20 @@ class Rays:
     def at(self, z: Tensor | float) -> tuple[Tensor, Tensor]:
         """x and y of every ray at height z."""
         return self.x + self.slope_x * z, self.y + self.slope_y * z
+
+    def block(self, rows: slice, columns: slice) -> Rays:
+        """The rays of some rows and columns."""
+        slope_x, slope_y = self.slope_x, self.slope_y
+        return Rays(
+            left_mm=self.left_mm + columns.start * self.pixel_mm,
+            top_mm=self.top_mm + rows.start * self.pixel_mm,
+            rows=rows.stop - rows.start,
+            columns=columns.stop - columns.start,
+            pixel_mm=self.pixel_mm,
+            slope_x=slope_x[:, columns] if isinstance(slope_x, Tensor) else slope_x,
+            slope_y=slope_y[rows] if isinstance(slope_y, Tensor) else slope_y,
+            device=self.device,
+        )
 
     def slope_range(self) -> tuple[float, float, float, float]:
         """Least and greatest slope along x, then along y."""
@@ -113,13 +128,15 @@ class Chart:
 
     def sample(self, x: Tensor, y: Tensor) -> Tensor:
         """Bilinear values (C, ...) at points; mirrored beyond the borders."""
-        _, height, width = self.image.shape
-        u = (x - self.left_mm) * (2 / (self.spacing_mm * (width - 1))) - 1
-        v = (y - self.top_mm) * (2 / (self.spacing_mm * (height - 1))) - 1
-        grid = torch.stack(torch.broadcast_tensors(u, v), dim=-1)
-        flat = grid.reshape(1, 1, -1, 2) if grid.dim() != 3 else grid[None]
-        values = F.grid_sample(self.image[None], flat, mode="bilinear", padding_mode="reflection", align_corners=True)
-        return values[0].reshape(self.image.shape[0], *grid.shape[:-1])
+        channels, height, width = self.image.shape
+        shape = x.shape if x.shape == y.shape else torch.broadcast_shapes(x.shape, y.shape)
+        grid = torch.empty((*shape, 2), device=self.image.device)
+        across, down = 2 / (self.spacing_mm * (width - 1)), 2 / (self.spacing_mm * (height - 1))
+        torch.add(x * across, -self.left_mm * across - 1, out=grid[..., 0])
+        torch.add(y * down, -self.top_mm * down - 1, out=grid[..., 1])
+        grid = grid.view(1, math.prod(shape[:-1]), shape[-1], 2)
+        values = F.grid_sample(self.image[None], grid, mode="bilinear", padding_mode="reflection", align_corners=True)
+        return values.view(channels, *shape)
 
 
 LIGHT = (-0.45, -0.55, 0.70)

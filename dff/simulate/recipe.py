@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dff.simulate.aperture import Aperture
 from dff.simulate.camera import Lens, Motion
 from dff.simulate.sensor import Sensor, full_well
+
+DISC_SPREAD = 0.5
+"""Standard deviation of a disc of radius 1 along one axis."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ class Recipe:
         """The lens at the reference frame."""
         return Lens(self.pixel_size_mm, self.magnification, self.f_number, self.focal_length_mm)
 
-    @property
+    @cached_property
     def pupil(self) -> Aperture:
         """The shape of the aperture."""
         return Aperture(self.aperture, self.blades)
@@ -140,14 +144,14 @@ class Recipe:
     @property
     def growth_px(self) -> float:
         """Growth of the blur's standard deviation along one axis, px a frame."""
-        return self.lens.blur_growth_px(self.motion.step_mm) * self.pupil.spread / Aperture().spread
+        return self.lens.blur_growth_px(self.motion.step_mm) * self.pupil.spread / DISC_SPREAD
 
     @property
     def motion(self) -> Motion:
         """How the focus is moved."""
         step = self.step_mm
         if step is None:
-            step = self.lens.step_mm(self.blur_growth_px) * Aperture().spread / self.pupil.spread
+            step = self.lens.step_mm(self.blur_growth_px) * DISC_SPREAD / self.pupil.spread
         return Motion(
             self.frames,
             step,
@@ -175,3 +179,26 @@ class Recipe:
         values["textures"] = None if self.textures is None else str(self.textures)
         derived = {"step_mm": self.motion.step_mm, "blur_growth_px": self.growth_px}
         return values | derived | {"full_well_e": self.sensor.full_well_e}
+
+
+DEMO = Recipe(
+    size_px=(480, 640),
+    frames=24,
+    step_mm=0.25,
+    capture="rail",
+    jitter_z_frames=0.05,
+    jitter_px=0.3,
+    gloss=1.0,
+    flicker=0.01,
+    vignetting=0.12,
+    dust=2,
+    snr=120,
+    exposure=1.1,
+    bayer=True,
+    encoding="srgb",
+    bits=8,
+    aperture="polygon",
+    blades=7,
+    sampling_px=3.0,
+)
+"""How the demo's still life is photographed: a rail in steps of 0.25 mm, 0.02 mm a pixel, 12.8 mm across."""

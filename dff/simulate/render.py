@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from dff.simulate.textures import list_pictures
 from dff.simulate.wave import WaveOptics
 from dff.stack import FloatArray, FocalStack, ImageMetadata, Scene
 
+PAD_STEP_PX = 64
+"""Ground beyond the picture comes in such steps, so that most captures of one seed show one and the same subject."""
 BOUND_WINDOW_SIGMA_PX = 3.0
 """Window of the precision bound that a scene carries."""
 
@@ -44,7 +47,7 @@ def render_scene(name: str, recipe: Recipe | None = None, **changes: Any) -> Sce
     Raises:
         ValueError: an unknown scene or a value outside its range.
     """
-    chosen = Recipe(**changes) if recipe is None else Recipe(**(vars(recipe) | changes))
+    chosen = Recipe(**changes) if recipe is None else replace(recipe, **changes)
     if name not in SCENES and not name.lower().endswith(".obj"):
         raise ValueError(f"scene: must be one of {', '.join(SCENES)} or an OBJ file; got {name!r}; choose one of them")
     capture = sweep(chosen.lens, chosen.motion, chosen.shape, np.random.default_rng([chosen.seed, 1]))
@@ -78,7 +81,7 @@ def build(name: str, recipe: Recipe, capture: Sweep) -> Surfaces:
         size_px=capture.size_px,
         pixel_mm=pixel,
         sweep_mm=depth,
-        pad_px=math.ceil((lean * depth + beyond) / pixel) + 12,
+        pad_px=PAD_STEP_PX * math.ceil(((lean * depth + beyond) / pixel + 12) / PAD_STEP_PX),
         random=np.random.default_rng([recipe.seed, 0]),
         contrast=recipe.contrast,
         device=torch.device(recipe.device),
@@ -94,7 +97,7 @@ def _scene(name: str, rendering: Rendering, capture: Sweep, recipe: Recipe) -> S
     stack = _stack(name, _exposed(rendering.frames, gains, capture, recipe), capture, recipe)
     variance, frequency = texture_energy(rendering.sharp, BOUND_WINDOW_SIGMA_PX)
     bound = optics.focus_limit(
-        np.sqrt(recipe.sensor.noise(rendering.sharp) ** 2 @ np.array(LUMINANCE) ** 2),
+        np.maximum(np.sqrt(recipe.sensor.noise(rendering.sharp) ** 2 @ np.array(LUMINANCE) ** 2), 1e-9),
         texture_variance=variance,
         texture_frequency=frequency,
         blur_growth_px=recipe.growth_px,

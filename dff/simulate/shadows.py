@@ -23,16 +23,14 @@ STRIDE = 2
 
 def with_shadows(surfaces: Surfaces) -> Surfaces:
     """The scene with its reliefs' textures darkened where other parts of it stand before the lamp."""
-    reliefs = [surface for surface in surfaces if isinstance(surface, Relief)]
+    reliefs = tuple(surface for surface in surfaces if isinstance(surface, Relief))
     others = tuple(surface for surface in surfaces if not isinstance(surface, Relief))
-    if not reliefs:
-        return surfaces
-    top = torch.stack([relief.heights.image[0, ::STRIDE, ::STRIDE] for relief in reliefs]).amax(0)
-    return tuple(_shaded(surface, top, others) if isinstance(surface, Relief) else surface for surface in surfaces)
+    return tuple(_shaded(part, reliefs, others) if isinstance(part, Relief) else part for part in surfaces)
 
 
-def _shaded(ground: Relief, top: Tensor, others: Surfaces) -> Relief:
+def _shaded(ground: Relief, reliefs: tuple[Relief, ...], others: Surfaces) -> Relief:
     height = ground.heights.image[0, ::STRIDE, ::STRIDE]
+    top = torch.stack([_over(ground, relief) for relief in reliefs]).amax(0)
     blocked = torch.zeros_like(height)
     for number in range(LAMP_SAMPLES):
         radius = LAMP_SPREAD * math.sqrt((number + 0.5) / LAMP_SAMPLES)
@@ -44,7 +42,18 @@ def _shaded(ground: Relief, top: Tensor, others: Surfaces) -> Relief:
         blocked += shadow / LAMP_SAMPLES
     size = ground.texture.image.shape[1:]
     lit = F.interpolate((1 - DARKNESS * blocked)[None, None], size, mode="bilinear", align_corners=True)[0]
-    return replace(ground, texture=replace(ground.texture, image=ground.texture.image * lit))
+    image = torch.cat([ground.texture.image[:3] * lit, ground.texture.image[3:]])
+    return replace(ground, texture=replace(ground.texture, image=image))
+
+
+def _over(ground: Relief, relief: Relief) -> Tensor:
+    """(H, W) heights of a relief over another's points; MISS beside it."""
+    chart, other = ground.heights, relief.heights
+    _, height, width = chart.image.shape
+    x = chart.left_mm + chart.spacing_mm * torch.arange(0, width, STRIDE, device=chart.image.device)
+    y = chart.top_mm + chart.spacing_mm * torch.arange(0, height, STRIDE, device=chart.image.device)
+    beside_x, beside_y = (x < relief.low[0]) | (x > relief.high[0]), (y < relief.low[1]) | (y > relief.high[1])
+    return other.nearest(x, y)[0].masked_fill(beside_x[None] | beside_y[:, None], MISS)
 
 
 def _by_relief(height: Tensor, top: Tensor, slopes: tuple[float, float], spacing_mm: float) -> Tensor:
@@ -64,7 +73,7 @@ def _by_relief(height: Tensor, top: Tensor, slopes: tuple[float, float], spacing
 def _by_others(ground: Relief, height: Tensor, others: Surfaces, slopes: tuple[float, float]) -> Tensor:
     """(H, W) where a body stands on the way from the ground to the lamp."""
     pixel = ground.heights.spacing_mm * STRIDE
-    spans = [math.ceil(abs(slope) * ground.high_mm / pixel) for slope in slopes]
+    spans = [math.ceil(abs(slope) * ground.high[2] / pixel) for slope in slopes]
     rays = Rays(
         left_mm=ground.heights.left_mm - (spans[0] * pixel if slopes[0] > 0 else 0),
         top_mm=ground.heights.top_mm - (spans[1] * pixel if slopes[1] > 0 else 0),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dff.simulate.mesh import Body
 from dff.simulate.rays import AMBIENT, LIGHT, Chart, Gloss
 from dff.simulate.surfaces import Relief, Rods
-from dff.simulate.textures import Palette, mottled, photographed, shading
+from dff.simulate.textures import Palette, gradient, mottled, photographed, shading
 from dff.stack import FloatArray
 
 
@@ -67,12 +67,12 @@ class Stage:
         tensor = torch.from_numpy(np.array(picture, np.float32))[None, None]
         return F.interpolate(tensor, self.fine_shape, mode="bicubic", align_corners=True)[0, 0].numpy()
 
-    def chart(self, picture: FloatArray, *, fine: bool) -> Chart:
-        """An (H, W[, C]) picture laid over the ground."""
+    def chart(self, picture: FloatArray, corner_px: tuple[float, float] | None = None, *, fine: bool) -> Chart:
+        """An (H, W[, C]) picture laid over the ground, or with its first pixel at (x, y) from the middle."""
         layered = picture[..., None] if picture.ndim == 2 else picture
         image = torch.from_numpy(np.array(layered.transpose(2, 0, 1), np.float32, order="C")).to(self.device)
-        left, top = (-(size - 1) / 2 * self.pixel_mm for size in self.shape[::-1])
-        return Chart(image, left, top, self.pixel_mm / 2 if fine else self.pixel_mm)
+        left, top = corner_px or (-(self.shape[1] - 1) / 2, -(self.shape[0] - 1) / 2)
+        return Chart(image, left * self.pixel_mm, top * self.pixel_mm, self.pixel_mm / 2 if fine else self.pixel_mm)
 
     def albedo(self, palette: Palette, *, scale: float = 1.0) -> FloatArray:
         """(H, W, 3) colours on the textures' lattice: mineral-like, or a photograph, with the stage's contrast."""
@@ -93,11 +93,38 @@ class Stage:
         factor = np.asarray(contrast, np.float32)
         return np.clip(mean + (picture - mean) * (factor[..., None] if factor.ndim else factor), 0.02, 1)
 
-    def relief(self, height: FloatArray, albedo: FloatArray, *, gloss: Gloss | None = None) -> Relief:
-        """A shaded height field from heights in shares of the sweep and (H, W, 3) colours."""
+    def relief(
+        self,
+        height: FloatArray,
+        albedo: FloatArray,
+        *,
+        gloss: Gloss | None = None,
+        within: NDArray[np.bool_] | None = None,
+    ) -> Relief:
+        """A shaded height field.
+
+        Args:
+            height: (H, W) in shares of the sweep.
+            albedo: (H', W', 3) linear colours on the textures' lattice.
+            gloss: Highlight.
+            within: (H, W) the part that can be seen, where the rest lies under another relief.
+        """
         heights_mm = np.broadcast_to(np.asarray(height, np.float32) * self.sweep_mm, self.shape)
-        shade = shading(self.fine(heights_mm), self.pixel_mm / 2, LIGHT, AMBIENT)
-        return Relief.of(self.chart(heights_mm, fine=False), self.chart(albedo * shade[..., None], fine=True), gloss)
+        slopes = gradient(self.fine(heights_mm), self.pixel_mm / 2)
+        light = albedo * shading(self.fine(heights_mm), slopes, self.pixel_mm / 2, LIGHT, AMBIENT)[..., None]
+        shiny = gloss is not None and gloss.strength > 0
+        picture = np.dstack([light, *slopes]) if shiny else light
+        seen = _around(within) if within is not None else (slice(0, self.shape[0]), slice(0, self.shape[1]))
+        kept = [slice(max(0, s.start - self.pad_px), min(n, s.stop + self.pad_px)) for s, n in zip(seen, self.shape)]
+        fine = tuple(slice(2 * part.start, 2 * part.stop - 1) for part in kept)
+        corner = kept[1].start - (self.shape[1] - 1) / 2, kept[0].start - (self.shape[0] - 1) / 2
+        inner = [slice(s.start - part.start, s.stop - part.start) for s, part in zip(seen, kept)]
+        return Relief.of(
+            self.chart(heights_mm[kept[0], kept[1]], corner, fine=False),
+            self.chart(picture[fine], corner, fine=True),
+            gloss or Gloss(),
+            (inner[0], inner[1]),
+        )
 
     def rods(
         self,
@@ -152,3 +179,12 @@ class Stage:
         mm = vertices * np.array([self.half_mm, self.half_mm, self.sweep_mm])
         texture = self.chart(self.albedo(palette, scale=scale), fine=True)
         return Body.of(mm, triangles, texture, gloss or Gloss())
+
+
+def _around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of a mask, and two more on either side."""
+    parts = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
+    rows, columns = (
+        slice(max(0, int(part[0]) - 2), min(length, int(part[-1]) + 3)) for part, length in zip(parts, mask.shape)
+    )
+    return rows, columns

@@ -18,10 +18,12 @@ from dff.stack import FloatArray
 BEAD_TINTS = ((1, 0.45, 0.35), (0.5, 0.75, 1), (1, 0.85, 0.4), (0.6, 0.95, 0.6), (0.95, 0.95, 0.95))
 
 
-def _within(height: FloatArray, low: float, high: float) -> FloatArray:
-    """Heights scaled so that all lie between two shares of the sweep."""
-    least, most = float(height.min()), float(height.max())
-    return low + (height - least) * ((high - low) / (most - least))
+def _within(stage: Stage, height: FloatArray, low: float, high: float) -> FloatArray:
+    """Heights scaled so that the picture's lie between two shares of the sweep, and those beyond it nearly so."""
+    pad = stage.pad_px
+    shown = height[pad:-pad, pad:-pad]
+    least, most = float(shown.min()), float(shown.max())
+    return np.clip(low + (height - least) * ((high - low) / (most - least)), low - 0.04, high + 0.04)
 
 
 def _rough_ground(stage: Stage, level: float, swing: float) -> FloatArray:
@@ -61,14 +63,14 @@ def _broken(stage: Stage, roughness: float = 0.02) -> FloatArray:
 
 def rock(stage: Stage) -> Surfaces:
     """A broken rock: tilted facets with ledges and clefts between them, and rough on all scales."""
-    return (stage.relief(_within(_broken(stage), 0.06, 0.94), stage.albedo(STONE)),)
+    return (stage.relief(_within(stage, _broken(stage), 0.06, 0.94), stage.albedo(STONE)),)
 
 
 def fractal_rock(stage: Stage) -> Surfaces:
     """Rough ground of one law on all scales: amplitude falls as frequency to the power 1.8."""
     size = min(stage.size_px)
     height = fractal_noise(stage.shape, stage.random, exponent=1.8, coarsest_px=2.0 * size, finest_px=3)
-    return (stage.relief(_within(height, 0.06, 0.94), stage.albedo(STONE)),)
+    return (stage.relief(_within(stage, height, 0.06, 0.94), stage.albedo(STONE)),)
 
 
 def spheres(stage: Stage) -> Surfaces:
@@ -150,7 +152,7 @@ def weak_texture(stage: Stage) -> Surfaces:
         height = height + inside * random.uniform(0.16, 0.28)
     ramp = stage.fine(np.broadcast_to(10 ** (-0.1 - 0.55 * (stage.u + 1)), stage.shape))
     albedo = stage.fade(stage.albedo(CERAMIC), np.clip(ramp, 0.02, 1))
-    return (stage.relief(_within(height, 0.08, 0.92), albedo, gloss=stage.shine(0.3, 80)),)
+    return (stage.relief(_within(stage, height, 0.08, 0.92), albedo, gloss=stage.shine(0.3, 80)),)
 
 
 def mesh_subject(stage: Stage, path: str | Path, turn_deg: tuple[float, float, float]) -> Surfaces:
@@ -173,12 +175,12 @@ def still_life(stage: Stage) -> Surfaces:
     struck = _struck(stage, (-0.30, -0.02), 0.74)
     on_coin = struck > -0.5
     lie = 0.50 - 0.30 * (stage.u + 0.30) + 0.15 * stage.v
-    ground = _within(_broken(stage, roughness=0.03), 0.06, 0.46)
+    ground = _within(stage, _broken(stage, roughness=0.03), 0.06, 0.46)
     under = np.asarray(cv2.GaussianBlur(on_coin.astype(np.float32), (0, 0), 2.0))
     ground = np.where(under > 0.02, np.minimum(ground, lie - 0.05), ground)
     dents = fractal_noise(stage.shape, random, exponent=1.2, coarsest_px=30, finest_px=4)
     face = np.where(on_coin, lie + 0.07 * np.maximum(struck, 0) + 0.0012 * dents, 0.01)
-    metal = stage.relief(face, _metal(stage, struck), gloss=stage.shine(0.5, 30))
+    metal = stage.relief(face, _metal(stage, struck), gloss=stage.shine(0.5, 30), within=on_coin)
     return (stage.relief(ground, stage.albedo(STONE)), metal, _beads(stage), _tuft(stage))
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from dff.simulate.rays import MISS, Chart, Gloss, Rays, diffuse, highlight, unit
-from dff.stack import FloatArray
 
 SLICE_PX = 1.0
 """Sideways travel of the steepest ray between two slices of a relief."""
+BISECTIONS = 12
+Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -20,44 +21,68 @@ class Relief:
     """A height field with a texture; rays are marched down through slices of equal height.
 
     In a parallel bundle all rays at one height are the height field moved by one shift, so a slice costs a
-    comparison of two pictures. The crossing is then refined by one secant step on bilinear heights.
+    comparison of two pictures. Inside its slice a crossing is found by one step of fixed-point iteration (rays lean by
+    less than surfaces rise), or by bisection for the rays of the truth.
     """
 
     heights: Chart
     """(1, H, W) mm."""
     texture: Chart
-    """(3, H, W) linear albedo with the shading already in it."""
-    gloss: Gloss = field(default_factory=Gloss)
-    low_mm: float = 0.0
-    high_mm: float = 0.0
+    """(3, H, W) linear albedo with the shading already in it; (5, H, W) with the slopes along x and y for gloss."""
+    gloss: Gloss
+    low: Point
+    """Least x, y and z of the part that can be seen."""
+    high: Point
 
     @staticmethod
-    def of(heights: Chart, texture: Chart, gloss: Gloss | None = None) -> Relief:
-        """A relief that knows its own range of heights."""
-        low, high = float(heights.image.min()), float(heights.image.max())
-        return Relief(heights, texture, gloss or Gloss(), low, max(high, low + 1e-6))
+    def of(heights: Chart, texture: Chart, gloss: Gloss, seen: tuple[slice, slice] | None = None) -> Relief:
+        """A relief that knows its own extent; of its rows and columns only some may ever be seen."""
+        spacing = heights.spacing_mm
+        rows, columns = seen or (slice(0, heights.image.shape[1]), slice(0, heights.image.shape[2]))
+        low = heights.left_mm + columns.start * spacing, heights.top_mm + rows.start * spacing
+        high = heights.left_mm + (columns.stop - 1) * spacing, heights.top_mm + (rows.stop - 1) * spacing
+        least, most = float(heights.image.min()), float(heights.image.max())
+        return Relief(heights, texture, gloss, (*low, least), (*high, max(most, least + 1e-6)))
 
     def trace(self, rays: Rays, z: Tensor, colour: Tensor) -> None:
         """Write where the relief lies nearer than z."""
-        hit, thickness = self._march(rays)
-        hit = self._refine(rays, hit, thickness)
-        x, y = rays.at(hit)
+        rows, columns = bounding_block(rays, self.low, self.high)
+        if rows.stop <= rows.start or columns.stop <= columns.start:
+            return
+        block = rays.block(rows, columns)
+        hit = self._hit(block)
+        x, y = block.at(hit)
         seen = self.texture.sample(x, y)
+        light = seen[:3]
         if self.gloss.strength > 0:
-            seen = seen + highlight(self._normal(x, y), rays.slope_x, rays.slope_y, self.gloss)
-        nearer = hit > z
-        colour.copy_(torch.where(nearer, seen, colour))
-        z.copy_(torch.where(nearer, hit, z))
+            normal = unit(torch.stack([-seen[3], -seen[4], torch.ones_like(seen[3])]))
+            light = light + highlight(normal, block.slope_x, block.slope_y, self.gloss)
+        nearer = hit > z[rows, columns]
+        colour[:, rows, columns] = torch.where(nearer, light, colour[:, rows, columns])
+        z[rows, columns] = torch.where(nearer, hit, z[rows, columns])
+
+    def _hit(self, rays: Rays) -> Tensor:
+        """(rows, columns) heights at which rays first meet the field."""
+        slice_low, thickness = self._march(rays)
+        # The march compared nearest heights, so the crossing may lie a little beyond its slice.
+        low, high = slice_low - thickness, slice_low + 2 * thickness
+        if rays.parallel:
+            return torch.clamp(self.heights.sample(*rays.at(slice_low + 0.5 * thickness))[0], low, high)
+        for _ in range(BISECTIONS):
+            middle = 0.5 * (low + high)
+            inside = self.heights.sample(*rays.at(middle))[0] >= middle
+            low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
+        return 0.5 * (low + high)
 
     def _march(self, rays: Rays) -> tuple[Tensor, float]:
         """The highest slice below the surface along each ray, and the thickness of a slice."""
         steepest = max(abs(slope) for slope in rays.slope_range())
-        travel_px = steepest * (self.high_mm - self.low_mm) / rays.pixel_mm
-        slices = max(1, math.ceil(travel_px / SLICE_PX))
-        thickness = (self.high_mm - self.low_mm) / slices
-        hit = torch.full((rays.rows, rays.columns), self.low_mm, device=rays.device)
+        low, depth = self.low[2], self.high[2] - self.low[2]
+        slices = max(1, math.ceil(steepest * depth / rays.pixel_mm / SLICE_PX))
+        thickness = depth / slices
+        hit = torch.full((rays.rows, rays.columns), low, device=rays.device)
         for number in range(1, slices):
-            level = self.low_mm + number * thickness
+            level = low + number * thickness
             hit.masked_fill_(self._heights_at(rays, level) >= level, level)
         return hit, thickness
 
@@ -72,20 +97,6 @@ class Relief:
                 return chart.image[0, row : row + rays.rows, column : column + rays.columns]
         x, y = rays.at(level)
         return chart.nearest(x[0], y[:, 0])[0]
-
-    def _refine(self, rays: Rays, hit: Tensor, thickness: float) -> Tensor:
-        below = self.heights.sample(*rays.at(hit))[0] - hit
-        above = self.heights.sample(*rays.at(hit + thickness))[0] - (hit + thickness)
-        fall = below - above
-        # The march compared the nearest heights, so the crossing may lie a little beyond its slice.
-        share = torch.where(fall > 1e-3 * thickness, below / fall, torch.zeros_like(fall)).clamp(-1, 2)
-        return hit + thickness * share
-
-    def _normal(self, x: Tensor, y: Tensor) -> Tensor:
-        span = self.heights.spacing_mm
-        across = (self.heights.sample(x + span, y)[0] - self.heights.sample(x - span, y)[0]) / (2 * span)
-        down = (self.heights.sample(x, y + span)[0] - self.heights.sample(x, y - span)[0]) / (2 * span)
-        return unit(torch.stack([-across, -down, torch.ones_like(across)]))
 
 
 @dataclass(frozen=True)
@@ -113,6 +124,8 @@ class Rods:
         before = z.view(-1).clone()
         z.view(-1).scatter_reduce_(0, flat, height, "amax")
         won = ((height == z.view(-1)[flat]) & (height > before[flat])).nonzero()[:, 0]
+        if won.numel() == 0:
+            return
         flat, which, slope = flat[won], which[won], slope[:, won]
         point = origin[:, won] + slope * height[won]
         colour.view(3, -1)[:, flat] = self._colour(point, slope, which)
@@ -169,13 +182,13 @@ class Rods:
         return colour
 
 
-def bounding_block(rays: Rays, low: FloatArray, high: FloatArray) -> tuple[slice, slice]:
+def bounding_block(rays: Rays, low: Point, high: Point) -> tuple[slice, slice]:
     """Rows and columns of the rays that can meet a box.
 
     Args:
         rays: The rays.
-        low: (3,) least x, y and z of the box.
-        high: (3,) greatest.
+        low: Least x, y and z of the box.
+        high: Greatest.
     """
     x_low, x_high, y_low, y_high = rays.slope_range()
     block = []
@@ -183,9 +196,9 @@ def bounding_block(rays: Rays, low: FloatArray, high: FloatArray) -> tuple[slice
         (1, rays.top_mm, rays.rows, (y_low, y_high)),
         (0, rays.left_mm, rays.columns, (x_low, x_high)),
     ):
-        travel = [slope * z for slope in slopes for z in (float(low[2]), float(high[2]))]
-        first = math.floor((float(low[axis]) - max(travel) - origin) / rays.pixel_mm)
-        last = math.ceil((float(high[axis]) - min(travel) - origin) / rays.pixel_mm) + 1
+        travel = [slope * z for slope in slopes for z in (low[2], high[2])]
+        first = math.floor((low[axis] - max(travel) - origin) / rays.pixel_mm)
+        last = math.ceil((high[axis] - min(travel) - origin) / rays.pixel_mm) + 1
         block.append(slice(max(0, first), min(count, last)))
     return block[0], block[1]
 

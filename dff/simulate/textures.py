@@ -62,10 +62,22 @@ def mottled(shape: Shape, random: np.random.Generator, palette: Palette, *, scal
     return picture * (1 - dark)
 
 
-def shading(heights: FloatArray, spacing: float, light: tuple[float, float, float], ambient: float) -> FloatArray:
-    """Lambert shading with open sky: hollows are darker (H, W)."""
+def gradient(heights: FloatArray, spacing: float) -> tuple[FloatArray, FloatArray]:
+    """Slopes of heights along x and y."""
     across = cv2.Sobel(heights, cv2.CV_32F, 1, 0, ksize=3, scale=1 / (8 * spacing))
     down = cv2.Sobel(heights, cv2.CV_32F, 0, 1, ksize=3, scale=1 / (8 * spacing))
+    return np.asarray(across, np.float32), np.asarray(down, np.float32)
+
+
+def shading(
+    heights: FloatArray,
+    slopes: tuple[FloatArray, FloatArray],
+    spacing: float,
+    light: tuple[float, float, float],
+    ambient: float,
+) -> FloatArray:
+    """Lambert shading with open sky: hollows are darker (H, W)."""
+    across, down = slopes
     length = np.sqrt(across**2 + down**2 + 1)
     norm = float(np.linalg.norm(light))
     facing = np.clip((-across * light[0] - down * light[1] + light[2]) / (length * norm), 0, None)

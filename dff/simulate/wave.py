@@ -16,7 +16,7 @@ from dff.stack import FloatArray
 
 PUPIL_RADIUS = 96
 """Samples along the pupil's radius."""
-LEVELS = 33
+LEVELS = 21
 """Defocus levels a picture is blurred at, between which pixels interpolate."""
 REACH_DOF = 2.0
 """Depths of field within which wave optics replaces geometry."""
