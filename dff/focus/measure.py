@@ -26,6 +26,14 @@ class FocusMeasure:
     probabilistic: bool = False
     """Whether the softmax of the logits over the frames is the probability of each frame, as trained networks give."""
 
+    near_px: int | None = None
+    """Distance within which most of the context lies; None: all of it up to the halo."""
+
+    @property
+    def border_px(self) -> int:
+        """Pixels inside a frame's own edge whose logits must not be used."""
+        return self.halo_px if self.near_px is None else self.near_px
+
     def __call__(self, images: Tensor) -> Tensor:
         """Logits of every frame.
 

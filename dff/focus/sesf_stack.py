@@ -38,6 +38,8 @@ NOISE_FLOOR = 1e-8
 DILATIONS = (1, 2, 4, 6, 2, 1)
 HALO_PX = 60
 """Context of a tile. What lies farther off, up to 100 px, moves depth by less than 0.02 frame."""
+NEAR_PX = 12
+"""Where frames end, logits within this distance of the end are not used."""
 FRAMES_AT_ONCE = 8
 LEAST_LOG_SHARE = -30.0
 """Of one frame in a pixel: keeps sums of probabilities and their logarithms finite."""
@@ -247,6 +249,7 @@ def sesf_stack(
         "learned on whole stacks: holds edges and weak texture",
         partial(logits_in_tiles, network, tile_px=tile_px),
         probabilistic=True,
+        near_px=NEAR_PX,
     )
 
 

@@ -160,7 +160,7 @@ class _Strips:
         for k in range(len(self.frames)):
             images[k] = _with_channels(strip(k), channels)
         volume = self.estimator.volume(images)
-        for k, covered in self.partly_covered(start, stop, self.estimator.measure.halo_px):
+        for k, covered in self.partly_covered(start, stop, self.estimator.measure.border_px):
             volume[k].masked_fill_(torch.from_numpy(~covered), _INVALID_LOGIT)
         return volume
 
@@ -344,7 +344,7 @@ def _forget_ends(
     index: NDArray[np.float32], label: NDArray[np.float32], strips: _Strips, rows: tuple[int, int]
 ) -> None:
     """Make the depth unknown next to frames that do not cover the pixel: the peak may lie in them."""
-    for k, covered in strips.partly_covered(*rows, strips.estimator.measure.halo_px):
+    for k, covered in strips.partly_covered(*rows, strips.estimator.measure.border_px):
         index[~covered & (np.abs(label - k) <= 1)] = np.nan
 
 
