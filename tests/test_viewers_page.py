@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from viewer_result import PATCH, staircase_result
 from dff import io, surface
 from dff.stack import Reconstruction
 from viewers.page import COLOUR_MAPS, write_page
+from viewers.server import ResultServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
@@ -435,3 +437,23 @@ def test_without_scale_it_says_so(browser: Any, result: Reconstruction, tmp_path
     names = [value["name"] for value in page.evaluate("dff.measurements.entries[0].values")]
     page.close()
     assert names == ["ΔXY", "ΔZ"]
+
+
+def test_served_measurements_are_kept_in_the_result(browser: Any, folder: Path) -> None:
+    """They are there after the page is loaded again, and in the folder."""
+    server = ResultServer(folder)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        page = browser.new_page(viewport=SIZE)
+        for _ in range(2):
+            page.goto(server.address)
+            page.wait_for_selector("html[data-ready=true]", state="attached", timeout=60_000)
+            page.evaluate("async () => { dff.measurements.add('point', [[20, 40]]); await dff.measurements.saving; }")
+        names = page.evaluate("dff.measurements.entries.map((entry) => entry.name)")
+        page.close()
+    finally:
+        server.close()
+        thread.join()
+    assert names == ["Point 1", "Point 2"]
+    assert len(json.loads((folder / "measurements.json").read_text())["measurements"]) == 2

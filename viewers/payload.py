@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from dff import io, optics, surface
 from dff.preview.still import fitting_relief
-from dff.settings import VERSION
+from dff.settings import VERSION, Settings
 from dff.stack import Alignment, DepthMap, FloatArray, FocusGeometry, Mesh, Reconstruction
 from dff.surface.back_projection import back_project_pixels, plane_maps
 from dff.surface.cloud import colours_8bit
@@ -34,7 +34,7 @@ CONFIDENCE_LEVELS = 50
 SIGMA_LEAST, SIGMA_RATIO = 1e-3, 1.08
 """Code c of a standard deviation means LEAST * RATIO**c frames; 255 is unknown."""
 ACROSS, DOWN, STRAY = 1, 2, 4
-"""Bits of a pixel: joined to the one at its right, to the one below; left out of the exported surface."""
+"""Bits of a pixel: joined to the one at its right, to the one below; an outlier or island."""
 
 _BLOCK_PX = 1 << 19
 _FRAMES_BYTES = 6_000_000
@@ -77,9 +77,9 @@ def make_payload(result: Reconstruction, folder: str | Path, *, max_megapixels: 
     quantum = quantum_for(depth.index.size, len(result.geometry))
     planes: dict[str, NDArray[Any]] = {
         "index": packed_index(depth.index, quantum),
-        "confidence": np.round(depth.confidence * CONFIDENCE_LEVELS).astype(np.uint8),
+        "confidence": np.floor(depth.confidence * CONFIDENCE_LEVELS + 1e-3).astype(np.uint8),
         "sigma": _sigma_code(depth.sigma),
-        "flags": _flags(depth, shown, result.settings.cut_frames),
+        "flags": _flags(depth, shown, result.settings),
     }
     rows = max(1, _BLOCK_PX // width)
     with ThreadPoolExecutor(2) as pool:
@@ -161,11 +161,15 @@ def _sigma_code(sigma: FloatArray) -> NDArray[np.uint8]:
     return np.where(np.isfinite(sigma), np.clip(np.nan_to_num(code), 0, 254), 255).astype(np.uint8)
 
 
-def _flags(depth: DepthMap, shown: NDArray[np.bool_], cut_frames: float) -> NDArray[np.uint8]:
-    """Which pixels are joined: as in the exported mesh between its pixels, as in the whole map elsewhere."""
-    flags = np.where(depth.known & ~shown, STRAY, 0).astype(np.uint8)
-    everywhere = surface.joined(depth.index, cut_frames)
-    exported = surface.joined(np.where(shown, depth.index, np.float32(np.nan)), cut_frames)
+def _flags(depth: DepthMap, shown: NDArray[np.bool_], settings: Settings) -> NDArray[np.uint8]:
+    """Which pixels are joined: as in the exported mesh between its pixels, as in the whole map elsewhere.
+
+    A stray is confident enough for the mesh, and left out of it all the same.
+    """
+    confident = depth.known & (depth.confidence >= settings.min_confidence)
+    flags = np.where(confident & ~shown, STRAY, 0).astype(np.uint8)
+    everywhere = surface.joined(depth.index, settings.cut_frames)
+    exported = surface.joined(np.where(shown, depth.index, np.float32(np.nan)), settings.cut_frames)
     for bit, whole, part, pair in (
         (ACROSS, everywhere[0], exported[0], shown[:, 1:] & shown[:, :-1]),
         (DOWN, everywhere[1], exported[1], shown[1:] & shown[:-1]),

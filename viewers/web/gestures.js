@@ -38,7 +38,11 @@ export function followPointer(app, canvas) {
     },
     wheel: (factor, place) => { app.camera.zoom(factor, ...place); app.moved(); },
     hover: (place) => app.hover(place && app.scene.pick(...place)),
-    click: (place) => app.measurements.take(app.scene.pick(...place)),
+    click: (place) => {
+      const found = app.scene.pick(...place);
+      app.hover(found);
+      app.measurements.take(found);
+    },
     double: (place) => {
       const found = app.scene.pick(...place), point = found && app.surface.at(...found);
       if (!point?.known || app.measurements.tool) return;
@@ -61,7 +65,10 @@ export function followPicture(app, canvas) {
     pinch: (dx, dy, factor, centre) => { picture.pan(dx, dy); picture.zoomAt(1 / factor, ...centre); },
     wheel: (factor, place) => picture.zoomAt(1 / factor, ...place),
     hover: (place) => app.hover(place && inside(place)),
-    click: (place) => app.measurements.take(inside(place)),
+    click: (place) => {
+      app.hover(inside(place));
+      app.measurements.take(inside(place));
+    },
     double: () => {
       if (app.measurements.tool) return;
       picture.zoom = 1;

@@ -191,7 +191,7 @@ function focusRow(app) {
   bar.addEventListener("input", () => { stop(); app.setFocus(Number(bar.value)); });
   app.focus = (k) => {
     if (k !== null) bar.value = k;
-    name.textContent = k === null ? "Slide through focus: what is sharp lights up." : `Frame ${k}  ·  Z ${spoken(meta.z[k])} ${meta.z_unit}  ·  ${meta.names[k] ?? ""}`;
+    name.textContent = k === null ? "Slide through focus: what is sharp lights up." : `Frame ${k}  ·  Z ${Number(meta.z[k].toPrecision(5))} ${meta.z_unit}  ·  ${meta.names[k] ?? ""}`;
   };
   controls.step = (by) => { stop(); app.setFocus(Math.min(last, Math.max(0, Math.round(app.scene.state.focus < 0 ? Number(bar.value) : app.scene.state.focus) + by))); };
   return make("div", { className: "focus" }, play, bar, clear, name);
