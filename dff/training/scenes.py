@@ -200,7 +200,8 @@ def index_among(index: FloatArray, numbers: NDArray[np.intp]) -> FloatArray:
 def photograph(light: FloatArray, sharp: FloatArray, random: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """What a camera makes of noise-free light, and the sharp picture in the same tones.
 
-    Flicker, misregistration, shot and read noise, noise correlated by demosaicing, gamma, 8 bits: each sometimes.
+    Flicker, misregistration, shot and read noise, noise correlated by demosaicing, gamma, 8 bits, JPEG:
+    each sometimes.
     The filter along the stack comes last, where the misregistration would not forbid it.
     """
     count = len(light)
@@ -214,8 +215,9 @@ def photograph(light: FloatArray, sharp: FloatArray, random: np.random.Generator
     gamma = 1.0 if random.random() < 0.6 else random.uniform(1.8, 2.4)
     images = np.clip(images, 0, 1) ** np.float32(1 / gamma)
     sharp = np.clip(sharp, 0, 1) ** np.float32(1 / gamma)
-    if random.random() < 0.3:
-        images = np.round(images * 255) / np.float32(255)
+    if random.random() < 0.4:
+        quality = int(random.integers(85, 99)) if random.random() < 0.5 else None
+        images = np.stack([in_eight_bits(image, quality) for image in images])
     if count > 2 and random.random() < (0.85 if shift_px <= 0.3 else 0.3):
         filtered = stack_filter(np.arange(float(count)), 1.0)(torch.from_numpy(images.astype(np.float32)))
         images = filtered.numpy()
@@ -232,6 +234,15 @@ def noise(light: FloatArray, random: np.random.Generator) -> FloatArray:
         grain = np.stack([cv2.GaussianBlur(plane, (0, 0), blur) for plane in grain])
         grain /= grain.std()
     return (sigma * grain).astype(np.float32)
+
+
+def in_eight_bits(plane: FloatArray, jpeg_quality: int | None) -> FloatArray:
+    """A plane in 8 bits, and through a JPEG file if a quality is given."""
+    grey = np.round(plane * 255).astype(np.uint8)
+    if jpeg_quality is not None:
+        _, data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
+        grey = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
+    return grey.astype(np.float32) / np.float32(255)
 
 
 def shifted(plane: FloatArray, shift_px: FloatArray) -> FloatArray:
