@@ -133,7 +133,7 @@ class Settings:
     )
     z_sigma_frames: float | None = option(
         None,
-        "standard deviation of the filter along the stack; 0 turns it off, the default decides by the alignment residual",
+        "standard deviation of the filter along the stack; 0 is off, by default the alignment residual decides",
         group="depth",
         flag="--z-sigma",
         unit="frames",
@@ -171,7 +171,7 @@ class Settings:
     # Surface
     formats: str = option("ply", "surface files to write, comma separated: ply, obj, glb, stl, xyz", group="surface")
     min_confidence: float = option(
-        0.5, "points of less confidence are left out of clouds and meshes", group="surface", minimum=0, maximum=1
+        0.6, "points of less confidence are left out of clouds and meshes", group="surface", minimum=0, maximum=1
     )
     cut_frames: float = option(
         3.0,

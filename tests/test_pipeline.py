@@ -120,7 +120,9 @@ def test_a_known_object_comes_back_in_mm(capture: str) -> None:
     truth = back_project(scene.index, scene.stack.geometry, result.alignment)
     points = back_project(result.depth.index, result.geometry, result.alignment)
     known = np.isfinite(points).all(-1) & np.isfinite(truth).all(-1) & (result.depth.confidence > 0.5)
-    assert known.mean() > 0.5
+    for edge in (np.s_[:16], np.s_[-16:], np.s_[:, :16], np.s_[:, -16:]):
+        known[edge] = False  # windows that the border cuts see a slope from one side only
+    assert known.mean() > 0.4
     for axis in range(3):
         scale, _ = np.polyfit(truth[known][:, axis].astype(float), points[known][:, axis].astype(float), 1)
         assert scale == pytest.approx(1, abs=0.002)
@@ -135,7 +137,8 @@ def test_a_table_in_any_order_sorts_the_frames(dome: Scene, tmp_path: Path) -> N
     table = tmp_path / "z.csv"
     table.write_text("frame,z_mm\n" + "".join(f"{stack.names[k]},{height}\n" for k, height in zip(order, z)))
     settings = ALIGNED.but(z_file=str(table), pixel_size_mm=0.02)
-    shuffled = pipeline.reconstruct(without_geometry(stack).subset(list(order)), settings)
+    with pytest.warns(UserWarning, match="not named in the order"):
+        shuffled = pipeline.reconstruct(without_geometry(stack).subset(list(order)), settings)
     ordered = pipeline.reconstruct(without_geometry(stack), settings.but(z_file=str(table)))
     heights = [optics.height_map(result.depth.index, result.geometry) for result in (shuffled, ordered)]
     np.testing.assert_allclose(heights[0], heights[1], atol=1e-4)

@@ -7,31 +7,42 @@ lattice, then the volume of every strip again with its refit. Strips start at mu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dff.depth import confidence
 from dff.depth.probability import read_probability
-from dff.depth.refine import Refined, refine_depth
+from dff.depth.refine import Refined, fit_peak, has_peak
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_volume, select_depth, upsample_label
-from dff.focus import FocusMeasure, focus_volume
+from dff.focus import FocusMeasure, focus_volume, frame_units
 from dff.stack import DepthMap
 
 __all__ = [
     "LATTICE",
     "DepthEstimator",
+    "Labels",
     "Refined",
     "estimate_depth",
     "lattice_volume",
-    "refine_depth",
     "regularise_depth",
     "select_depth",
     "upsample_label",
 ]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the whole lattice says."""
+
+    label: Tensor | None
+    """(h, w) int64 smoothed labels; None where the method takes each pixel's own."""
+    noise_logit: float
+    """Logit of a place without texture."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class DepthEstimator:
     @property
     def halo_px(self) -> int:
         """Rows of context on either side of a strip."""
-        return -(-(self.measure.halo_px + LATTICE) // LATTICE) * LATTICE
+        return -(-(self.measure.halo_px + LATTICE + confidence.RANGE_PX) // LATTICE) * LATTICE
 
     def volume(self, images: Tensor) -> Tensor:
         """(N, C, H, W) images 0..1 → (N, H, W) logits."""
@@ -63,23 +74,57 @@ class DepthEstimator:
         """(N, H, W) logits → (N, H/LATTICE, W/LATTICE) float16, to be put together for the whole picture."""
         return lattice_volume(volume).to(torch.float16)
 
-    def regularise(self, lattice: Tensor) -> Tensor | None:
-        """(N, h, w) lattice of the whole picture → (h, w) labels; None where the method needs none."""
+    def regularise(self, lattice: Tensor) -> Labels:
+        """(N, h, w) lattice of the whole picture → its labels and its noise."""
+        noise_logit = confidence.noise_level(lattice)
         if self.method != "regularised":
-            return None
-        return regularise_depth(lattice.to(torch.float32), smoothness=self.smoothness)
+            return Labels(None, noise_logit)
+        return Labels(regularise_depth(lattice.to(torch.float32), smoothness=self.smoothness), noise_logit)
 
-    def refine(self, volume: Tensor, lattice_label: Tensor | None, *, top: int = 0) -> Refined:
+    def refine(self, volume: Tensor, labels: Labels, *, top: int = 0) -> Refined:
         """Depth of a strip.
 
         Args:
             volume: (N, H, W) logits of the strip with its halo.
-            lattice_label: What `regularise` gave.
+            labels: What `regularise` gave.
             top: First row of the strip in the whole picture, a multiple of LATTICE.
         """
-        label = select_depth(volume) if lattice_label is None else upsample_label(volume, lattice_label, top=top)
-        read = read_probability if self.measure.probabilistic else refine_depth
-        return read(volume, label, radius=self.refit_radius)
+        label = select_depth(volume) if labels.label is None else upsample_label(volume, labels.label, top=top)
+        if self.measure.probabilistic:
+            return read_probability(volume, label, radius=self.refit_radius)
+        return self._fitted(volume, label, labels.noise_logit)
+
+    def _fitted(self, volume: Tensor, label: Tensor, noise_logit: float) -> Refined:
+        """Sub-frame index, standard deviation and confidence from parabolas around the labels."""
+        times = frame_units(np.arange(len(volume)) if self.z is None else self.z)
+        fit = fit_peak(
+            volume,
+            label,
+            radius=self.refit_radius,
+            position=times,
+            noise_logit=noise_logit,
+            samples=self.measure.samples,
+        )
+        fit = replace(fit, index=_interpolate(fit.index, times))
+        features = confidence.curve_features(volume, label, fit, noise_logit)
+        known = has_peak(fit, label, len(volume), self.refit_radius)
+        known &= features[confidence.FEATURES.index("drop")] > confidence.LEAST_DROP
+        probability = confidence.probability(features)
+        known &= probability > confidence.LEAST_PROBABILITY
+        index = label.to(volume.dtype) if self.method == "argmax" else fit.index
+        return Refined(
+            index=torch.where(known, index, torch.nan),
+            sigma=torch.where(known, confidence.calibrated_sigma(fit.sigma), torch.nan),
+            confidence=torch.where(known, probability, 0.0),
+            label=label,
+        )
+
+
+def _interpolate(position: Tensor, times: NDArray[np.float64]) -> Tensor:
+    """Frame index at positions between frames; beyond the ends the last step goes on."""
+    knots = torch.as_tensor(times, dtype=position.dtype, device=position.device)
+    low = (torch.searchsorted(knots, position.contiguous()) - 1).clamp(0, len(knots) - 2)
+    return low + (position - knots[low]) / (knots[low + 1] - knots[low])
 
 
 def estimate_depth(

@@ -28,11 +28,9 @@ def regularise_depth(lattice: Tensor, *, smoothness: float = 1.0) -> Tensor:
     total = torch.zeros_like(cost)
     for axis in (1, 2):
         for flip in (False, True):
-            moved = cost.movedim(axis, 0)
-            target = total.movedim(axis, 0)
-            if flip:
-                moved, target = moved.flip(0), _Flipped(target)
-            aggregate(moved, target, smoothness, diagonals=axis == 1)
+            moved, slabs = cost.movedim(axis, 0), total.movedim(axis, 0)
+            target = _Flipped(slabs) if flip else slabs
+            aggregate(moved.flip(0) if flip else moved, target, smoothness, diagonals=axis == 1)
     return total.argmin(0)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ class StackFilter:
         return result
 
 
-def stack_filter(z: NDArray[np.floating], sigma_frames: float) -> StackFilter:
+def stack_filter(z: NDArray[Any], sigma_frames: float) -> StackFilter:
     """Gaussian rows along z of equal noise gain, for even and uneven steps.
 
     Each row's weights are scaled to the L2 norm that an interior row of an even stack has at unit gain.
@@ -74,7 +75,7 @@ def stack_filter(z: NDArray[np.floating], sigma_frames: float) -> StackFilter:
     return StackFilter(weights * (noise_gain / np.linalg.norm(weights, axis=1, keepdims=True)))
 
 
-def frame_units(z: NDArray[np.floating]) -> NDArray[np.float64]:
+def frame_units(z: NDArray[Any]) -> NDArray[np.float64]:
     """(N,) positions in mean steps from the first frame, increasing.
 
     Raises:

@@ -23,6 +23,8 @@ class FocusMeasure:
     """Rows of context on either side that a row's answer depends on."""
     summary: str
     logits: Callable[[Tensor], Tensor] = field(repr=False)
+    samples: float = 50.0
+    """Number of independent samples in the window that one logit of an operator averages."""
     probabilistic: bool = False
     """Whether the softmax of the logits over the frames is the probability of each frame, as trained networks give."""
 

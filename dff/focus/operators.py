@@ -47,7 +47,8 @@ def windowed_log_energy(
             lambda planes: filters.separable(energy(planes), taps, taps).add_(ENERGY_FLOOR).log_(), images[:, 0]
         )
 
-    return FocusMeasure(name, 1, reach_px + len(taps) // 2, summary, logits)
+    samples = max(1.0, 2 * math.pi * window_sigma_px**2)
+    return FocusMeasure(name, 1, reach_px + len(taps) // 2, summary, logits, samples=samples)
 
 
 def filter_bank_energy(kernels: Sequence[Kernel]) -> Callable[[Tensor], Tensor]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import align, filters, fuse, io
-from dff.depth import LATTICE, DepthEstimator
+from dff.depth import LATTICE, DepthEstimator, Labels
 from dff.focus import load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.plan import Plan, make_plan
@@ -79,8 +79,8 @@ def reconstruct(
             alignment = _align(replace(stack, frames=frames), frames, settings, stages)
             estimator = replace(estimator, z_sigma_frames=_coherence(settings, alignment))
             strips = _Strips(frames, alignment, estimator, plan, stack.white)
-            label = _label(strips, stages)
-            depth, nearest = _refine(strips, label, stages)
+            labels = _label(strips, stages)
+            depth, nearest = _refine(strips, labels, stages)
             picture = _fuse(strips, nearest, settings, stages)
     return Reconstruction(
         all_in_focus=picture,
@@ -190,6 +190,10 @@ def _ordered(stack: FocalStack, settings: Settings, stages: Stages) -> FocalStac
     """The frames in the order of the sweep: as their table says, as their content says, or as they are."""
     if settings.z_file and stack.geometry is None:
         order = io.read_focus_table(settings.z_file, len(stack), names=stack.names).order()
+        if order != list(range(len(stack))):
+            warnings.warn(
+                f"{settings.z_file}: the frames are not named in the order of their z; z is followed", stacklevel=2
+            )
         return replace(_in_order(stack, order), geometry=resolve_geometry(stack, settings))
     if settings.order != "auto":
         return stack
@@ -297,10 +301,8 @@ def _coherence(settings: Settings, alignment: Alignment) -> float:
     return 0.0 if residual_px > RESIDUAL_GATE_PX else 1.0
 
 
-def _label(strips: _Strips, stages: Stages) -> Tensor | None:
-    """Labels of the whole lattice."""
-    if strips.estimator.method != "regularised":
-        return None
+def _label(strips: _Strips, stages: Stages) -> Labels:
+    """What the whole lattice says."""
     height, width = strips.size_px
     plan = strips.plan
     lattice = torch.empty((len(strips.frames), -(-height // LATTICE), -(-width // LATTICE)), dtype=torch.float16)
@@ -312,12 +314,12 @@ def _label(strips: _Strips, stages: Stages) -> Tensor | None:
             lattice[:, first:last] = part[:, first - top // LATTICE : last - top // LATTICE]
             done(stop)
     with stages.stage("label", 1) as done:
-        label = strips.estimator.regularise(lattice)
+        labels = strips.estimator.regularise(lattice)
         done(1)
-    return label
+    return labels
 
 
-def _refine(strips: _Strips, label: Tensor | None, stages: Stages) -> tuple[DepthMap, NDArray[np.float32]]:
+def _refine(strips: _Strips, labels: Labels, stages: Stages) -> tuple[DepthMap, NDArray[np.float32]]:
     """Depth of every pixel, and an index for the picture at every pixel, known or not."""
     height, width = strips.size_px
     index, sigma, nearest = (np.empty((height, width), np.float32) for _ in range(3))
@@ -325,7 +327,7 @@ def _refine(strips: _Strips, label: Tensor | None, stages: Stages) -> tuple[Dept
     with stages.stage("refine depth", height) as done:
         for start, stop in strips.plan.strips(height):
             top, bottom = strips.plan.with_halo((start, stop), height)
-            refined = strips.estimator.refine(strips.volume(top, bottom), label, top=top)
+            refined = strips.estimator.refine(strips.volume(top, bottom), labels, top=top)
             inside = slice(start - top, stop - top)
             index[start:stop] = refined.index[inside].numpy()
             sigma[start:stop] = refined.sigma[inside].numpy()

@@ -1,0 +1,100 @@
+"""Confidence: how probable it is that an index is right to one frame, and whether anything is known at all.
+
+A logistic model of a few features of the focus curve, fitted on simulated stacks by `dff.training.confidence`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dff.depth.refine import PeakFit
+
+SECOND_PEAK_FRAMES = 4
+"""Another peak is one at least this far from the label."""
+RANGE_PX = 4
+"""Labels are compared within this distance."""
+LEAST_DROP = 0.05
+"""A focus curve flatter than this (logarithm of energy, peak over mean) says nothing."""
+
+LEAST_PROBABILITY = 0.3
+"""What is less probable than this is a guess, and counts as unknown."""
+
+FEATURES = ("margin", "drop", "above_noise", "label_range", "width", "residual", "log_sigma", "to_end")
+
+WEIGHTS: tuple[float, ...] = (1.09, 1.55, -0.32, 0.15, -0.68, 0.18, -0.14, 0.01, -0.09)
+"""Constant, then one weight a feature."""
+
+SIGMA_SCALE = 1.8
+"""Measured over predicted standard deviation of the index on textured planes."""
+SIGMA_FLOOR_FRAMES = 0.15
+"""Error that remains without noise: of the parabola, and of surfaces that are not level."""
+
+
+def noise_level(lattice: Tensor) -> float:
+    """Logit of a place without texture: the quietest sites in their quietest frames.
+
+    Args:
+        lattice: (N, h, w) logits.
+    """
+    quietest = lattice.amin(0).flatten().to(torch.float32)
+    rank = max(1, round(0.02 * quietest.numel()))
+    return float(quietest.kthvalue(rank).values)
+
+
+def curve_features(volume: Tensor, label: Tensor, fit: PeakFit, noise_logit: float) -> Tensor:
+    """(F, H, W) what the probability is judged by, in the order of FEATURES.
+
+    Args:
+        volume: (N, H, W) logits.
+        label: (H, W) the labels.
+        fit: The parabolas.
+        noise_logit: Logit of a place without texture.
+    """
+    count = len(volume)
+    other, mean = _second_peak(volume, label)
+    to_end = torch.minimum(fit.index, count - 1 - fit.index)
+    return torch.stack(
+        [
+            (fit.height - other).clamp(-1, 3),
+            (fit.height - mean).clamp(0, 3),
+            (fit.height - noise_logit).clamp(0, 5),
+            torch.log1p(label_range(label)),
+            torch.log(fit.curvature.clamp(1e-4, 10)),
+            fit.residual.clamp(0, 1),
+            torch.log(fit.sigma.clamp(1e-3, 10)),
+            to_end.clamp(0, 3),
+        ]
+    )
+
+
+def _second_peak(volume: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest logit away from the label, and the mean logit of all frames."""
+    count = len(volume)
+    away = min(SECOND_PEAK_FRAMES, max(1, count // 5))
+    other, mean = torch.full_like(volume[0], -torch.inf), torch.zeros_like(volume[0])
+    for k in range(count):
+        other = torch.where((label - k).abs() > away, torch.maximum(other, volume[k]), other)
+        mean += volume[k] / count
+    return other, mean
+
+
+def label_range(label: Tensor) -> Tensor:
+    """(H, W) largest less smallest label within RANGE_PX."""
+    planes = label.to(torch.float32)[None, None]
+    side = 2 * RANGE_PX + 1
+    return (F.max_pool2d(planes, side, 1, RANGE_PX) + F.max_pool2d(-planes, side, 1, RANGE_PX))[0, 0]
+
+
+def probability(features: Tensor) -> Tensor:
+    """(F, H, W) features → (H, W) probability that the index is right to one frame."""
+    logit = torch.full_like(features[0], WEIGHTS[0])
+    for weight, feature in zip(WEIGHTS[1:], features):
+        logit += weight * feature
+    return logit.sigmoid()
+
+
+def calibrated_sigma(sigma: Tensor) -> Tensor:
+    """Standard deviation of an index from that of its parabola's vertex, frames."""
+    return (SIGMA_SCALE * sigma).hypot(torch.as_tensor(SIGMA_FLOOR_FRAMES, dtype=sigma.dtype, device=sigma.device))
