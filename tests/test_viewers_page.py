@@ -399,12 +399,15 @@ def test_the_visible_part_is_saved_as_points(page: Any, points: Any) -> None:
 
 
 def test_the_view_is_saved_as_a_picture(page: Any, tmp_path: Path) -> None:
+    """The part between the panels."""
     with page.expect_download() as waiting:
         page.click("text=Picture (PNG) >> nth=0")
     path = tmp_path / "view.png"
     waiting.value.save_as(path)
     picture = io.read_image(path)
-    assert picture.shape[:2] == (SIZE["height"], SIZE["width"])
+    free = page.evaluate("dff.free()")
+    assert picture.shape[0] == SIZE["height"] - free["top"] - free["bottom"]
+    assert picture.shape[1] == SIZE["width"] - free["left"] - free["right"]
     assert picture[..., :3].std() > 5
 
 

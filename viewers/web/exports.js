@@ -57,10 +57,12 @@ function pixelColours({ picture, width, height }) {
   return context.getImageData(0, 0, width, height).data;
 }
 
-/** The view with everything drawn over it, and its legend. */
-export function viewPng(layers, legend, ratio) {
-  const canvas = new OffscreenCanvas(layers[0].width, layers[0].height), context = canvas.getContext("2d");
-  for (const layer of layers) context.drawImage(layer, 0, 0, canvas.width, canvas.height);
-  if (legend) context.drawImage(legend, canvas.width - legend.width - 16 * ratio, 16 * ratio);
+/** The free part of the view, {left, right, top, bottom} px inside its layers, with everything drawn over it. */
+export function viewPng(layers, legend, inset, ratio) {
+  const [left, top] = [Math.round(inset.left * ratio), Math.round(inset.top * ratio)];
+  const wide = layers[0].width - left - Math.round(inset.right * ratio), tall = layers[0].height - top - Math.round(inset.bottom * ratio);
+  const canvas = new OffscreenCanvas(wide, tall), context = canvas.getContext("2d");
+  for (const layer of layers) context.drawImage(layer, -left, -top, layers[0].width, layers[0].height);
+  if (legend) context.drawImage(legend, wide - legend.width - 16 * ratio, 16 * ratio);
   return canvas.convertToBlob({ type: "image/png" });
 }

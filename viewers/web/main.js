@@ -178,7 +178,8 @@ export class App {
   async savePng() {
     await this.scene.settled();
     const legend = this.scene.state.mode === "picture" ? null : byId("legend");
-    save(await viewPng([byId("view"), byId("overlay")], legend, this.scene.canvas.width / this.camera.size[0]), `${this.meta.title}.png`);
+    const ratio = this.scene.canvas.width / this.camera.size[0];
+    save(await viewPng([byId("view"), byId("overlay")], legend, this.free(), ratio), `${this.meta.title}.png`);
   }
 
   savePly() {

@@ -100,8 +100,12 @@ export class Overlay {
   }
 
   drawAxes(context) {
-    const { camera } = this.scene, rows = camera.rotation(), x = this.left + 44, y = camera.size[1] - this.bottom - 92;
+    const { camera } = this.scene, rows = camera.rotation(), x = this.left + 60, y = camera.size[1] - this.bottom - 100;
     const order = [0, 1, 2].sort((a, b) => rows[2][a] - rows[2][b]);
+    context.fillStyle = "#101317d9";
+    context.beginPath();
+    context.arc(x, y, 40, 0, 7);
+    context.fill();
     context.lineWidth = 2;
     context.textAlign = "center";
     for (const axis of order) {
