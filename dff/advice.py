@@ -96,11 +96,9 @@ def assess(
         window_sigma_px: Standard deviation of the window the limit is for.
     """
     spectra = TileSpectra.of(stack)
-    floor = spectra.floor
-    noise = math.sqrt(floor)
-    signal = np.maximum(spectra.power - floor, 0)
-    weighted = (signal * spectra.weight * spectra.frequency).sum(2)
-    sharpest = weighted.argmax(0)
+    noise = math.sqrt(spectra.floor)
+    signal = np.maximum(spectra.power - spectra.floor, 0)
+    sharpest = (signal * spectra.weight * spectra.frequency).sum(2).argmax(0)
     texture = np.take_along_axis(signal * spectra.weight, sharpest[None, :, None], axis=0)[0]
     variance = texture.sum(1)
     frequency = (texture * spectra.frequency).sum(1) / np.maximum(variance, 1e-20)
@@ -108,24 +106,23 @@ def assess(
     growth = spectra.blur_growth(signal, sharpest) / spectra.every
     limit = _limits(noise, variance, frequency, growth if math.isfinite(growth) else nominal, window_sigma_px)
     textured = limit < TEXTURED_LIMIT_FRAMES
-    typical = textured if textured.any() else np.zeros(len(limit), bool)
-
-    def middle(values: FloatArray, share: float = 50) -> float:
-        return float(np.percentile(values[typical], share)) if typical.any() else math.nan
-
     return Assessment(
         noise=noise,
-        contrast=middle(np.sqrt(variance)),
-        texture_frequency=middle(frequency),
+        contrast=_percentile(np.sqrt(variance), textured),
+        texture_frequency=_percentile(frequency, textured),
         textured_percent=100 * float(textured.mean()) if np.isfinite(limit).any() else math.nan,
         blur_growth_px=growth,
         nominal_growth_px=nominal,
-        limit_frames=middle(limit),
-        weak_limit_frames=middle(limit, 80),
+        limit_frames=_percentile(limit, textured),
+        weak_limit_frames=_percentile(limit, textured, 80),
         window_sigma_px=window_sigma_px,
         step=float(np.abs(np.diff(geometry.z)).mean()),
         step_unit=geometry.z_unit,
     )
+
+
+def _percentile(values: FloatArray, chosen: NDArray[np.bool_], share: float = 50) -> float:
+    return float(np.percentile(values[chosen], share)) if chosen.any() else math.nan
 
 
 def _limits(

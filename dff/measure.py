@@ -76,8 +76,7 @@ def compare(
         ValueError: units or sizes differ, or fewer than 100 pixels are known in both.
     """
     _check_alike(first, second)
-    maps = [_heights(depth, geometry, min_confidence) for depth, geometry in (first, second)]
-    (one, one_sigma), (two, two_sigma) = maps
+    (one, one_sigma), (two, two_sigma) = (_heights(*part, min_confidence) for part in (first, second))
     inside = np.ones(one.shape, bool)
     if motion is not None and not _still(motion, one.shape):
         inside = np.isfinite(moved(np.zeros_like(two), motion, one.shape))
@@ -85,27 +84,24 @@ def compare(
     known = np.isfinite(one) & np.isfinite(two)
     if known.sum() < 100:
         raise ValueError(f"compare: needs 100 px known in both; got {known.sum()}; compare results of one object")
-    offset, tilt_x, tilt_y, scale = _fit(one, two, known, fit_scale)
+    fitted = _fit(one, two, known, fit_scale)
+    offset, tilt_x, tilt_y, scale = fitted
     rows, columns = np.indices(one.shape)
     noise = (one - (scale * two + offset + tilt_x * columns + tilt_y * rows)) / np.sqrt(2)
-    size = np.abs(noise[known])
-    robust = 1.4826 * float(np.median(size))
-    promised = np.sqrt((one_sigma**2 + (scale * two_sigma) ** 2) / 2)[known]
+    promised = np.sqrt((one_sigma**2 + (scale * two_sigma) ** 2) / 2)
+    shares = [100 * float(part[inside].mean()) for part in (known, np.isfinite(one), np.isfinite(two))]
     return Comparison(
-        noise=noise.astype(np.float32),
-        unit=first[1].z_unit,
-        rms=float(np.sqrt(np.mean(size**2))),
-        robust_rms=robust,
-        outliers_percent=100 * float(np.mean(size > 3 * robust)),
-        noise_over_promised=_ratio(size, promised),
-        coverage_percent=100 * float(known.sum() / inside.sum()),
-        first_known_percent=100 * float(np.isfinite(one[inside]).mean()),
-        second_known_percent=100 * float(np.isfinite(two[inside]).mean()),
-        offset=offset,
-        tilt_x=tilt_x,
-        tilt_y=tilt_y,
-        height_scale=scale,
+        noise.astype(np.float32), first[1].z_unit, *_spread(noise[known], promised[known]), *shares, *fitted
     )
+
+
+def _spread(noise: FloatArray, promised: FloatArray) -> tuple[float, float, float, float]:
+    """rms, robust rms, percent of outliers, and ratio to the promised standard deviation."""
+    size = np.abs(noise)
+    robust = 1.4826 * float(np.median(size))
+    usable = np.isfinite(promised) & (promised > 0)
+    ratio = 1.4826 * float(np.median(size[usable] / promised[usable])) if usable.any() else float("nan")
+    return float(np.sqrt(np.mean(size**2))), robust, 100 * float(np.mean(size > 3 * robust)), ratio
 
 
 def _check_alike(first: tuple[DepthMap, FocusGeometry], second: tuple[DepthMap, FocusGeometry]) -> None:
@@ -184,8 +180,3 @@ def robust_fit(terms: FloatArray, values: FloatArray, *, rounds: int = 30) -> Fl
         if done:
             break
     return answer
-
-
-def _ratio(size: FloatArray, promised: FloatArray) -> float:
-    usable = np.isfinite(promised) & (promised > 0)
-    return 1.4826 * float(np.median(size[usable] / promised[usable])) if usable.any() else float("nan")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from dff.benchmark.figures import suite_figures
 from dff.benchmark.plots import three_digits
 from dff.benchmark.record import Benchmark
-from dff.benchmark.report import BY_ROW, best_of, cell, is_best, tables_of
+from dff.benchmark.report import BY_ROW, Column, best_of, cell, is_best, tables_of
 from dff.benchmark.style import STYLE, says, table, tag
 from dff.benchmark.suite import SuiteResult
 from dff.benchmark.targets import verdicts
@@ -84,19 +86,30 @@ def _tables(found: Benchmark, name: str, result: SuiteResult) -> str:
     first = ["scene", "method"] if name in BY_ROW else ["method"]
     parts = []
     for title, columns, entries in tables_of(name, result):
-        best = best_of(columns, entries)
+        best = best_of(name, columns, entries)
         head = [says("th", key, kind="text") for key in first]
-        head += [tag("th", says("span", column.title), says("small", column.unit)) for column in columns]
+        head += [_head_cell(column, entries[0]) for column in columns]
         lines = []
         for entry in entries:
             cells = [says("td", entry[key], kind="text") for key in first]
-            cells += [says("td", cell(entry, c), kind="best" if is_best(entry, c, best) else "") for c in columns]
+            cells += [says("td", cell(entry, c), kind=_kind(entry, c, best)) for c in columns]
             lines.append(tag("tr", *cells, kind="default" if entry["method"] == found.default else ""))
         whole = table(head, lines)
         folded = len(lines) > LONG_TABLE
         parts.append(says("h3", title) if title else "")
         parts.append(tag("details", says("summary", f"All {len(lines)} rows"), whole) if folded else whole)
     return "".join(parts)
+
+
+def _head_cell(column: Column, entry: Mapping[str, Any]) -> str:
+    kind = "text" if isinstance(entry.get(column.key), str) else ""
+    return tag("th", says("span", column.title), says("small", column.unit), kind=kind)
+
+
+def _kind(entry: Mapping[str, Any], column: Column, best: Mapping[str, float]) -> str:
+    if isinstance(entry.get(column.key), str):
+        return "text"
+    return "best" if is_best(entry, column, best) else ""
 
 
 def _scene_table(found: Benchmark, result: SuiteResult) -> str:

@@ -146,10 +146,10 @@ def _there(line: Mapping[str, Any], column: Column) -> bool:
     return isinstance(value, str) or (isinstance(value, (int, float)) and math.isfinite(value))
 
 
-def best_of(columns: Sequence[Column], lines: Entries) -> dict[str, float]:
-    """The best value of every column in which less or more is better."""
-    best = {}
-    for column in columns:
+def best_of(name: str, columns: Sequence[Column], lines: Entries) -> dict[str, float]:
+    """The best value of every column in which less or more is better, where lines can be compared."""
+    best: dict[str, float] = {}
+    for column in () if name in BY_ROW else columns:
         values = [line[column.key] for line in lines if _there(line, column)]
         if column.better and len(values) > 1:
             best[column.key] = min(values) if column.better < 0 else max(values)
@@ -164,8 +164,8 @@ def is_best(line: Mapping[str, Any], column: Column, best: Mapping[str, float]) 
 def cell(line: Mapping[str, Any], column: Column) -> str:
     """One value as text."""
     value = line.get(column.key)
-    if isinstance(value, str):
-        return value
+    if isinstance(value, (str, int)):
+        return str(value)
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.1f}" if column.unit in ("%", "dB") else three_digits(value)
@@ -209,7 +209,7 @@ def _markdown_tables(name: str, result: SuiteResult) -> list[str]:
     lines = [] if tables else ["Nothing was run.", ""]
     first = ["scene", "method"] if name in BY_ROW else ["method"]
     for title, columns, entries in tables:
-        best = best_of(columns, entries)
+        best = best_of(name, columns, entries)
         lines += [f"### {title}", ""] if title else []
         lines.append("| " + " | ".join([*first, *(heading(column) for column in columns)]) + " |")
         lines.append("| " + " | ".join(["---"] * len(first) + ["---:"] * len(columns)) + " |")

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from dff.benchmark.metrology import METROLOGY
 from dff.benchmark.peers import find_peers
 from dff.benchmark.record import Benchmark
 from dff.benchmark.repeatability import REAL
-from dff.benchmark.suite import Options, Suite, SuiteResult
+from dff.benchmark.suite import Options, Suite, SuiteResult, show_nothing
 from dff.benchmark.truth import CLEAN, HELD_BACK, NOISY, RENDERED
 from dff.settings import DEFAULTS, VERSION
 from dff.stack import Progress, Scene, silent
@@ -72,13 +72,11 @@ def run_benchmark(
     found = Benchmark(_about(names, size_px, frames, seed), [*ours, *others], missing)
     stored = Path(data or Path(os.environ.get("DFF_SHARED", "../shared"), "data"))
     with _folder(cache) as kept:
-        options = Options(kept, stored, size_px, frames, seed, on_progress=on_progress)
-        if output is not None:
-            options = replace(options, show=_Gallery(Path(output), found.thumbnails))
+        show = show_nothing if output is None else _Gallery(Path(output), found.thumbnails)
+        options = Options(kept, stored, size_px, frames, seed, show, on_progress)
         for name in names:
-            result = SuiteResult(name, SUITES[name].summary)
+            found.suites[name] = result = SuiteResult(name, SUITES[name].summary)
             SUITES[name].run(result, options, _chosen(name, found.methods, bool(methods)))
-            found.suites[name] = result
             if output is not None:
                 report.write(found, Path(output))
     return found

@@ -58,7 +58,7 @@ def ellipsoid(places: Places) -> list[Quantity]:
     """
     x, y, z = places.T
     low, high = np.percentile(z, [2, 99.5])
-    cap = z > low + 0.25 * (high - low)
+    cap = z > low + 0.5 * (high - low)
     radius_2 = x[cap] ** 2 + y[cap] ** 2
     terms = np.stack([np.ones(int(cap.sum())), z[cap], radius_2, x[cap], y[cap]], 1)
     constant, linear, ratio, _, _ = robust_fit(terms, z[cap] ** 2)
