@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -57,10 +56,11 @@ class Aperture:
         from_blade = torch.remainder(angle, 2 * half) - half
         return math.cos(half) - torch.linalg.vector_norm(pupil, dim=-1) * torch.cos(from_blade)
 
-    @cached_property
+    @property
     def spread(self) -> float:
         """Standard deviation of the pupil along one axis; 1/2 for the disc."""
-        axis = torch.linspace(-1, 1, 401, dtype=torch.float64)
-        pupil = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1)
-        weight = self.transmission(pupil)
-        return float(((pupil**2).sum(-1) * weight).sum() / (2 * weight.sum())) ** 0.5
+        if self.shape == "ring":
+            return math.sqrt(1 + self.inner**2) / 2
+        if self.shape == "polygon":
+            return math.sqrt((2 + math.cos(2 * math.pi / self.blades)) / 12)
+        return 0.5

@@ -75,12 +75,12 @@ def fractal_rock(stage: Stage) -> Surfaces:
 
 def spheres(stage: Stage) -> Surfaces:
     """Glazed beads that overlap one another at all heights over far ground."""
-    random, count = stage.random, 13
-    ground = _rough_ground(stage, 0.10, 0.04)
+    random, count = stage.random, 11
+    ground = _rough_ground(stage, 0.13, 0.06)
     radius = random.uniform(0.14, 0.36, count)
     place = _spread(random, count, 0.95, candidates=5)
     in_sweep = radius * stage.half_mm / stage.sweep_mm
-    top = random.permutation(np.linspace(0.32, 0.93, count))
+    top = random.permutation(0.30 + 0.63 * np.linspace(0, 1, count) ** 1.5)
     centre = np.column_stack([place, np.maximum(top, 0.1 + 1.2 * in_sweep).clip(max=0.95) - in_sweep])
     tint = np.array(BEAD_TINTS)[random.integers(0, 5, count)]
     beads = stage.rods(centre, centre, radius, tint, GLASS, scale=0.8, gloss=stage.shine(0.8, 120))
@@ -132,9 +132,9 @@ def coin(stage: Stage) -> Surfaces:
     """A tilted coin with legend, rim and a shell, its edge standing over rough ground."""
     struck = _struck(stage, (0, 0), 0.9)
     on_coin = struck > -0.5
-    ground = _rough_ground(stage, 0.12, 0.05)
+    ground = _rough_ground(stage, 0.20, 0.06) + 0.10 * stage.u - 0.05 * stage.v
     dents = fractal_noise(stage.shape, stage.random, exponent=1.2, coarsest_px=30, finest_px=4)
-    face = 0.50 + 0.30 * stage.u - 0.16 * stage.v + 0.14 * np.maximum(struck, 0) + 0.004 * dents
+    face = 0.50 + 0.25 * stage.u - 0.13 * stage.v + 0.14 * np.maximum(struck, 0) + 0.004 * dents
     height = np.where(on_coin, np.maximum(face, ground), ground).astype(np.float32)
     mask = np.clip(stage.fine(on_coin.astype(np.float32)), 0, 1)[..., None]
     albedo = _metal(stage, struck) * mask + stage.albedo(STONE) * (1 - mask)
@@ -149,8 +149,8 @@ def weak_texture(stage: Stage) -> Surfaces:
     )
     for x, y, wide, high in ((-0.45, -0.35, 0.5, 0.35), (0.4, 0.3, 0.45, 0.4), (0.5, -0.55, 0.3, 0.28)):
         inside = ((stage.u - x) / wide) ** 2 + ((stage.v - y) / high) ** 2 < 1
-        height = height + inside * random.uniform(0.16, 0.28)
-    ramp = stage.fine(np.broadcast_to(10 ** (-0.1 - 0.55 * (stage.u + 1)), stage.shape))
+        height = height + inside * random.uniform(0.10, 0.20)
+    ramp = stage.fine(np.broadcast_to(10 ** (-0.30 * (stage.u + 1)), stage.shape))
     albedo = stage.fade(stage.albedo(CERAMIC), np.clip(ramp, 0.02, 1))
     return (stage.relief(_within(stage, height, 0.08, 0.92), albedo, gloss=stage.shine(0.3, 80)),)
 

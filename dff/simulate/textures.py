@@ -46,7 +46,7 @@ GLASS: Palette = ((0.35, 0.38, 0.42), (0.62, 0.62, 0.62), (0.92, 0.90, 0.86))
 
 def colour_ramp(value: FloatArray, palette: Palette) -> FloatArray:
     """Linear colours (H, W, 3) along a palette, for values of mean 0 and standard deviation 1."""
-    position = np.clip(0.5 + 0.22 * value, 0, 1) * (len(palette) - 1)
+    position = np.clip(0.5 + 0.17 * value, 0, 1) * (len(palette) - 1)
     stops = np.arange(len(palette))
     channels = [np.interp(position, stops, [colour[c] for colour in palette]) for c in range(3)]
     return np.stack(channels, axis=-1).astype(np.float32)
