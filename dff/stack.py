@@ -286,7 +286,7 @@ class PointCloud:
         n = len(self.points)
         shapes = tuple(np.shape(part) for part in (self.points, self.colours, self.normals, self.confidence))
         if shapes != ((n, 3), (n, 3), (n, 3), (n,)):
-            raise ValueError(f"point cloud: arrays must be (n, 3), (n, 3), (n, 3), (n,); got {shapes}; give one a point")
+            raise ValueError(f"point cloud: arrays must be (n, 3) thrice and (n,); got {shapes}; give one a point")
 
     def __len__(self) -> int:
         return len(self.points)
