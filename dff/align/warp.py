@@ -31,13 +31,30 @@ def warp_frame(
     size = size or (frame.shape[0], frame.shape[1])
     if size == frame.shape[:2] and is_identity(transform):
         return frame
-    channels = 1 if frame.ndim == 2 else frame.shape[2]
-    edge = (fill,) * channels
-    moved = cv2.warpPerspective(frame, transform, size[::-1], flags=cv2.INTER_LANCZOS4, borderValue=edge)
-    moved = moved.reshape(*size, *frame.shape[2:])
-    if np.issubdtype(frame.dtype, np.floating):
-        np.clip(moved, min(frame.min(), fill), max(frame.max(), fill), out=moved)
-    return moved
+    planes = frame.reshape(*frame.shape[:2], -1)
+    if frame.dtype == np.uint8:
+        moved = _interpolated(planes, transform, size, fill)
+    else:
+        # Twice as fast through float as on 16-bit integers; one channel at a time to save memory.
+        low, high = _range(frame, fill)
+        moved = np.empty((*size, planes.shape[2]), frame.dtype)
+        for channel in range(planes.shape[2]):
+            plane = _interpolated(planes[..., channel].astype(np.float32), transform, size, fill)
+            plane = np.rint(plane, out=plane) if np.issubdtype(frame.dtype, np.integer) else plane
+            moved[..., channel] = np.clip(plane, low, high, out=plane)
+    return moved.reshape(*size, *frame.shape[2:])
+
+
+def _interpolated(planes: NDArray[Any], transform: FloatArray, size: tuple[int, int], fill: float) -> NDArray[Any]:
+    edge = (fill,) * (1 if planes.ndim == 2 else planes.shape[2])
+    return cv2.warpPerspective(planes, transform, size[::-1], flags=cv2.INTER_LANCZOS4, borderValue=edge)
+
+
+def _range(frame: NDArray[Any], fill: float) -> tuple[float, float]:
+    """Least and largest value of an integer type, or of what a float picture holds."""
+    if np.issubdtype(frame.dtype, np.integer):
+        return 0, np.iinfo(frame.dtype).max
+    return min(float(frame.min()), fill), max(float(frame.max()), fill)
 
 
 def is_identity(transform: FloatArray) -> bool:
