@@ -151,6 +151,18 @@ def test_calibration_is_told_from_bragging() -> None:
     assert score.pooled([score.Sample(np.ones(9), None)]) == {}
 
 
+def test_unknown_pixels_promise_nothing_and_are_trusted_last() -> None:
+    """Declaring right pixels unknown neither breaks nor mends calibration; it costs error at full coverage only."""
+    random = np.random.default_rng(1)
+    honest = random.random(40_000)
+    right = random.random(40_000) < honest
+    shy = np.where(random.random(40_000) < 0.2, np.nan, honest)
+    found, before = score.pooled([sample_of(shy, right)]), score.pooled([sample_of(honest, right)])
+    assert found["largest_gap"] < 0.03
+    assert found["mae_frames"][-1] == pytest.approx(before["mae_frames"][-1])
+    assert found["mae_at_half"] > before["mae_at_half"]
+
+
 def test_figures_to_reach_are_met_missed_or_not_measured() -> None:
     """A verdict follows the value; what was not run is not met."""
     clean = SuiteResult("clean", "", [{"method": "m", "mae_frames": 0.5, "median_frames": 0.2}])

@@ -27,7 +27,7 @@ class Sample:
     error: FloatArray
     """(M,) |index - truth| in frames, over all pixels of known truth; unknown ones are filled."""
     confidence: FloatArray | None
-    """(M,) probability of being right to one frame; 0 where the method does not know."""
+    """(M,) probability of being right to one frame; NaN where the method does not know and promises nothing."""
 
 
 def score(estimate: Estimate, scene: Scene) -> tuple[Row, Sample | None]:
@@ -116,7 +116,7 @@ def _bound_figures(filled: FloatArray, scene: Scene) -> Row:
 def _confidence(estimate: Estimate) -> FloatArray | None:
     if estimate.confidence is None or estimate.index is None:
         return None
-    return np.where(np.isfinite(estimate.index), np.nan_to_num(estimate.confidence), 0)
+    return np.where(np.isfinite(estimate.index), estimate.confidence, np.nan)
 
 
 def _sample(filled: FloatArray, truth: FloatArray, confidence: FloatArray | None) -> Sample:
@@ -128,14 +128,16 @@ def _confidence_figures(filled: FloatArray, truth: FloatArray, estimate: Estimat
     confidence = _confidence(estimate)
     if confidence is None:
         return {}
-    quality = metrics.confidence_quality(filled, truth, confidence)
+    quality = metrics.confidence_quality(filled, truth, np.nan_to_num(confidence))
+    promised = np.isfinite(confidence) & np.isfinite(truth)
+    bins = metrics.reliability((filled - truth)[promised], confidence[promised])
     row: Row = {
         "ause_frames": quality.ause,
         "ause_relative": quality.ause_relative,
         "mae_at_50_percent_frames": quality.mae_at_50,
         "mae_at_80_percent_frames": quality.mae_at_80,
         "mae_at_90_percent_frames": quality.mae_at_90,
-        "calibration_error": quality.calibration_error,
+        "calibration_error": bins.calibration_error,
     }
     if estimate.sigma is not None and estimate.index is not None:
         error = np.abs(estimate.index - truth)
@@ -217,7 +219,9 @@ def _grey(picture: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def pooled(samples: list[Sample]) -> dict[str, Any]:
-    """Error against coverage and the reliability diagram over the pixels of several scenes.
+    """Error against coverage, and the reliability diagram, over the pixels of several scenes.
+
+    Pixels that a method does not know come last in the curve; the diagram has only those it promises something of.
 
     Returns:
         `coverage` and `mae_frames` with CURVE_POINTS entries, and `reliability` with one entry a bin.
@@ -227,10 +231,11 @@ def pooled(samples: list[Sample]) -> dict[str, Any]:
     if len(given) < len(samples):
         return {}
     confidence = np.concatenate(given)
-    curve, oracle = metrics.sparsification(errors, confidence)
+    curve, oracle = metrics.sparsification(errors, np.nan_to_num(confidence))
     share = np.linspace(1 / CURVE_POINTS, 1, CURVE_POINTS)
     place = np.ceil(share * len(errors)).astype(int) - 1
-    bins = metrics.reliability(errors, confidence, bins=RELIABILITY_BINS)
+    promised = np.isfinite(confidence)
+    bins = metrics.reliability(errors[promised], confidence[promised], bins=RELIABILITY_BINS)
     return {
         "coverage": share,
         "mae_frames": curve[place],
