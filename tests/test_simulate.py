@@ -127,8 +127,9 @@ def disc(radius_px: float, finer: int = 15) -> FloatArray:
     return shares / shares.sum()
 
 
-@pytest.mark.parametrize("capture", ["telecentric", "rail", "ring"])
-@pytest.mark.parametrize("aperture", ["disc", "polygon", "ring"])
+@pytest.mark.parametrize(
+    ("capture", "aperture"), [("telecentric", "disc"), ("telecentric", "ring"), ("rail", "polygon"), ("ring", "disc")]
+)
 def test_a_uniform_scene_stays_uniform(capture: str, aperture: str) -> None:
     """Blur moves light about and neither makes nor loses any."""
     scene = render_scene("level", capture=capture, aperture=aperture, contrast=0, sampling_px=3, **SMALL, **CLEAN)

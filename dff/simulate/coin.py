@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 
@@ -13,6 +15,7 @@ GROWTH = 0.17
 """Rate of the logarithmic spiral r = exp(GROWTH angle)."""
 
 
+@cache
 def coin_relief(size: int) -> FloatArray:
     """(size, size) relief of a coin, 0 in the field to 1 at the highest; -1 outside the rim."""
     axis = (np.arange(size, dtype=np.float32) - (size - 1) / 2) * 2 / size

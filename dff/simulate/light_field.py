@@ -10,8 +10,9 @@ that moves with the direction. Every capture is rendered by this one rule.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,6 +93,7 @@ def render(
     kernel_sigma_px: float = 0.75,
     sampling_px: float = 2.0,
     device: str = "cpu",
+    workers: int = 1,
 ) -> Rendering:
     """Render every frame of a sweep, and the truth of its reference frame.
 
@@ -102,6 +104,7 @@ def render(
         kernel_sigma_px: Standard deviation of the blur in focus (diffraction, pixel, low-pass filter).
         sampling_px: Distance between neighbouring directions in the largest blur, px.
         device: Where tensors are computed.
+        workers: Bands of rows that are rendered side by side.
     """
     height, width = sweep.size_px
     directions = views(sweep, aperture, sampling_px=sampling_px)
@@ -115,16 +118,18 @@ def render(
     def band(rows: tuple[int, int]) -> None:
         _render_band(surfaces, sweep, aperture, directions, rows, kernel_sigma_px, torch.device(device), result)
 
-    _in_threads(band, _bands(sweep), 1 if device != "cpu" else torch.get_num_threads())
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(band, _bands(sweep)))
     return result
 
 
-def _in_threads(work: Callable[[tuple[int, int]], None], items: list[tuple[int, int]], workers: int) -> None:
-    """Do items side by side, each on one thread: small tensors gain nothing from sharing their loops."""
+@contextmanager
+def single_threaded() -> Iterator[int]:
+    """Tensors computed on one thread each, as small ones gain nothing from sharing; gives the threads there were."""
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(work, items))
+        yield threads
     finally:
         torch.set_num_threads(threads)
 

@@ -14,7 +14,7 @@ from dff import optics
 from dff.filters import LUMINANCE
 from dff.simulate.camera import Sweep, sweep
 from dff.simulate.camera_effects import dust, flicker_gains, vignetting
-from dff.simulate.light_field import Rendering, render
+from dff.simulate.light_field import Rendering, render, single_threaded
 from dff.simulate.rays import Surfaces
 from dff.simulate.recipe import Recipe
 from dff.simulate.scenes import SCENES
@@ -51,14 +51,16 @@ def render_scene(name: str, recipe: Recipe | None = None, **changes: Any) -> Sce
     if name not in SCENES and not name.lower().endswith(".obj"):
         raise ValueError(f"scene: must be one of {', '.join(SCENES)} or an OBJ file; got {name!r}; choose one of them")
     capture = sweep(chosen.lens, chosen.motion, chosen.shape, np.random.default_rng([chosen.seed, 1]))
-    rendering = render(
-        build(name, chosen, capture),
-        capture,
-        chosen.pupil,
-        kernel_sigma_px=chosen.kernel_sigma_px,
-        sampling_px=chosen.sampling_px,
-        device=chosen.device,
-    )
+    with single_threaded() as threads:
+        rendering = render(
+            build(name, chosen, capture),
+            capture,
+            chosen.pupil,
+            kernel_sigma_px=chosen.kernel_sigma_px,
+            sampling_px=chosen.sampling_px,
+            device=chosen.device,
+            workers=threads if chosen.device == "cpu" else 1,
+        )
     if chosen.wave:
         lens = WaveOptics(
             chosen.lens.aperture_slope,

@@ -156,7 +156,7 @@ def weak_texture(stage: Stage) -> Surfaces:
 
 
 def mesh_subject(stage: Stage, path: str | Path, turn_deg: tuple[float, float, float]) -> Surfaces:
-    """A mesh on rough ground, as large as the picture and the sweep allow, its shortest side standing up."""
+    """A mesh held over rough ground, as large as picture and sweep allow, its shortest side along the axis."""
     vertices, triangles = read_obj(path)
     box = laid_flat(vertices, turn_deg)
     height_mm = 0.86 * stage.sweep_mm / max(float(np.ptp(box[:, 2])), 1e-9)
