@@ -43,12 +43,13 @@ def noise_level(lattice: Tensor) -> float:
     return float(quietest.kthvalue(rank).values)
 
 
-def curve_features(volume: Tensor, label: Tensor, fit: PeakFit, noise_logit: float) -> Tensor:
+def curve_features(volume: Tensor, label: Tensor, spread: Tensor, fit: PeakFit, noise_logit: float) -> Tensor:
     """(F, H, W) what the probability is judged by, in the order of FEATURES.
 
     Args:
         volume: (N, H, W) logits.
         label: (H, W) the labels.
+        spread: (H, W) what `label_range` gave.
         fit: The parabolas.
         noise_logit: Logit of a place without texture.
     """
@@ -60,7 +61,7 @@ def curve_features(volume: Tensor, label: Tensor, fit: PeakFit, noise_logit: flo
             (fit.height - other).clamp(-1, 3),
             (fit.height - mean).clamp(0, 3),
             (fit.height - noise_logit).clamp(0, 5),
-            torch.log1p(label_range(label)),
+            torch.log1p(spread),
             torch.log(fit.curvature.clamp(1e-4, 10)),
             fit.residual.clamp(0, 1),
             torch.log(fit.sigma.clamp(1e-3, 10)),

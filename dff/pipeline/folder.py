@@ -117,7 +117,7 @@ def _previews(
     pictures: dict[str, Callable[[], NDArray[np.uint8]]] = {
         "contact.jpg": lambda: preview.contact_sheet(thumbnails),
         "depth.png": lambda: preview.depth_picture(
-            optics.height_map(result.depth.index, geometry),
+            optics.height_map(shown.index, geometry),
             geometry.z_unit,
             pixel=float(np.mean(geometry.pixel)),
             xy_unit=geometry.xy_unit,
