@@ -5,8 +5,10 @@ decision), carried from pairs to stacks. One encoder runs on every frame, on a l
 are channels, so nothing of the fine detail is lost. Its first layer is a bank of filters whose squared answers are
 averaged and put on a logarithmic scale relative to the noise. Frames learn of each other by the mean, the maximum
 and the focus-weighted mean over the stack and by the difference to their two neighbours: the cost is linear in N, any
-number of frames will do, and turning the stack around turns the answer around. The logits start as those of the
-ring-difference operator; the network learns what to change: which window to trust, what bleeds over an edge.
+number of frames will do, and turning the stack around turns the answer around. What the stack tells is looked at
+with the sites around it, which costs as much as one more frame. The logits start as those of the ring-difference
+operator; the network learns what to change: which window to trust, what bleeds over an edge, and where no frame has
+the answer, because the subject lies outside of the sweep.
 """
 
 from __future__ import annotations
@@ -33,14 +35,17 @@ BROAD_SIGMA_CELLS = 2.0
 CELL_CHANNELS = 3
 ENERGY_FLOOR = 0.1
 """Energy added before the logarithm, as a share of that of the noise."""
-NOISE_FLOOR = 1e-8
-"""Least variance of noise: a fortieth of a step of an 8-bit image."""
+NOISE_FLOOR = 4e-7
+"""Least variance of noise: that of rounding to 8 bits, after the filter along the stack. JPEG leaves less than that in
+the finest detail where it is smooth, though not in coarser detail."""
 DILATIONS = (1, 2, 4, 6, 2, 1)
 HALO_PX = 60
 """Context of a tile. What lies farther off, up to 100 px, moves depth by less than 0.02 frame."""
 NEAR_PX = 12
 """Where frames end, logits within this distance of the end are not used."""
 FRAMES_AT_ONCE = 8
+SURE_LOGIT = 12.0
+"""Largest log-odds of having no answer, or of having one."""
 LEAST_LOG_SHARE = -30.0
 """Of one frame in a pixel: keeps sums of probabilities and their logarithms finite."""
 TILE_BYTES = 512e6
@@ -103,33 +108,31 @@ class Norm(nn.Module):
         return features * size * self.scale.view(1, -1, 1, 1)
 
 
-def neighbours(features: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
-    """Mean of both neighbouring frames minus the frame itself; the end frames are their own missing neighbours.
-
-    Args:
-        features: (N, C, h, w).
-        start: First frame wanted.
-        stop: The frame after the last.
-    """
-    last = len(features) - 1
-    wanted = torch.arange(start, min(stop or last + 1, last + 1), device=features.device)
-    before, after = features[(wanted - 1).clamp_min(0)], features[(wanted + 1).clamp_max(last)]
-    return (before + after) / 2 - features[wanted]
+def beside(features: Tensor) -> Tensor:
+    """(N, C, h, w) mean of both neighbouring frames; the end frames are their own missing neighbours."""
+    return (torch.cat([features[:1], features[:-1]]) + torch.cat([features[1:], features[-1:]])) / 2
 
 
 class Exchange(nn.Module):
-    """What the stack tells each of its frames: mean, maximum and focus-weighted mean, order-free and linear in N."""
+    """What the stack tells each of its frames: mean, maximum and focus-weighted mean, order-free and linear in N.
+
+    The sites around are then looked at: once for the stack, whatever N.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
         self.focus = nn.Conv2d(channels, 1, 1)
         self.squeeze = nn.Conv2d(3 * channels, channels, 1)
+        self.around = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.around.weight)
+        nn.init.zeros_(self.around.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, h, w) → (1, C, h, w)."""
         weight = self.focus(features).softmax(0)
         pooled = [features.mean(0), features.amax(0), (features * weight).sum(0)]
-        return self.squeeze(torch.cat(pooled)[None])
+        stack: Tensor = self.squeeze(torch.cat(pooled)[None])
+        return stack + self.around(F.relu(stack))
 
 
 class Block(nn.Module):
@@ -151,28 +154,31 @@ class Block(nn.Module):
         normal = self.norm(features)
         stack = self.exchange(normal)
         if torch.is_grad_enabled():
-            return features + self.change(normal, neighbours(normal), stack)
+            return features + self.change(normal, stack)
         for k in range(0, len(features), FRAMES_AT_ONCE):
-            stop = k + FRAMES_AT_ONCE
-            features[k:stop] += self.change(normal[k:stop], neighbours(normal, k, stop), stack)
+            first, stop = max(0, k - 1), k + FRAMES_AT_ONCE
+            features[k:stop] += self.change(normal[first : stop + 1], stack)[k - first :][:FRAMES_AT_ONCE]
         return features
 
-    def change(self, normal: Tensor, difference: Tensor, stack: Tensor) -> Tensor:
+    def change(self, normal: Tensor, stack: Tensor) -> Tensor:
         """What is added to some frames' features.
 
+        The frame and its difference to the mean of its neighbours are mixed; the mean is taken after the mixing.
+
         Args:
-            normal: (n, C, h, w) their features.
-            difference: (n, C, h, w) to their neighbours.
+            normal: (n, C, h, w) their features, those of their neighbours among them.
             stack: (1, C, h, w) what the stack tells.
         """
-        inner = F.relu(self.mix(torch.cat([normal, difference], 1)) + stack)
+        own, difference = self.mix.weight.chunk(2, 1)
+        frame, near = F.conv2d(normal, torch.cat([own - difference, difference])).chunk(2, 1)
+        inner = F.relu(frame + beside(near) + (stack + self.mix.bias.view(1, -1, 1, 1)))
         inner = F.relu(self.look(inner)) * self.excite(F.relu(stack)).sigmoid()
         change: Tensor = self.out(inner)
         return change
 
 
 class SesfStack(nn.Module):
-    """(N, 1, H, W) luminance → (N, H, W) logits."""
+    """(N, 1, H, W) luminance → (N, H, W) logarithm of each frame's probability; what they lack of 1 has no answer."""
 
     def __init__(self, channels: int = 32, filters_in_bank: int = 32, dilations: tuple[int, ...] = DILATIONS):
         super().__init__()
@@ -183,6 +189,7 @@ class SesfStack(nn.Module):
         self.exchange = Exchange(channels)
         self.gains = nn.Conv2d(channels, 3, 1)
         self.correction = nn.Conv2d(channels, PIXELS, 1)
+        self.unanswered = nn.Conv2d(channels, PIXELS, 1)
         self.start_as_operator()
 
     def start_as_operator(self) -> None:
@@ -191,6 +198,8 @@ class SesfStack(nn.Module):
         nn.init.constant_(self.gains.bias, 2.0)  # type: ignore[arg-type]
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.unanswered.weight)
+        nn.init.constant_(self.unanswered.bias, -2.0)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, H, W) → (N, H, W); H and W are multiples of CELL."""
@@ -199,17 +208,19 @@ class SesfStack(nn.Module):
         return self.logits(evidence)
 
     def logits(self, evidence: Evidence) -> Tensor:
-        """(N, H, W) unbounded logits."""
+        """(N, H, W) log-probabilities."""
         step = len(evidence.pixels) if torch.is_grad_enabled() else FRAMES_AT_ONCE
         features = torch.cat([self.bands(evidence, k, k + step) for k in range(0, len(evidence.pixels), step)])
         for block in self.blocks:
             features = block(features)
         features = self.norm(features)
-        gain = F.softplus(self.gains(F.relu(self.exchange(features))))
+        stack = F.relu(self.exchange(features))
+        gain = F.softplus(self.gains(stack))
         fine, wide, broad = gain.split(1, 1)
         cells = wide * evidence.cells[:, :1] + broad * evidence.cells[:, 1:2]
         lattice = fine * evidence.fine + cells + self.correction(features)
-        return F.pixel_shuffle(lattice, CELL)[:, 0]
+        answered = F.logsigmoid(-self.unanswered(stack).clamp(-SURE_LOGIT, SURE_LOGIT))
+        return F.pixel_shuffle(lattice.log_softmax(0) + answered, CELL)[:, 0]
 
     def bands(self, evidence: Evidence, start: int, stop: int) -> Tensor:
         """(n, C, h, w) first features of some frames."""
@@ -287,6 +298,5 @@ def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None =
             above, before = min(top, HALO_PX), min(left, HALO_PX)
             tile = padded[:, :, top - above : top + rows + HALO_PX, left - before : left + columns + HALO_PX]
             logits = network(tile)[:, above : above + rows, before : before + columns]
-            share = logits.log_softmax(0).clamp_min_(LEAST_LOG_SHARE)
-            result[:, top : top + rows, left : left + columns] = share
+            result[:, top : top + rows, left : left + columns] = logits.clamp_min_(LEAST_LOG_SHARE)
     return result[:, :height, :width].clone()

@@ -17,13 +17,16 @@ from torch import Tensor
 FOLDER = Path(__file__).parent / "weights"
 
 
-def load_weights(name: str, expected: Mapping[str, Tensor], *, path: str | Path | None = None) -> dict[str, Tensor]:
+def load_weights(
+    name: str, expected: Mapping[str, Tensor], *, path: str | Path | None = None, complete: bool = True
+) -> dict[str, Tensor]:
     """Weights of a network, in float32.
 
     Args:
         name: Name of the network.
         expected: Tensors of the network, whose names and shapes the file must have.
         path: A weight file; the one that comes with the package if not given.
+        complete: Whether the file must have all of them; a file of an older, smaller network has not.
 
     Raises:
         ValueError: no such file, a checksum that differs from the card's, or weights of another network.
@@ -34,6 +37,8 @@ def load_weights(name: str, expected: Mapping[str, Tensor], *, path: str | Path 
     data = file.read_bytes()
     _check_sum(file, data)
     tensors = _parse(file, data)
+    if not complete:
+        expected = {key: tensor for key, tensor in expected.items() if key in tensors}
     _check_shapes(file, name, tensors, expected)
     return {key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()}
 
@@ -56,6 +61,11 @@ def save_weights(
     Path(path).write_bytes(data)
     full = {**card, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     card_path(path).write_text(json.dumps(full, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def card_path(path: str | Path) -> Path:
