@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dff import filters
 from dff.focus import load_measure, weight_files
-from dff.focus.sesf_stack import HALO_PX, SesfStack, logits_in_tiles, neighbours
+from dff.focus.sesf_stack import HALO_PX, SesfStack, beside, logits_in_tiles
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,8 +74,15 @@ def test_statistics_of_the_stack_know_no_order(network: SesfStack) -> None:
 
 
 def test_end_frames_are_their_own_missing_neighbours() -> None:
-    """Frames that are all equal differ from no neighbour, at the ends neither."""
-    assert not neighbours(torch.ones(5, 2, 3, 3)).any()
+    """Frames that are all equal are the mean of their neighbours, at the ends too."""
+    assert (beside(torch.ones(5, 2, 3, 3)) == 1).all()
+
+
+def test_probabilities_leave_room_for_no_answer(network: SesfStack) -> None:
+    """What the network gives are log-probabilities of the frames; the rest is that of no frame being right."""
+    total = network(sweep(8)).logsumexp(0)
+    assert total.max() <= 1e-5
+    assert total.min() < -0.01
 
 
 @pytest.mark.parametrize("gain", [0.25, 0.5])

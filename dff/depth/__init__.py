@@ -94,7 +94,8 @@ class DepthEstimator:
         """
         label = select_depth(volume) if labels.label is None else upsample_label(volume, labels.label, top=top)
         if self.measure.probabilistic:
-            return read_probability(volume, label, radius=self.refit_radius)
+            refined = read_probability(volume, label, radius=self.refit_radius)
+            return refined if self.method != "argmax" else replace(refined, index=_whole_frames(refined))
         return self._fitted(volume, label, labels.noise_logit)
 
     def _fitted(self, volume: Tensor, label: Tensor, noise_logit: float) -> Refined:
@@ -133,6 +134,11 @@ class DepthEstimator:
             torch.where(known, confidence.calibrated_sigma(fit.sigma), torch.nan),
             torch.where(known, probability, 0.0),
         )
+
+
+def _whole_frames(refined: Refined) -> Tensor:
+    """(H, W) the label where the index is known, NaN elsewhere."""
+    return torch.where(torch.isfinite(refined.index), refined.label.to(refined.index.dtype), torch.nan)
 
 
 def _interpolate(position: Tensor, times: NDArray[np.float64]) -> Tensor:

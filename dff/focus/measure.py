@@ -26,7 +26,10 @@ class FocusMeasure:
     samples: float = 50.0
     """Number of independent samples in the window that one logit of an operator averages."""
     probabilistic: bool = False
-    """Whether the softmax of the logits over the frames is the probability of each frame, as trained networks give."""
+    """Whether the logits are the logarithms of each frame's probability of being right, as trained networks give.
+
+    What the probabilities of all frames lack of 1 is that of no frame being right.
+    """
 
     near_px: int | None = None
     """Distance within which most of the context lies; None: all of it up to the halo."""

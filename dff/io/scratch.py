@@ -79,13 +79,28 @@ class ScratchStack:
             raise ValueError(
                 f"scratch frame {k}: must be {self.dtype} {self.shape}; got {frame.dtype} {frame.shape}; convert it"
             )
-        data = np.ascontiguousarray(frame).data.cast("B")
-        offset, done = k * self._frame_bytes, 0
-        try:
-            while done < len(data):
-                done += os.pwrite(self._descriptor, data[done : done + _CHUNK], offset + done)
-        except OSError as error:
-            raise writing_error(self.path, error) from error
+        self._write(frame, k * self._frame_bytes)
+
+    def write_frame_rows(self, k: int, start: int, rows: NDArray[Any]) -> None:
+        """Keep some rows of frame k, from row `start` on.
+
+        Args:
+            k: Number of the frame.
+            start: First row.
+            rows: (R, W, C) of the stack's type.
+
+        Raises:
+            ValueError: the rows have another shape or type, or lie outside the frame.
+            OSError: the disk is full.
+        """
+        self._check_frame(k)
+        self._check_rows(start, start + len(rows))
+        if rows.shape[1:] != self.shape[1:] or rows.dtype != self.dtype:
+            raise ValueError(
+                f"scratch rows: must be {self.dtype} (R, {', '.join(map(str, self.shape[1:]))}); "
+                f"got {rows.dtype} {rows.shape}; convert them"
+            )
+        self._write(rows, k * self._frame_bytes + start * self._row_bytes)
 
     def read_frame(self, k: int) -> NDArray[Any]:
         """Frame k, (H, W, C)."""
@@ -143,6 +158,14 @@ class ScratchStack:
     def _check_rows(self, start: int, stop: int) -> None:
         if not 0 <= start < stop <= self.shape[0]:
             raise ValueError(f"rows: must lie in 0 to {self.shape[0]}; got {start} to {stop}; choose other rows")
+
+    def _write(self, source: NDArray[Any], offset: int) -> None:
+        data, done = np.ascontiguousarray(source).data.cast("B"), 0
+        try:
+            while done < len(data):
+                done += os.pwrite(self._descriptor, data[done : done + _CHUNK], offset + done)
+        except OSError as error:
+            raise writing_error(self.path, error) from error
 
     def _read(self, target: NDArray[Any], offset: int) -> None:
         view, done = target.data.cast("B"), 0

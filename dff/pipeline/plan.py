@@ -15,6 +15,8 @@ _OUTPUT_BYTES = 17
 """Bytes a pixel of the index, its standard deviation, its confidence and the index of the picture."""
 _VOLUME_BYTES = 9
 """Bytes a pixel and frame while a strip is measured, without the images themselves."""
+_KEPT_BYTES = 2
+"""Bytes a pixel and frame of logits on the scratch disk."""
 _LABEL_BYTES = 10
 """Bytes a lattice site and frame while labels are regularised."""
 _FUSION_BYTES = 160
@@ -35,7 +37,7 @@ class Plan:
     memory_gb: float
     """Predicted peak memory of the process."""
     scratch_gb: float
-    """Disk space for the aligned frames."""
+    """Disk space for the aligned frames, and for logits that are kept."""
 
     def strips(self, height: int) -> list[tuple[int, int]]:
         """First row and row after the last of every strip."""
@@ -52,7 +54,9 @@ class Plan:
         return replace(self, strip_rows=rows, halo_rows=halo)
 
 
-def make_plan(stack: FocalStack, settings: Settings, *, halo_px: int, channels: int) -> Plan:
+def make_plan(
+    stack: FocalStack, settings: Settings, *, halo_px: int, channels: int, keeps_volume: bool = False
+) -> Plan:
     """Choose strips that the memory allows.
 
     Args:
@@ -60,6 +64,7 @@ def make_plan(stack: FocalStack, settings: Settings, *, halo_px: int, channels: 
         settings: max_memory_gb is the limit.
         halo_px: Rows of context that measuring and refining need.
         channels: Channels of the images that the focus measure takes.
+        keeps_volume: Whether the logits are kept on the scratch disk.
 
     Raises:
         ValueError: the memory does not suffice for the smallest strip.
@@ -87,7 +92,7 @@ def make_plan(stack: FocalStack, settings: Settings, *, halo_px: int, channels: 
         halo_rows=halo,
         fusion_rows=fusion_rows,
         memory_gb=max(measuring, labelling, fusing) / _GB,
-        scratch_gb=count * height * width * depth * stack.dtype.itemsize / _GB,
+        scratch_gb=count * height * width * (depth * stack.dtype.itemsize + _KEPT_BYTES * keeps_volume) / _GB,
     )
 
 

@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,13 +76,16 @@ def reconstruct(
         plan = plan_for(stack, settings)
         watcher.on_start(stack, geometry)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
-        with io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames:
+        with (
+            io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames,
+            _kept_volume(folder, stack, estimator) as kept,
+        ):
             _read(stack, frames, watcher, stages)
             alignment = _align(replace(stack, frames=frames), settings, stages)
             watcher.on_alignment(alignment)
             _warp(frames, alignment, stages)
             estimator = replace(estimator, z_sigma_frames=_coherence(settings, alignment))
-            strips = _Strips(frames, alignment, estimator, plan, stack.white)
+            strips = _Strips(frames, alignment, estimator, plan, stack.white, kept)
             labels = _label(strips, stages)
             if labels.label is not None:
                 watcher.on_labels(labels.label.numpy())
@@ -143,6 +146,8 @@ class _Strips:
     estimator: DepthEstimator
     plan: Plan
     white: float
+    kept: io.ScratchStack | None = None
+    """Where logits are kept that are dear to find twice."""
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -169,6 +174,18 @@ class _Strips:
         for k, covered in self.partly_covered(start, stop, self.estimator.measure.border_px):
             volume[k].masked_fill_(torch.from_numpy(~covered), _INVALID_LOGIT)
         return volume
+
+    def keep(self, volume: Tensor, start: int) -> None:
+        """Keep (N, rows, W) logits, from row `start` on, if any are kept."""
+        if self.kept is not None:
+            for k, plane in enumerate(volume.to(torch.float16).numpy()):
+                self.kept.write_frame_rows(k, start, plane)
+
+    def volume_again(self, start: int, stop: int) -> Tensor:
+        """The same as `volume` of rows that were measured before."""
+        if self.kept is None:
+            return self.volume(start, stop)
+        return torch.from_numpy(self.kept.read_rows(start, stop)).to(torch.float32)
 
     def partly_covered(self, start: int, stop: int, margin_px: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
         """Frames that do not cover all of a strip, with (rows, W) where they do, `margin_px` inside their edge."""
@@ -224,6 +241,13 @@ def _estimator(stack: FocalStack, settings: Settings, geometry: FocusGeometry) -
     )
 
 
+def _kept_volume(folder: Path, stack: FocalStack, estimator: DepthEstimator) -> AbstractContextManager[Any]:
+    """Scratch space for the logits of a network, which are found once; those of an operator are quickly found again."""
+    if not estimator.measure.probabilistic:
+        return nullcontext()
+    return io.ScratchStack.create(folder, len(stack), stack.shape[:2], np.float16)
+
+
 def plan_for(stack: FocalStack, settings: Settings) -> Plan:
     """How a stack will be cut into strips, and what the run takes.
 
@@ -232,7 +256,9 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
     """
     measure = load_measure(settings.measure, window_sigma_px=settings.window_sigma_px)
     estimator = DepthEstimator(measure)
-    return make_plan(stack, settings, halo_px=estimator.halo_px, channels=measure.channels)
+    return make_plan(
+        stack, settings, halo_px=estimator.halo_px, channels=measure.channels, keeps_volume=measure.probabilistic
+    )
 
 
 def _read(stack: FocalStack, frames: Any, watcher: Watcher, stages: Stages) -> None:
@@ -313,7 +339,9 @@ def _label(strips: _Strips, stages: Stages) -> Labels:
     with stages.stage("measure focus", height) as done:
         for start, stop in plan.strips(height):
             top, bottom = plan.with_halo((start, stop), height)
-            part = strips.estimator.lattice(strips.volume(top, bottom))
+            volume = strips.volume(top, bottom)
+            strips.keep(volume[:, start - top : stop - top], start)
+            part = strips.estimator.lattice(volume)
             first, last = start // LATTICE, -(-stop // LATTICE)
             lattice[:, first:last] = part[:, first - top // LATTICE : last - top // LATTICE]
             done(stop)
@@ -331,7 +359,7 @@ def _refine(strips: _Strips, labels: Labels, stages: Stages, watcher: Watcher) -
     with stages.stage("refine depth", height) as done:
         for start, stop in strips.plan.strips(height):
             top, bottom = strips.plan.with_halo((start, stop), height)
-            refined = strips.estimator.refine(strips.volume(top, bottom), labels, top=top)
+            refined = strips.estimator.refine(strips.volume_again(top, bottom), labels, top=top)
             inside = slice(start - top, stop - top)
             index[start:stop] = refined.index[inside].numpy()
             sigma[start:stop] = refined.sigma[inside].numpy()
