@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dff.fuse.blend import pyramid_blend, window_sigma
+from dff.fuse.blend import pyramid_blend, window_frames
 from dff.fuse.frames import FrameSource, frame_stack, frame_tensor, near_clipped, noise_level, to_dtype
-from dff.fuse.weights import pick_weights, softmax_weights, weighted_mean
+from dff.fuse.weights import pick_weights, softmax_weights, weighted_mean, window_weights
 
 __all__ = [
     "FUSION_METHODS",
@@ -82,7 +82,11 @@ def all_in_focus(
     stack = frame_stack(frames, count, volume, valid)
     if method == "pick":
         picture = weighted_mean(stack, pick_weights(stack, volume=volume, index=index))
-    elif method == "weighted":
+    elif method == "pyramid" and volume is None and index is not None:
+        clipped = near_clipped(stack, CLIPPED_RADIUS_PX)
+        weight = window_weights(stack, index, window_frames(clipped, noise))
+        picture = pyramid_blend(stack, weight, noise=noise, levels=levels, clipped=clipped)
+    else:
         weight = softmax_weights(
             stack,
             volume=volume,
@@ -91,16 +95,6 @@ def all_in_focus(
             sigma_frames=WEIGHTED_SIGMA_FRAMES,
             radius_frames=radius_frames,
         )
-        picture = weighted_mean(stack, weight)
-    else:
-        clipped = None if index is None else near_clipped(stack, CLIPPED_RADIUS_PX)
-        weight = softmax_weights(
-            stack,
-            volume=volume,
-            index=index,
-            temperature=temperature or TEMPERATURE[method],
-            sigma_frames=1.0 if clipped is None else window_sigma(clipped, noise),
-            radius_frames=radius_frames,
-        )
-        picture = pyramid_blend(stack, weight, noise=noise, levels=levels, clipped=clipped)
+        blended = method == "pyramid"
+        picture = pyramid_blend(stack, weight, noise=noise, levels=levels) if blended else weighted_mean(stack, weight)
     return picture if valid is None else picture * valid.any(0)

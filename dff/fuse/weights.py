@@ -77,6 +77,24 @@ def softmax_weights(
     return lambda k: torch.exp(logit(k) - peak)
 
 
+def window_weights(stack: FrameStack, index: Tensor, reach_frames: float | Tensor) -> PlaneOf:
+    """Weight (1 - d²)² of a frame at distance d from the index, in units of the reach; none beyond.
+
+    Where no frame near the index is valid, the nearest valid ones take over; where the index is unknown, all frames
+    weigh the same.
+
+    Args:
+        stack: The frames, of which only number and validity are used.
+        index: (H, W) sub-frame index; NaN where unknown.
+        reach_frames: More than half a frame, one for all pixels or (H, W).
+    """
+    distance = _distance(stack, index)
+    gap = torch.zeros_like(index)
+    if stack.valid is not None:
+        gap = torch.nan_to_num((_nearest(distance, stack.count) - 0.5).clamp(min=0), posinf=0.0)
+    return lambda k: (1 - ((distance(k) - gap) / reach_frames) ** 2).clamp(min=0) ** 2
+
+
 def pick_weights(stack: FrameStack, *, volume: Tensor | None, index: Tensor | None) -> PlaneOf:
     """Linear interpolation between the two frames on either side of the index.
 
@@ -98,15 +116,22 @@ def pick_weights(stack: FrameStack, *, volume: Tensor | None, index: Tensor | No
         target = label if index is None else torch.where(torch.isfinite(index), index, label)
     if target is None:
         raise ValueError("fusion: needs a focus volume or an index map; got neither; give one")
-
-    def distance(k: int) -> Tensor:
-        return stack.usable(k, torch.nan_to_num(torch.abs(k - target)), torch.inf)
-
-    nearest = distance(0)
-    for k in range(1, stack.count):
-        nearest = torch.minimum(nearest, distance(k))
+    distance = _distance(stack, target)
+    nearest = _nearest(distance, stack.count)
     reach = torch.where(nearest < 1, 1, nearest + 0.5)
     return lambda k: (reach - distance(k)).clamp(min=0)
+
+
+def _distance(stack: FrameStack, index: Tensor) -> PlaneOf:
+    """Frames between frame k and the index: none where that is unknown, infinitely many where k is not valid."""
+    return lambda k: stack.usable(k, torch.nan_to_num(torch.abs(k - index)), torch.inf)
+
+
+def _nearest(distance: PlaneOf, count: int) -> Tensor:
+    nearest = distance(0)
+    for k in range(1, count):
+        nearest = torch.minimum(nearest, distance(k))
+    return nearest
 
 
 def normalised(weight: PlaneOf, count: int) -> FrameWeights:

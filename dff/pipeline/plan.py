@@ -19,7 +19,7 @@ _KEPT_BYTES = 2
 """Bytes a pixel and frame of logits on the scratch disk."""
 _LABEL_BYTES = 10
 """Bytes a lattice site and frame while labels are regularised."""
-_FUSION_BYTES = 160
+_FUSION_BYTES = 190
 """Bytes a pixel while a strip is blended, for any number of frames."""
 _SHARE = 0.5
 """Strips are not made larger than this share of the memory: longer ones are no faster."""

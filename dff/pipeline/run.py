@@ -30,6 +30,7 @@ RESIDUAL_GATE_PX = 0.3
 """Filtering along the stack pays where frames are registered better than this (rms)."""
 
 _INVALID_LOGIT = -40.0
+_NOISE_ROWS = 512
 
 
 def open_stack(source: str | Path | list[str], settings: Settings) -> FocalStack:
@@ -391,6 +392,7 @@ def _fuse(
     frames, method = strips.frames, settings.fusion
     picture = np.empty((height, width, frames.shape[2]), frames.dtype)
     plan = strips.plan.for_fusion(fuse.halo_px(method), fuse.row_multiple(method))
+    noise = _noise(strips)
     with stages.stage("fuse", height) as done:
         for start, stop in plan.strips(height):
             top, bottom = plan.with_halo((start, stop), height)
@@ -400,8 +402,17 @@ def _fuse(
                 index=torch.from_numpy(index[top:bottom]),
                 valid=torch.from_numpy(align.valid_frames(strips.alignment, top, bottom)),
                 method=method,
+                noise=noise,
             )
             picture[start:stop] = fuse.to_dtype(fused[:, start - top : stop - top], frames.dtype)
             watcher.on_picture(start, picture[start:stop])
             done(stop)
     return picture
+
+
+def _noise(strips: _Strips) -> float:
+    """Standard deviation of the noise of a frame, white being one, from the middle rows of a few frames."""
+    last, middle = len(strips.frames) - 1, strips.size_px[0] // 2
+    rows = max(0, middle - _NOISE_ROWS // 2), min(strips.size_px[0], middle + _NOISE_ROWS // 2)
+    some = sorted({0, last // 3, 2 * last // 3, last})
+    return fuse.noise_level(strips.frames.read_frame_rows(k, *rows) for k in some)
