@@ -14,6 +14,7 @@ the answer, because the subject lies outside of the sweep.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -43,7 +44,6 @@ HALO_PX = 60
 """Context of a tile. What lies farther off, up to 100 px, moves depth by less than 0.02 frame."""
 NEAR_PX = 12
 """Where frames end, logits within this distance of the end are not used."""
-FRAMES_AT_ONCE = 8
 SURE_LOGIT = 12.0
 """Largest log-odds of having no answer, or of having one."""
 LEAST_LOG_SHARE = -30.0
@@ -51,6 +51,9 @@ LEAST_LOG_SHARE = -30.0
 TILE_BYTES = 512e6
 BYTES_A_PIXEL = 36
 """Memory of a pixel of a frame in a tile."""
+
+
+FrameOf = Callable[[int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -65,34 +68,60 @@ class Evidence:
     """(N, 3, h, w) the same around the cell in a wide and a broad window; low-pass change against the stack's mean."""
 
 
-def observe(planes: Tensor) -> Evidence:
-    """What the network is shown of a stack.
+@dataclass(frozen=True)
+class Survey:
+    """What has to be known of a whole stack before any of its frames can be shown."""
 
-    The noise of a place is the least energy any frame has there in the finest detail, where defocus leaves nothing.
+    mean: Tensor
+    """(H, W) mean luminance."""
+    noise: Tensor
+    """(h, w) variance of the noise around every cell: the least energy that any frame has there in the finest detail,
+    where defocus leaves nothing."""
 
-    Args:
-        planes: (N, H, W) luminance; H and W are multiples of CELL.
-    """
+
+def survey(planes: Tensor) -> Survey:
+    """Mean and noise of a stack (N, H, W) of luminance; H and W are multiples of CELL."""
+    return Survey(planes.mean(0), torch.stack([corner_energy(plane[None])[0] for plane in planes]).amin(0) + NOISE_FLOOR)
+
+
+def corner_energy(planes: Tensor) -> Tensor:
+    """(N, H, W) → (N, h, w) energy around every cell in the finest diagonal detail, that of white noise being 1."""
+    corner = (np.outer([1, -2, 1], [1, -2, 1]) / 6).astype(np.float32)
+    energy = F.avg_pool2d(filters.correlate(planes, corner).square_()[:, None], CELL)[:, 0]
+    return filters.gaussian(energy, BROAD_SIGMA_CELLS)
+
+
+def observe(planes: Tensor, whole: Survey) -> Evidence:
+    """What the network is shown of some frames (N, H, W) of a stack."""
     kernel = operators.ring_kernel(1.0, 1.0, 1.0)
     ring = filters.correlate(planes, (kernel / np.linalg.norm(kernel)).astype(np.float32)).square_()
     taps = filters.gaussian_kernel(FINE_SIGMA_PX)
     fine = F.pixel_unshuffle(filters.separable(ring, taps, taps)[:, None], CELL)
     cell = F.avg_pool2d(ring[:, None], CELL)[:, 0]
-    noise = noise_variance(planes)
     energies = [filters.gaussian(cell, sigma) for sigma in (WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS)]
-    low = F.avg_pool2d((planes - planes.mean(0))[:, None], CELL)[:, 0] / noise.sqrt()
-    return Evidence(
-        pixels=F.pixel_unshuffle(planes[:, None], CELL) / noise.sqrt(),
-        fine=(fine / noise + ENERGY_FLOOR).log(),
-        cells=torch.stack([*[(energy / noise + ENERGY_FLOOR).log() for energy in energies], torch.asinh(low / 4)], 1),
-    )
+    low = F.avg_pool2d((planes - whole.mean)[:, None], CELL)[:, 0] / whole.noise.sqrt()
+    cells = [*(above_noise(energy, whole.noise) for energy in energies), torch.asinh(low / 4)]
+    pixels = F.pixel_unshuffle(planes[:, None], CELL) / whole.noise.sqrt()
+    return Evidence(pixels, above_noise(fine, whole.noise), torch.stack(cells, 1))
 
 
-def noise_variance(planes: Tensor) -> Tensor:
-    """(h, w) variance of the noise around every cell, (N, H, W) → (H / CELL, W / CELL)."""
-    corner = (np.outer([1, -2, 1], [1, -2, 1]) / 6).astype(np.float32)
-    energy = F.avg_pool2d(filters.correlate(planes, corner).square_()[:, None], CELL)[:, 0]
-    return filters.gaussian(energy, BROAD_SIGMA_CELLS).amin(0) + NOISE_FLOOR
+def above_noise(energy: Tensor, noise: Tensor) -> Tensor:
+    """Logarithm of an energy over that of the noise."""
+    return (energy / noise + ENERGY_FLOOR).log()
+
+
+def mean_around(planes: Tensor) -> Tensor:
+    """(N, C, h, w) mean of 3 x 3 sites, of fewer at the borders."""
+    for axis in (2, 3):
+        last = planes.shape[axis] - 1
+        total = planes.clone()
+        total.narrow(axis, 1, last).add_(planes.narrow(axis, 0, last))
+        total.narrow(axis, 0, last).add_(planes.narrow(axis, 1, last))
+        sites = torch.full((last + 1,), 3.0, device=planes.device)
+        sites[0] -= 1
+        sites[-1] -= 1
+        planes = total / (sites[:, None] if axis == 2 else sites)
+    return planes
 
 
 class Norm(nn.Module):
@@ -130,8 +159,23 @@ class Exchange(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, h, w) → (1, C, h, w)."""
         weight = self.focus(features).softmax(0)
-        pooled = [features.mean(0), features.amax(0), (features * weight).sum(0)]
-        stack: Tensor = self.squeeze(torch.cat(pooled)[None])
+        return self.settle(torch.cat([features.mean(0), features.amax(0), (features * weight).sum(0)])[None])
+
+    def stream(self, frames: FrameOf, count: int) -> Tensor:
+        """The same of `count` frames that are asked for one by one, twice."""
+        weight = torch.cat([self.focus(frames(k)) for k in range(count)]).softmax(0)
+        largest = frames(0)
+        total, focused = largest.clone(), largest * weight[:1]
+        for k in range(1, count):
+            frame = frames(k)
+            total += frame
+            focused.addcmul_(frame, weight[k])
+            largest = torch.maximum(largest, frame)
+        return self.settle(torch.cat([total / count, largest, focused], 1))
+
+    def settle(self, pooled: Tensor) -> Tensor:
+        """(1, 3 C, h, w) mean, maximum and weighted mean → (1, C, h, w)."""
+        stack: Tensor = self.squeeze(pooled)
         return stack + self.around(F.relu(stack))
 
 
@@ -150,30 +194,52 @@ class Block(nn.Module):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) → the same; without gradients it is changed in place, a few frames at a time."""
+        """(N, C, h, w) → the same."""
         normal = self.norm(features)
-        stack = self.exchange(normal)
-        if torch.is_grad_enabled():
-            return features + self.change(normal, stack)
-        for k in range(0, len(features), FRAMES_AT_ONCE):
-            first, stop = max(0, k - 1), k + FRAMES_AT_ONCE
-            features[k:stop] += self.change(normal[first : stop + 1], stack)[k - first :][:FRAMES_AT_ONCE]
-        return features
+        frame, near = self.mixed(normal)
+        return features + self.change(frame + beside(near), *self.told(self.exchange(normal)))
 
-    def change(self, normal: Tensor, stack: Tensor) -> Tensor:
-        """What is added to some frames' features.
+    def stream(self, features: Tensor) -> None:
+        """The same in place, frame by frame: no other tensor is as large."""
+        count = len(features)
 
-        The frame and its difference to the mean of its neighbours are mixed; the mean is taken after the mixing.
+        def normal(k: int) -> Tensor:
+            return self.norm(features[k : k + 1])  # type: ignore[no-any-return]
+
+        told = self.told(self.exchange.stream(normal, count))
+        frame, near = self.mixed(normal(0))
+        before = near
+        for k in range(count):
+            later = self.mixed(normal(k + 1)) if k + 1 < count else (frame, near)
+            features[k] += self.change(frame + (before + later[1]) / 2, *told)[0]
+            before, (frame, near) = near, later
+
+    def mixed(self, normal: Tensor) -> tuple[Tensor, Tensor]:
+        """What a frame gives to its own mixture, and what it gives as a neighbour.
+
+        A frame is mixed with its difference to the mean of its neighbours; that mean is taken after the mixing.
 
         Args:
-            normal: (n, C, h, w) their features, those of their neighbours among them.
-            stack: (1, C, h, w) what the stack tells.
+            normal: (n, C, h, w) scaled features.
         """
         own, difference = self.mix.weight.chunk(2, 1)
         frame, near = F.conv2d(normal, torch.cat([own - difference, difference])).chunk(2, 1)
-        inner = F.relu(frame + beside(near) + (stack + self.mix.bias.view(1, -1, 1, 1)))
-        inner = F.relu(self.look(inner)) * self.excite(F.relu(stack)).sigmoid()
-        change: Tensor = self.out(inner)
+        return frame, near
+
+    def told(self, stack: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, C, h, w) what is added to the mixture of every frame, and what multiplies it after the look around."""
+        gate = self.excite(F.relu(stack)).sigmoid()
+        return stack + self.mix.bias.view(1, -1, 1, 1), gate  # type: ignore[union-attr]
+
+    def change(self, mixture: Tensor, shift: Tensor, gate: Tensor) -> Tensor:
+        """What is added to the features of some frames.
+
+        Args:
+            mixture: (n, C, h, w) what the frames and their neighbours give.
+            shift: (1, C, h, w) what the stack adds.
+            gate: (1, C, h, w) what it lets through.
+        """
+        change: Tensor = self.out(F.relu(self.look(F.relu(mixture + shift))) * gate)
         return change
 
 
@@ -202,31 +268,53 @@ class SesfStack(nn.Module):
         nn.init.constant_(self.unanswered.bias, -2.0)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, H, W) → (N, H, W); H and W are multiples of CELL."""
+        """(N, 1, H, W) → (N, H, W); H and W are multiples of CELL. Without gradients it goes frame by frame."""
         with torch.no_grad():
-            evidence = observe(images[:, 0])
-        return self.logits(evidence)
+            whole = survey(images[:, 0])
+        return self.together(images[:, 0], whole) if torch.is_grad_enabled() else self.stream(images[:, 0], whole)
 
-    def logits(self, evidence: Evidence) -> Tensor:
-        """(N, H, W) log-probabilities."""
-        step = len(evidence.pixels) if torch.is_grad_enabled() else FRAMES_AT_ONCE
-        features = torch.cat([self.bands(evidence, k, k + step) for k in range(0, len(evidence.pixels), step)])
+    def together(self, planes: Tensor, whole: Survey) -> Tensor:
+        """(N, H, W) log-probabilities, all frames at once."""
+        with torch.no_grad():
+            evidence = observe(planes, whole)
+        features = self.bands(evidence)
         for block in self.blocks:
             features = block(features)
         features = self.norm(features)
         stack = F.relu(self.exchange(features))
-        gain = F.softplus(self.gains(stack))
-        fine, wide, broad = gain.split(1, 1)
+        return self.shares(self.lattice(evidence, features, stack), stack)
+
+    def stream(self, planes: Tensor, whole: Survey) -> Tensor:
+        """The same frame by frame, in the processor's cache; only features and answer are held for all frames."""
+        frames = range(len(planes))
+        features = torch.cat([self.bands(observe(planes[k : k + 1], whole)) for k in frames])
+        for block in self.blocks:
+            block.stream(features)  # type: ignore[operator]
+
+        def normal(k: int) -> Tensor:
+            return self.norm(features[k : k + 1])  # type: ignore[no-any-return]
+
+        stack = F.relu(self.exchange.stream(normal, len(planes)))
+        lattice = [self.lattice(observe(planes[k : k + 1], whole), normal(k), stack) for k in frames]
+        return self.shares(torch.cat(lattice), stack)
+
+    def bands(self, evidence: Evidence) -> Tensor:
+        """(N, C, h, w) first features."""
+        features: Tensor = self.stem(
+            0.3 * torch.cat([self.bank_energy(evidence.pixels), evidence.fine, evidence.cells], 1)
+        )
+        return features
+
+    def lattice(self, evidence: Evidence, features: Tensor, stack: Tensor) -> Tensor:
+        """(N, 16, h, w) logits of some frames, up to a constant."""
+        fine, wide, broad = F.softplus(self.gains(stack)).split(1, 1)
         cells = wide * evidence.cells[:, :1] + broad * evidence.cells[:, 1:2]
-        lattice = fine * evidence.fine + cells + self.correction(features)
+        return fine * evidence.fine + cells + self.correction(features)
+
+    def shares(self, lattice: Tensor, stack: Tensor) -> Tensor:
+        """(N, H, W) log-probabilities of (N, 16, h, w) logits."""
         answered = F.logsigmoid(-self.unanswered(stack).clamp(-SURE_LOGIT, SURE_LOGIT))
         return F.pixel_shuffle(lattice.log_softmax(0) + answered, CELL)[:, 0]
-
-    def bands(self, evidence: Evidence, start: int, stop: int) -> Tensor:
-        """(n, C, h, w) first features of some frames."""
-        energies = self.bank_energy(evidence.pixels[start:stop]), evidence.fine[start:stop], evidence.cells[start:stop]
-        features: Tensor = self.stem(0.3 * torch.cat(energies, 1))
-        return features
 
     def bank_energy(self, pixels: Tensor) -> Tensor:
         """Logarithm of the energy of each learned filter, averaged over 3 x 3 cells; white noise of the floor gives 0.
@@ -236,8 +324,7 @@ class SesfStack(nn.Module):
         kernel = self.bank - self.bank.mean((1, 2, 3), keepdim=True)
         kernel = kernel / kernel.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         answer = F.conv2d(F.pad(pixels, (1, 1, 1, 1), mode="replicate"), kernel)
-        energy = F.avg_pool2d(answer.square(), 3, 1, 1, count_include_pad=False)
-        return (energy + ENERGY_FLOOR).log()
+        return (mean_around(answer.square()) + ENERGY_FLOOR).log()
 
 
 def sesf_stack(
