@@ -137,6 +137,8 @@ class FocalStack:
     """File name ending of the input, which the all-in-focus picture keeps."""
     positions: tuple[int, ...] = ()
     """Place of each frame in the sweep as it was taken, where frames were left out; empty means 0, 1, 2, ..."""
+    digest: str = ""
+    """Of names, sizes and dates of the files the frames come from; empty where they come from none."""
 
     def __post_init__(self) -> None:
         if len(self.frames) < 2:

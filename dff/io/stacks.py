@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff.io import tiffs
+from dff.io.checkpoints import files_digest
 from dff.io.checks import CheckedFrames, FrameError, check_alike, repeated_files, usable_frames
 from dff.io.formats import Header, kind_of, read_header
 from dff.io.images import FileFrames
@@ -39,6 +40,7 @@ class _Source:
     dtype: np.dtype[Any]
     metadata: ImageMetadata
     suffix: str
+    files: tuple[Path, ...]
 
 
 def read_stack(
@@ -86,6 +88,7 @@ def read_stack(
         suffix=found.suffix,
         geometry=_chosen_rows(geometry, found),
         positions=() if len(found.index) == len(found.frames) else found.index,
+        digest=files_digest(found.files),
     )
     return stack if len(usable) == len(stack) else stack.subset(usable)
 
@@ -163,6 +166,7 @@ def _open_video(path: Path, every: int) -> _Source:
         dtype=video.dtype,
         metadata=ImageMetadata(),
         suffix=path.suffix.lower(),
+        files=(path,),
     )
 
 
@@ -178,6 +182,7 @@ def _open_pages(path: Path, every: int, channel: int | None, time: int | None) -
         dtype=pages.header.dtype,
         metadata=read_metadata(path),
         suffix=path.suffix.lower(),
+        files=(path,),
     )
 
 
@@ -203,6 +208,7 @@ def _open_files(files: Sequence[Path], every: int, skip_bad: bool) -> _Source:
         dtype=first.dtype,
         metadata=read_metadata(used[0]),
         suffix=used[0].suffix.lower(),
+        files=tuple(used),
     )
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from dff import align, filters, fuse, io
 from dff.depth import LATTICE, DepthEstimator, Labels
 from dff.focus import load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
+from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan, make_plan
 from dff.settings import DEFAULTS, Settings
 from dff.stack import Alignment, DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
@@ -47,6 +47,7 @@ def reconstruct(
     scratch: str | Path | None = None,
     on_progress: Progress = silent,
     on_frame: Callable[[int, NDArray[Any]], None] | None = None,
+    journal: Journal | None = None,
 ) -> Reconstruction:
     """Turn a focal stack into a sharp picture and a depth map.
 
@@ -59,14 +60,18 @@ def reconstruct(
         scratch: Folder for the scratch file; by default that of the settings, else the system's temporary folder.
         on_progress: Called as (stage, done, total).
         on_frame: Called as (k, frame) with each frame as it was decoded.
+        journal: What earlier runs finished of this one; see `open_journal`.
 
     Raises:
         ValueError: frames or settings that cannot be used.
         OSError: not enough space for the scratch file.
     """
-    stages, messages = Stages(on_progress), []  # type: tuple[Stages, list[str]]
+    journal = journal or Journal()
+    messages: list[str] = []
+    stages = Stages(on_progress, journal, messages)
     _use_threads(settings.threads)
     with recorded_warnings(messages):
+        journal.warn_again()
         stack = _ordered(stack, settings, stages)
         geometry = stack.geometry or resolve_geometry(stack, settings)
         if note := unit_warning(geometry):
@@ -74,9 +79,9 @@ def reconstruct(
         estimator = _estimator(stack, settings, geometry)
         plan = plan_for(stack, settings)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
-        with io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames:
+        with journal.scratch(folder, stack) as frames:
             _read(stack, frames, on_frame, stages)
-            alignment = _align(replace(stack, frames=frames), frames, settings, stages)
+            alignment = _align(stack, frames, settings, stages)
             estimator = replace(estimator, z_sigma_frames=_coherence(settings, alignment))
             strips = _Strips(frames, alignment, estimator, plan, stack.white)
             labels = _label(strips, stages)
@@ -96,36 +101,22 @@ def reconstruct(
     )
 
 
-@dataclass
-class Stages:
-    """The stages of one run: who is told of their progress, and how long they took."""
-
-    on_progress: Progress
-    timings_s: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Any]:
-        """Time a stage; gives a function to call with the number of steps done."""
-        started = time.perf_counter()
-        self.on_progress(name, 0, total)
-        yield lambda done: self.on_progress(name, done, total)
-        self.timings_s[name] = self.timings_s.get(name, 0.0) + time.perf_counter() - started
-
-
 @contextmanager
 def recorded_warnings(messages: list[str]) -> Iterator[None]:
-    """Add each warning to the list once, and issue it again when the block ends."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Add each warning to the list once as it comes, and issue it again when the block ends."""
+    before = len(messages)
+
+    def record(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in messages:
+            messages.append(text)
+
+    with warnings.catch_warnings():
         warnings.simplefilter("always")
-        try:
-            yield
-        finally:
-            issued = list(caught)
-    for entry in issued:
-        message = " ".join(str(entry.message).split())
-        if message not in messages:
-            messages.append(message)
-            warnings.warn(message, stacklevel=4)
+        warnings.showwarning = record
+        yield
+    for text in messages[before:]:
+        warnings.warn(text, stacklevel=4)
 
 
 @dataclass(frozen=True)
@@ -198,7 +189,9 @@ def _ordered(stack: FocalStack, settings: Settings, stages: Stages) -> FocalStac
     if settings.order != "auto":
         return stack
     with stages.stage("find the order", len(stack)) as done:
-        order = align.estimate_order(stack, on_progress=lambda _, step, __: done(step))
+        order = stages.journal.value(
+            "order", lambda: align.estimate_order(stack, on_progress=lambda _, step, __: done(step))
+        )
     return replace(_in_order(stack, order), positions=())
 
 
@@ -230,8 +223,10 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
 
 
 def _read(stack: FocalStack, frames: Any, on_frame: Callable[[int, NDArray[Any]], None] | None, stages: Stages) -> None:
+    if stages.journal.finished("fuse") == stack.shape[0]:
+        return
     with stages.stage("read frames", len(stack)) as done:
-        for k in range(len(stack)):
+        for k in range(stages.journal.finished("read frames"), len(stack)):
             frame = stack.frames[k]
             frames.write_frame(k, frame)
             if on_frame is not None:
@@ -244,31 +239,38 @@ def _align(stack: FocalStack, frames: Any, settings: Settings, stages: Stages) -
         alignment = io.read_alignment(settings.alignment)
         _check_alignment(alignment, stack, settings.alignment)
     else:
-        with stages.stage("align", len(stack)) as done:
-            alignment = align.estimate_alignment(
-                stack,
-                model=settings.align,
-                max_shift=settings.max_shift,
-                max_scale=settings.max_scale,
-                max_rotation_deg=settings.max_rotation_deg,
-                brightness=settings.brightness,
-                on_progress=lambda _, step, __: done(step),
-            )
-    _warp(frames, alignment, stages)
+        alignment = stages.journal.alignment(lambda: _estimated(replace(stack, frames=frames), settings, stages))
+    if stages.journal.finished("fuse") < stack.shape[0]:
+        _warp(stack, frames, alignment, stages)
     return alignment
 
 
-def _warp(frames: Any, alignment: Alignment, stages: Stages) -> None:
+def _estimated(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
+    with stages.stage("align", len(stack)) as done:
+        return align.estimate_alignment(
+            stack,
+            model=settings.align,
+            max_shift=settings.max_shift,
+            max_scale=settings.max_scale,
+            max_rotation_deg=settings.max_rotation_deg,
+            brightness=settings.brightness,
+            on_progress=lambda _, step, __: done(step),
+        )
+
+
+def _warp(stack: FocalStack, frames: Any, alignment: Alignment, stages: Stages) -> None:
     """Move every frame onto the reference, outward from it.
 
     What a frame does not cover takes the pixels of its neighbour, so that filters along the stack meet no edge
-    there; those pixels are never evidence.
+    there; those pixels are never evidence. The frame that a killed run was at may be half moved: it is decoded again.
     """
     still, reference = np.eye(3), alignment.reference
     moved = [k for k in range(len(alignment)) if not np.array_equal(alignment.transforms[k], still)]
+    first = stages.journal.finished("warp")
     with stages.stage("warp", len(moved)) as done:
-        for step, k in enumerate(sorted(moved, key=lambda k: abs(k - reference))):
-            frame = align.warp_frame(frames.read_frame(k), alignment.transforms[k])
+        for step, k in list(enumerate(sorted(moved, key=lambda k: abs(k - reference))))[first:]:
+            whole = stack.frames[k] if stages.journal.resumed and step == first else frames.read_frame(k)
+            frame = align.warp_frame(whole, alignment.transforms[k])
             covered = align.covered(alignment.transforms[k], alignment.size_px)
             if k != reference and not covered.all():
                 toward = k - 1 if k > reference else k + 1
@@ -304,28 +306,53 @@ def _coherence(settings: Settings, alignment: Alignment) -> float:
 def _label(strips: _Strips, stages: Stages) -> Labels:
     """What the whole lattice says."""
     height, width = strips.size_px
-    plan = strips.plan
+    plan, journal = strips.plan, stages.journal
+    if "noise logit" in journal.values:
+        return _kept_labels(strips, journal)
     lattice = torch.empty((len(strips.frames), -(-height // LATTICE), -(-width // LATTICE)), dtype=torch.float16)
+    rows = np.moveaxis(lattice.numpy(), 1, 0)
+    finished = journal.finished("measure focus")
+    journal.restore("lattice", rows, -(-finished // LATTICE))
     with stages.stage("measure focus", height) as done:
         for start, stop in plan.strips(height):
+            if stop <= finished:
+                continue
             top, bottom = plan.with_halo((start, stop), height)
             part = strips.estimator.lattice(strips.volume(top, bottom))
             first, last = start // LATTICE, -(-stop // LATTICE)
             lattice[:, first:last] = part[:, first - top // LATTICE : last - top // LATTICE]
+            journal.keep_rows("lattice", rows[first:last], first)
             done(stop)
     with stages.stage("label", 1) as done:
         labels = strips.estimator.regularise(lattice)
+        if labels.label is not None:
+            journal.keep_rows("label", labels.label.numpy(), 0)
+        journal.set_value("noise logit", labels.noise_logit)
         done(1)
     return labels
+
+
+def _kept_labels(strips: _Strips, journal: Journal) -> Labels:
+    height, width = strips.size_px
+    label = None
+    if strips.estimator.method == "regularised":
+        label = torch.empty((-(-height // LATTICE), -(-width // LATTICE)), dtype=torch.int64)
+        journal.restore("label", label.numpy(), len(label))
+    return Labels(label, journal.values["noise logit"])
 
 
 def _refine(strips: _Strips, labels: Labels, stages: Stages) -> tuple[DepthMap, NDArray[np.float32]]:
     """Depth of every pixel, and an index for the picture at every pixel, known or not."""
     height, width = strips.size_px
-    index, sigma, nearest = (np.empty((height, width), np.float32) for _ in range(3))
-    confidence = np.empty((height, width), np.float32)
+    maps = {name: np.empty((height, width), np.float32) for name in ("index", "sigma", "nearest", "confidence")}
+    index, sigma, nearest, confidence = maps.values()
+    finished = stages.journal.finished("refine depth")
+    for name, values in maps.items():
+        stages.journal.restore(name, values, finished)
     with stages.stage("refine depth", height) as done:
         for start, stop in strips.plan.strips(height):
+            if stop <= finished:
+                continue
             top, bottom = strips.plan.with_halo((start, stop), height)
             refined = strips.estimator.refine(strips.volume(top, bottom), labels, top=top)
             inside = slice(start - top, stop - top)
@@ -334,6 +361,8 @@ def _refine(strips: _Strips, labels: Labels, stages: Stages) -> tuple[DepthMap, 
             confidence[start:stop] = refined.confidence[inside].numpy()
             nearest[start:stop] = refined.label[inside].numpy()
             _forget_ends(index[start:stop], nearest[start:stop], strips, (start, stop))
+            for name, values in maps.items():
+                stages.journal.keep_rows(name, values[start:stop], start)
             done(stop)
     unknown = np.isnan(index)
     sigma[unknown], confidence[unknown] = np.nan, 0
@@ -356,8 +385,12 @@ def _fuse(strips: _Strips, index: NDArray[np.float32], settings: Settings, stage
     frames, method = strips.frames, settings.fusion
     picture = np.empty((height, width, frames.shape[2]), frames.dtype)
     plan = strips.plan.for_fusion(fuse.halo_px(method), fuse.row_multiple(method))
+    finished = stages.journal.finished("fuse")
+    stages.journal.restore("picture", picture, finished)
     with stages.stage("fuse", height) as done:
         for start, stop in plan.strips(height):
+            if stop <= finished:
+                continue
             top, bottom = plan.with_halo((start, stop), height)
             fused = fuse.all_in_focus(
                 strips.rows(top, bottom),
@@ -367,5 +400,6 @@ def _fuse(strips: _Strips, index: NDArray[np.float32], settings: Settings, stage
                 method=method,
             )
             picture[start:stop] = fuse.to_dtype(fused[:, start - top : stop - top], frames.dtype)
+            stages.journal.keep_rows("picture", picture[start:stop], start)
             done(stop)
     return picture
