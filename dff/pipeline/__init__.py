@@ -6,8 +6,10 @@ from dff.pipeline.folder import reconstruct_to_folder
 from dff.pipeline.geometry import resolve_geometry
 from dff.pipeline.report import describe, summary
 from dff.pipeline.run import open_stack, plan_for, reconstruct
+from dff.pipeline.watch import Watcher
 
 __all__ = [
+    "Watcher",
     "describe",
     "open_stack",
     "plan_for",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dff import io, optics, preview, surface
 from dff.pipeline.journal import Stages, open_journal
 from dff.pipeline.run import reconstruct, recorded_warnings
+from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, Progress, Reconstruction, silent
 
@@ -33,6 +34,7 @@ def reconstruct_to_folder(
     force: bool = False,
     resume: bool = False,
     on_progress: Progress = silent,
+    watcher: Watcher = UNWATCHED,
 ) -> Reconstruction:
     """Reconstruct a stack and write everything into a new folder.
 
@@ -46,6 +48,7 @@ def reconstruct_to_folder(
         force: Replace an existing result.
         resume: Go on with what a killed run left, and leave the same when interrupted.
         on_progress: Called as (stage, done, total).
+        watcher: Who is shown what is found as it is found.
 
     Raises:
         ValueError: frames or settings that cannot be used.
@@ -53,6 +56,11 @@ def reconstruct_to_folder(
     """
     io.check_output(output, force=force)
     messages: list[str] = []
+
+    def on_frame(k: int, frame: NDArray[Any]) -> None:
+        write_frame_preview(k, frame, staging)
+        watcher.on_frame(k, frame)
+
     with io.staged_folder(output, keep=resume) as staging, recorded_warnings(messages):
         journal = open_journal(staging.parent, stack, settings, resume=resume)
         result = reconstruct(
@@ -60,7 +68,7 @@ def reconstruct_to_folder(
             settings,
             scratch=settings.scratch or staging.parent,
             on_progress=on_progress,
-            on_frame=lambda k, frame: write_frame_preview(k, frame, staging),
+            watcher=replace(watcher, on_frame=on_frame),
             journal=journal,
         )
         stages = Stages(on_progress, journal)

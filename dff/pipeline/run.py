@@ -22,6 +22,7 @@ from dff.focus import load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan, make_plan
+from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import Alignment, DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
 
@@ -46,7 +47,7 @@ def reconstruct(
     *,
     scratch: str | Path | None = None,
     on_progress: Progress = silent,
-    on_frame: Callable[[int, NDArray[Any]], None] | None = None,
+    watcher: Watcher = UNWATCHED,
     journal: Journal | None = None,
 ) -> Reconstruction:
     """Turn a focal stack into a sharp picture and a depth map.
@@ -59,7 +60,7 @@ def reconstruct(
         settings: Every option.
         scratch: Folder for the scratch file; by default that of the settings, else the system's temporary folder.
         on_progress: Called as (stage, done, total).
-        on_frame: Called as (k, frame) with each frame as it was decoded.
+        watcher: Who is shown what is found as it is found.
         journal: What earlier runs finished of this one; see `open_journal`.
 
     Raises:
@@ -78,15 +79,20 @@ def reconstruct(
             warnings.warn(note, stacklevel=2)
         estimator = _estimator(stack, settings, geometry)
         plan = plan_for(stack, settings)
+        watcher.on_start(stack, geometry)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
         with journal.scratch(folder, stack) as frames:
-            _read(stack, frames, on_frame, stages)
-            alignment = _align(stack, frames, settings, stages)
+            _read(stack, frames, watcher, stages)
+            alignment = _align(replace(stack, frames=frames), settings, stages)
+            watcher.on_alignment(alignment)
+            _warp(stack, frames, alignment, stages)
             estimator = replace(estimator, z_sigma_frames=_coherence(settings, alignment))
             strips = _Strips(frames, alignment, estimator, plan, stack.white)
             labels = _label(strips, stages)
-            depth, nearest = _refine(strips, labels, stages)
-            picture = _fuse(strips, nearest, settings, stages)
+            if labels.label is not None:
+                watcher.on_labels(labels.label.numpy())
+            depth, nearest = _refine(strips, labels, stages, watcher)
+            picture = _fuse(strips, nearest, settings, stages, watcher)
     return Reconstruction(
         all_in_focus=picture,
         depth=depth,
@@ -222,26 +228,23 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
     return make_plan(stack, settings, halo_px=estimator.halo_px, channels=measure.channels)
 
 
-def _read(stack: FocalStack, frames: Any, on_frame: Callable[[int, NDArray[Any]], None] | None, stages: Stages) -> None:
+def _read(stack: FocalStack, frames: Any, watcher: Watcher, stages: Stages) -> None:
     if stages.journal.finished("fuse") == stack.shape[0]:
         return
     with stages.stage("read frames", len(stack)) as done:
         for k in range(stages.journal.finished("read frames"), len(stack)):
             frame = stack.frames[k]
             frames.write_frame(k, frame)
-            if on_frame is not None:
-                on_frame(k, frame)
+            watcher.on_frame(k, frame)
             done(k + 1)
 
 
-def _align(stack: FocalStack, frames: Any, settings: Settings, stages: Stages) -> Alignment:
+def _align(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
     if settings.alignment:
         alignment = io.read_alignment(settings.alignment)
         _check_alignment(alignment, stack, settings.alignment)
     else:
-        alignment = stages.journal.alignment(lambda: _estimated(replace(stack, frames=frames), settings, stages))
-    if stages.journal.finished("fuse") < stack.shape[0]:
-        _warp(stack, frames, alignment, stages)
+        alignment = stages.journal.alignment(lambda: _estimated(stack, settings, stages))
     return alignment
 
 
@@ -266,6 +269,8 @@ def _warp(stack: FocalStack, frames: Any, alignment: Alignment, stages: Stages) 
     """
     still, reference = np.eye(3), alignment.reference
     moved = [k for k in range(len(alignment)) if not np.array_equal(alignment.transforms[k], still)]
+    if stages.journal.finished("fuse") == stack.shape[0]:
+        return
     first = stages.journal.finished("warp")
     with stages.stage("warp", len(moved)) as done:
         for step, k in list(enumerate(sorted(moved, key=lambda k: abs(k - reference))))[first:]:
@@ -341,7 +346,7 @@ def _kept_labels(strips: _Strips, journal: Journal) -> Labels:
     return Labels(label, journal.values["noise logit"])
 
 
-def _refine(strips: _Strips, labels: Labels, stages: Stages) -> tuple[DepthMap, NDArray[np.float32]]:
+def _refine(strips: _Strips, labels: Labels, stages: Stages, watcher: Watcher) -> tuple[DepthMap, NDArray[np.float32]]:
     """Depth of every pixel, and an index for the picture at every pixel, known or not."""
     height, width = strips.size_px
     maps = {name: np.empty((height, width), np.float32) for name in ("index", "sigma", "nearest", "confidence")}
@@ -349,6 +354,8 @@ def _refine(strips: _Strips, labels: Labels, stages: Stages) -> tuple[DepthMap, 
     finished = stages.journal.finished("refine depth")
     for name, values in maps.items():
         stages.journal.restore(name, values, finished)
+    if finished:
+        watcher.on_rows(0, DepthMap(index[:finished], confidence[:finished], sigma[:finished]))
     with stages.stage("refine depth", height) as done:
         for start, stop in strips.plan.strips(height):
             if stop <= finished:
@@ -361,11 +368,12 @@ def _refine(strips: _Strips, labels: Labels, stages: Stages) -> tuple[DepthMap, 
             confidence[start:stop] = refined.confidence[inside].numpy()
             nearest[start:stop] = refined.label[inside].numpy()
             _forget_ends(index[start:stop], nearest[start:stop], strips, (start, stop))
+            unknown = np.isnan(index[start:stop])
+            sigma[start:stop][unknown], confidence[start:stop][unknown] = np.nan, 0
             for name, values in maps.items():
                 stages.journal.keep_rows(name, values[start:stop], start)
+            watcher.on_rows(start, DepthMap(index[start:stop], confidence[start:stop], sigma[start:stop]))
             done(stop)
-    unknown = np.isnan(index)
-    sigma[unknown], confidence[unknown] = np.nan, 0
     known = np.isfinite(index)
     nearest[known] = index[known]
     return DepthMap(index, confidence, sigma), nearest
@@ -379,7 +387,9 @@ def _forget_ends(
         index[~covered & (np.abs(label - k) <= 1)] = np.nan
 
 
-def _fuse(strips: _Strips, index: NDArray[np.float32], settings: Settings, stages: Stages) -> NDArray[Any]:
+def _fuse(
+    strips: _Strips, index: NDArray[np.float32], settings: Settings, stages: Stages, watcher: Watcher
+) -> NDArray[Any]:
     """The all-in-focus picture, in the frames' own type."""
     height, width = strips.size_px
     frames, method = strips.frames, settings.fusion
@@ -387,6 +397,8 @@ def _fuse(strips: _Strips, index: NDArray[np.float32], settings: Settings, stage
     plan = strips.plan.for_fusion(fuse.halo_px(method), fuse.row_multiple(method))
     finished = stages.journal.finished("fuse")
     stages.journal.restore("picture", picture, finished)
+    if finished:
+        watcher.on_picture(0, picture[:finished])
     with stages.stage("fuse", height) as done:
         for start, stop in plan.strips(height):
             if stop <= finished:
@@ -401,5 +413,6 @@ def _fuse(strips: _Strips, index: NDArray[np.float32], settings: Settings, stage
             )
             picture[start:stop] = fuse.to_dtype(fused[:, start - top : stop - top], frames.dtype)
             stages.journal.keep_rows("picture", picture[start:stop], start)
+            watcher.on_picture(start, picture[start:stop])
             done(stop)
     return picture
