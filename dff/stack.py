@@ -263,6 +263,8 @@ class Reconstruction:
     suffix: str = ".png"
     timings_s: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    fingerprint: str = ""
+    """Digest of the frames and options it was made of; empty where the frames come from no files."""
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def test_two_runs_do_not_write_one_output(frames: Path, tmp_path: Path) -> None:
     def second(name: str, done: int, total: int) -> None:
         if not seen:
             seen.append(name)
-            with pytest.raises(ValueError, match="one run at a time"):
+            with pytest.raises(BlockingIOError, match="one run at a time"):
                 reconstruct(frames, output)
 
     reconstruct(frames, output, on_progress=second)

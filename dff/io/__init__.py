@@ -8,6 +8,7 @@ from dff.io.checkpoints import append_line, read_lines, read_rows, write_rows
 from dff.io.checks import FrameError, check_frame
 from dff.io.films import write_film
 from dff.io.images import read_image
+from dff.io.listing import files_of, list_stacks
 from dff.io.maps import read_description, read_map, write_map
 from dff.io.metadata import read_metadata
 from dff.io.pictures import picture_suffix, write_image
@@ -16,6 +17,7 @@ from dff.io.results import (
     check_output,
     clear_result,
     library_versions,
+    read_fingerprint,
     read_reconstruction,
     result_paths,
     write_reconstruction,
@@ -43,10 +45,13 @@ __all__ = [
     "clear_result",
     "clear_scratch",
     "clear_work",
+    "files_of",
     "library_versions",
+    "list_stacks",
     "picture_suffix",
     "read_alignment",
     "read_description",
+    "read_fingerprint",
     "read_focus_table",
     "read_geometry",
     "read_image",

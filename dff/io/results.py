@@ -214,6 +214,7 @@ def _summary(reconstruction: Reconstruction, height: NDArray[np.float32], paths:
         "statistics": statistics(reconstruction, height),
         "warnings": reconstruction.warnings,
         "timings_s": reconstruction.timings_s,
+        "fingerprint": reconstruction.fingerprint,
         "settings": reconstruction.settings.as_dict(),
         "versions": library_versions(),
         "picture": paths.all_in_focus.name,
@@ -297,9 +298,18 @@ def read_reconstruction(folder: str | Path) -> Reconstruction:
             suffix=content["input_suffix"],
             timings_s=content["timings_s"],
             warnings=tuple(content["warnings"]),
+            fingerprint=content.get("fingerprint", ""),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{summary_path}: must be complete; got {error!r}; reconstruct again") from error
+
+
+def read_fingerprint(folder: str | Path) -> str:
+    """Fingerprint of the result in a folder; empty where there is no whole result."""
+    try:
+        return str(read_json(Path(folder) / "reconstruction.json").get("fingerprint", ""))
+    except (OSError, ValueError):
+        return ""
 
 
 def _geometry(table: Mapping[str, Any]) -> FocusGeometry:

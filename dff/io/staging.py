@@ -29,7 +29,7 @@ def staged_folder(output: str | Path, *, keep: bool = False) -> Iterator[Path]:
         keep: What a killed run left is not deleted, nor what this one leaves when it ends by an exception.
 
     Raises:
-        ValueError: another process is writing the same output.
+        BlockingIOError: another process is writing the same output.
         OSError: the folder cannot be made or named; the line names it.
     """
     target = Path(os.path.abspath(output))
@@ -82,7 +82,7 @@ def _claim(work: Path, target: Path) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(lock)
-            raise ValueError(
+            raise BlockingIOError(
                 f"{target}: output must be written by one run at a time; got another that is at work on it; "
                 "wait for it or choose another name"
             ) from error

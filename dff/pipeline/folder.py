@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff import io, optics, preview, surface
-from dff.pipeline.journal import Stages, open_journal
+from dff.pipeline.journal import Stages, fingerprint, open_journal
 from dff.pipeline.run import reconstruct, recorded_warnings
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
@@ -46,7 +46,8 @@ def reconstruct_to_folder(
         output: Folder to make.
         settings: Every option.
         force: Replace an existing result.
-        resume: Go on with what a killed run left, and leave the same when interrupted.
+        resume: Go on with what a killed run left, and leave the same when interrupted; a result that is whole
+            already is given as it is.
         on_progress: Called as (stage, done, total).
         watcher: Who is shown what is found as it is found.
 
@@ -54,6 +55,9 @@ def reconstruct_to_folder(
         ValueError: frames or settings that cannot be used.
         OSError: the output exists, or cannot be written.
     """
+    digest = fingerprint(stack, settings)
+    if resume and digest and io.read_fingerprint(output) == digest:
+        return io.read_reconstruction(output)
     io.check_output(output, force=force)
     messages: list[str] = []
 
@@ -84,7 +88,8 @@ def reconstruct_to_folder(
         else:
             warnings.warn("no pixel has a trustworthy depth: no point cloud and no mesh were written", stacklevel=2)
         write_previews(result, shown, staging, stages)
-        result = replace(result, timings_s=stages.timings_s, warnings=tuple(messages) or result.warnings)
+        told = tuple(messages) or result.warnings
+        result = replace(result, timings_s=stages.timings_s, warnings=told, fingerprint=digest)
         io.result_paths(staging).reconstruction.unlink(missing_ok=True)
         io.write_reconstruction(result, staging)
     return result

@@ -7,6 +7,7 @@ therefore exactly what would be computed again, and a resumed run gives the same
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,10 @@ _FILE = "journal.jsonl"
 _FREE = ("threads", "max_memory_gb", "scratch")
 """Options that change nothing of the result: a run may go on with others."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+class ResumeError(ValueError):
+    """What a killed run left was begun with something else."""
 
 
 @dataclass
@@ -165,7 +170,8 @@ def open_journal(folder: Path, stack: FocalStack, settings: Settings, *, resume:
         resume: Go on with what a killed run left, instead of starting anew.
 
     Raises:
-        ValueError: what is there was begun with other frames, options or versions.
+        ResumeError: what is there was begun with other frames, options or versions.
+        ValueError: the frames come from no files.
     """
     if resume and not stack.digest:
         raise ValueError("--resume: needs frames that come from files; got frames in memory; leave it out")
@@ -180,6 +186,14 @@ def open_journal(folder: Path, stack: FocalStack, settings: Settings, *, resume:
     (folder / "result").mkdir(exist_ok=True)
     io.append_line(folder / _FILE, header)
     return Journal(folder, keep=resume)
+
+
+def fingerprint(stack: FocalStack, settings: Settings) -> str:
+    """Short digest of the frames and of the options that a result depends on; empty for frames in memory."""
+    if not stack.digest:
+        return ""
+    header = {key: value for key, value in _header(stack, settings).items() if key not in ("boot", "dff", "libraries")}
+    return hashlib.blake2b(json.dumps(header, sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
 def _lines(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -222,7 +236,7 @@ def _check_same(begun: dict[str, Any], now: dict[str, Any]) -> None:
         then, given = begun["settings"].get(spec.name), now["settings"].get(spec.name)
         if then != given:
             flag = flag_of(spec.name, spec.metadata)
-            raise ValueError(f"--resume: the run was begun with {flag} {then}; got {given}; {cure}")
+            raise ResumeError(f"--resume: the run was begun with {flag} {then}; got {given}; {cure}")
     for key, what in (
         ("frames", "other frames"),
         ("look", "frames that were changed since"),
@@ -232,4 +246,4 @@ def _check_same(begun: dict[str, Any], now: dict[str, Any]) -> None:
         ("libraries", "other versions of the libraries"),
     ):
         if begun.get(key) != now[key]:
-            raise ValueError(f"--resume: the run must go on as it was begun; got {what}; {cure}")
+            raise ResumeError(f"--resume: the run must go on as it was begun; got {what}; {cure}")
