@@ -20,7 +20,7 @@ from dff.io.results import (
 )
 from dff.io.scenes import check_scene_output, write_geometry, write_scene
 from dff.io.scratch import ScratchStack, clear_scratch, temporary_folder
-from dff.io.stacks import read_stack
+from dff.io.stacks import read_frames, read_stack
 from dff.io.surfaces import write_mesh, write_points
 from dff.io.tables import FocusTable, read_focus_table, read_geometry
 
@@ -41,6 +41,7 @@ __all__ = [
     "read_alignment",
     "read_description",
     "read_focus_table",
+    "read_frames",
     "read_geometry",
     "read_image",
     "read_map",

@@ -94,6 +94,7 @@ def reconstruct(
         settings=settings,
         metadata=stack.metadata,
         names=stack.names,
+        files=stack.files,
         suffix=stack.suffix,
         timings_s=stages.timings_s,
         warnings=tuple(messages),
