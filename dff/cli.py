@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options) or 0)
     except KeyboardInterrupt:
-        _say("dff: interrupted; no unfinished file was left behind")
+        kept = "--resume goes on from here" if vars(options).get("resume") else "no unfinished file was left behind"
+        _say(f"dff: interrupted; {kept}")
         return INTERRUPTED
     except (ValueError, OSError, ImportError) as error:
         _say(f"dff: error: {_one_line(error)}")
@@ -67,6 +68,7 @@ def _add_reconstruct(commands: Any) -> None:
     parser.add_argument("stack", nargs="+", help="folder, files, glob pattern, multi-page TIFF or video")
     parser.add_argument("-o", "--output", required=True, help="result folder")
     parser.add_argument("--force", action="store_true", help="replace an existing result")
+    parser.add_argument("--resume", action="store_true", help="go on where a killed or interrupted run stopped")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and what it takes")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--view", action="store_true", help="watch the result grow in the browser; Ctrl-C ends")
@@ -279,7 +281,9 @@ def reconstruct(options: argparse.Namespace) -> int:
     if options.view:
         return _reconstruct_in_view(stack, output, settings, options)
     with _progress(options.quiet) as on_progress:
-        result = pipeline.reconstruct_to_folder(stack, output, settings, force=options.force, on_progress=on_progress)
+        result = pipeline.reconstruct_to_folder(
+            stack, output, settings, force=options.force, resume=options.resume, on_progress=on_progress
+        )
     _say(pipeline.summary(result, output))
     return 0
 

@@ -215,7 +215,7 @@ def _summary(reconstruction: Reconstruction, height: NDArray[np.float32], paths:
         "warnings": reconstruction.warnings,
         "timings_s": reconstruction.timings_s,
         "settings": reconstruction.settings.as_dict(),
-        "versions": _versions(),
+        "versions": library_versions(),
         "picture": paths.all_in_focus.name,
         "input_suffix": reconstruction.suffix,
         "metadata": {name: value for name, value in asdict(reconstruction.metadata).items() if name not in _BLOCKS},
@@ -247,7 +247,8 @@ def statistics(reconstruction: Reconstruction, height: NDArray[np.float32]) -> d
     }
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Versions of Python, the system and the libraries that a result depends on."""
     found = {"python": platform.python_version(), "system": platform.platform()}
     for name in LIBRARIES:
         try:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from dff import align, fuse, io
 from dff.depth import LATTICE, DepthEstimator, Labels
 from dff.focus import load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
+from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan, make_plan
 from dff.pipeline.strips import Strips, Tile, tiles
 from dff.pipeline.watch import UNWATCHED, Watcher
@@ -46,6 +46,7 @@ def reconstruct(
     scratch: str | Path | None = None,
     on_progress: Progress = silent,
     watcher: Watcher = UNWATCHED,
+    journal: Journal | None = None,
 ) -> Reconstruction:
     """Turn a focal stack into a sharp picture and a depth map.
 
@@ -58,14 +59,18 @@ def reconstruct(
         scratch: Folder for the scratch file; by default that of the settings, else the system's temporary folder.
         on_progress: Called as (stage, done, total).
         watcher: Who is shown what is found as it is found.
+        journal: What earlier runs finished of this one; see `open_journal`.
 
     Raises:
         ValueError: frames or settings that cannot be used.
         OSError: not enough space for the scratch file.
     """
-    stages, messages = Stages(on_progress), []  # type: tuple[Stages, list[str]]
+    journal = journal or Journal()
+    messages: list[str] = []
+    stages = Stages(on_progress, journal, messages)
     _use_threads(settings.threads)
     with recorded_warnings(messages):
+        journal.warn_again()
         stack = _ordered(stack, settings, stages)
         geometry = stack.geometry or resolve_geometry(stack, settings)
         if note := unit_warning(geometry):
@@ -74,11 +79,11 @@ def reconstruct(
         plan = plan_for(stack, settings)
         watcher.on_start(stack, geometry)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
-        with io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames:
+        with journal.scratch(folder, stack) as frames:
             _read(stack, frames, watcher, stages)
             alignment = _align(replace(stack, frames=frames), settings, stages)
             watcher.on_alignment(alignment)
-            _warp(frames, alignment, stages)
+            _warp(stack, frames, alignment, stages)
             estimator = replace(estimator, z_sigma_frames=_coherence(settings, alignment))
             strips = Strips(frames, alignment, estimator, plan, stack.white)
             labels = _label(strips, stages)
@@ -101,36 +106,22 @@ def reconstruct(
     )
 
 
-@dataclass
-class Stages:
-    """The stages of one run: who is told of their progress, and how long they took."""
-
-    on_progress: Progress
-    timings_s: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Any]:
-        """Time a stage; gives a function to call with the number of steps done."""
-        started = time.perf_counter()
-        self.on_progress(name, 0, total)
-        yield lambda done: self.on_progress(name, done, total)
-        self.timings_s[name] = self.timings_s.get(name, 0.0) + time.perf_counter() - started
-
-
 @contextmanager
 def recorded_warnings(messages: list[str]) -> Iterator[None]:
-    """Add each warning to the list once, and issue it again when the block ends."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Add each warning to the list once as it comes, and issue it again when the block ends."""
+    before = len(messages)
+
+    def record(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in messages:
+            messages.append(text)
+
+    with warnings.catch_warnings():
         warnings.simplefilter("always")
-        try:
-            yield
-        finally:
-            issued = list(caught)
-    for entry in issued:
-        message = " ".join(str(entry.message).split())
-        if message not in messages:
-            messages.append(message)
-            warnings.warn(message, stacklevel=4)
+        warnings.showwarning = record
+        yield
+    for text in messages[before:]:
+        warnings.warn(text, stacklevel=4)
 
 
 def _use_threads(threads: int) -> None:
@@ -151,7 +142,9 @@ def _ordered(stack: FocalStack, settings: Settings, stages: Stages) -> FocalStac
     if settings.order != "auto":
         return stack
     with stages.stage("find the order", len(stack)) as done:
-        order = align.estimate_order(stack, on_progress=lambda _, step, __: done(step))
+        order = stages.journal.value(
+            "order", lambda: align.estimate_order(stack, on_progress=lambda _, step, __: done(step))
+        )
     return replace(_in_order(stack, order), positions=())
 
 
@@ -189,8 +182,10 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
 
 
 def _read(stack: FocalStack, frames: Any, watcher: Watcher, stages: Stages) -> None:
+    if stages.journal.finished("fuse") == stack.shape[0]:
+        return
     with stages.stage("read frames", len(stack)) as done:
-        for k in range(len(stack)):
+        for k in range(stages.journal.finished("read frames"), len(stack)):
             frame = stack.frames[k]
             frames.write_frame(k, frame)
             watcher.on_frame(k, frame)
@@ -202,30 +197,38 @@ def _align(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
         alignment = io.read_alignment(settings.alignment)
         _check_alignment(alignment, stack, settings.alignment)
     else:
-        with stages.stage("align", len(stack)) as done:
-            alignment = align.estimate_alignment(
-                stack,
-                model=settings.align,
-                max_shift=settings.max_shift,
-                max_scale=settings.max_scale,
-                max_rotation_deg=settings.max_rotation_deg,
-                brightness=settings.brightness,
-                on_progress=lambda _, step, __: done(step),
-            )
+        alignment = stages.journal.alignment(lambda: _estimated(stack, settings, stages))
     return alignment
 
 
-def _warp(frames: Any, alignment: Alignment, stages: Stages) -> None:
+def _estimated(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
+    with stages.stage("align", len(stack)) as done:
+        return align.estimate_alignment(
+            stack,
+            model=settings.align,
+            max_shift=settings.max_shift,
+            max_scale=settings.max_scale,
+            max_rotation_deg=settings.max_rotation_deg,
+            brightness=settings.brightness,
+            on_progress=lambda _, step, __: done(step),
+        )
+
+
+def _warp(stack: FocalStack, frames: Any, alignment: Alignment, stages: Stages) -> None:
     """Move every frame onto the reference, outward from it.
 
     What a frame does not cover takes the pixels of its neighbour, so that filters along the stack meet no edge
-    there; those pixels are never evidence.
+    there; those pixels are never evidence. The frame that a killed run was at may be half moved: it is decoded again.
     """
     still, reference = np.eye(3), alignment.reference
     moved = [k for k in range(len(alignment)) if not np.array_equal(alignment.transforms[k], still)]
+    if stages.journal.finished("fuse") == stack.shape[0]:
+        return
+    first = stages.journal.finished("warp")
     with stages.stage("warp", len(moved)) as done:
-        for step, k in enumerate(sorted(moved, key=lambda k: abs(k - reference))):
-            frame = align.warp_frame(frames.read_frame(k), alignment.transforms[k])
+        for step, k in list(enumerate(sorted(moved, key=lambda k: abs(k - reference))))[first:]:
+            whole = stack.frames[k] if stages.journal.resumed and step == first else frames.read_frame(k)
+            frame = align.warp_frame(whole, alignment.transforms[k])
             covered = align.covered(alignment.transforms[k], alignment.size_px)
             if k != reference and not covered.all():
                 toward = k - 1 if k > reference else k + 1
@@ -261,16 +264,29 @@ def _coherence(settings: Settings, alignment: Alignment) -> float:
 def _label(strips: Strips, stages: Stages) -> Labels:
     """What the whole lattice says."""
     height, width = strips.size_px
+    journal = stages.journal
+    if "noise logit" in journal.values:
+        return _kept_labels(strips, journal)
     lattice = torch.empty((len(strips.frames), -(-height // LATTICE), -(-width // LATTICE)), dtype=torch.float16)
+    rows = np.moveaxis(lattice.numpy(), 1, 0)
+    finished = journal.finished("measure focus")
+    journal.restore("lattice", rows, -(-finished // LATTICE))
     with stages.stage("measure focus", height) as done:
         for strip in strips.plan.strips(height):
+            if strip[1] <= finished:
+                continue
             for tile in tiles(strips.plan, strip, strips.size_px):
                 part = strips.estimator.lattice(strips.volume(tile))
-                (rows, columns), inside = (tuple(map(_sites, slices)) for slices in (tile.place, tile.inside))
-                lattice[:, rows, columns] = part[:, inside[0], inside[1]]
+                place, inside = (tuple(map(_sites, slices)) for slices in (tile.place, tile.inside))
+                lattice[:, place[0], place[1]] = part[:, inside[0], inside[1]]
+            kept = _sites(slice(*strip))
+            journal.keep_rows("lattice", rows[kept], kept.start)
             done(strip[1])
     with stages.stage("label", 1) as done:
         labels = strips.estimator.regularise(lattice)
+        if labels.label is not None:
+            journal.keep_rows("label", labels.label.numpy(), 0)
+        journal.set_value("noise logit", labels.noise_logit)
         done(1)
     return labels
 
@@ -279,15 +295,34 @@ def _sites(pixels: slice) -> slice:
     return slice(pixels.start // LATTICE, -(-pixels.stop // LATTICE))
 
 
+def _kept_labels(strips: Strips, journal: Journal) -> Labels:
+    height, width = strips.size_px
+    label = None
+    if strips.estimator.method == "regularised":
+        label = torch.empty((-(-height // LATTICE), -(-width // LATTICE)), dtype=torch.int64)
+        journal.restore("label", label.numpy(), len(label))
+    return Labels(label, journal.values["noise logit"])
+
+
 def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) -> tuple[DepthMap, NDArray[np.float32]]:
     """Depth of every pixel, and an index for the picture at every pixel, known or not."""
     height = strips.size_px[0]
-    index, sigma, confidence, nearest = maps = [np.empty(strips.size_px, np.float32) for _ in range(4)]
+    maps = {name: np.empty(strips.size_px, np.float32) for name in ("index", "sigma", "confidence", "nearest")}
+    index, sigma, confidence, nearest = maps.values()
+    finished = stages.journal.finished("refine depth")
+    for name, values in maps.items():
+        stages.journal.restore(name, values, finished)
+    if finished:
+        watcher.on_rows(0, DepthMap(index[:finished], confidence[:finished], sigma[:finished]))
     with stages.stage("refine depth", height) as done:
         for strip in strips.plan.strips(height):
+            if strip[1] <= finished:
+                continue
             for tile in tiles(strips.plan, strip, strips.size_px):
                 _refine_tile(strips, labels, tile, maps)
             rows = slice(*strip)
+            for name, values in maps.items():
+                stages.journal.keep_rows(name, values[rows], strip[0])
             watcher.on_rows(strip[0], DepthMap(index[rows], confidence[rows], sigma[rows]))
             done(strip[1])
     known = np.isfinite(index)
@@ -295,7 +330,7 @@ def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) ->
     return DepthMap(index, confidence, sigma), nearest
 
 
-def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: list[NDArray[np.float32]]) -> None:
+def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDArray[np.float32]]) -> None:
     top, left = tile.read_rows[0], tile.read_columns[0]
     refined = strips.estimator.refine(strips.volume(tile), labels, top=top, left=left)
     found = (refined.index, refined.sigma, refined.confidence, refined.label)
@@ -305,7 +340,7 @@ def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: list[NDArray[
         index[~covered & (np.abs(label - k) <= 1)] = np.nan
     unknown = np.isnan(index)
     sigma[unknown], confidence[unknown] = np.nan, 0
-    for target, part in zip(maps, (index, sigma, confidence, label)):
+    for target, part in zip(maps.values(), (index, sigma, confidence, label)):
         target[tile.place] = part
 
 
@@ -317,8 +352,14 @@ def _fuse(
     frames, method = strips.frames, settings.fusion
     picture = np.empty((height, width, frames.shape[2]), frames.dtype)
     plan = strips.plan.for_fusion(fuse.halo_px(method), fuse.row_multiple(method))
+    finished = stages.journal.finished("fuse")
+    stages.journal.restore("picture", picture, finished)
+    if finished:
+        watcher.on_picture(0, picture[:finished])
     with stages.stage("fuse", height) as done:
         for strip in plan.strips(height):
+            if strip[1] <= finished:
+                continue
             for tile in tiles(plan, strip, strips.size_px):
                 fused = fuse.all_in_focus(
                     strips.frame_tiles(tile.read_rows, tile.read_columns),
@@ -328,6 +369,8 @@ def _fuse(
                     method=method,
                 )
                 picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)
-            watcher.on_picture(strip[0], picture[slice(*strip)])
+            rows = slice(*strip)
+            stages.journal.keep_rows("picture", picture[rows], strip[0])
+            watcher.on_picture(strip[0], picture[rows])
             done(strip[1])
     return picture
