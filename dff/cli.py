@@ -74,6 +74,8 @@ def _add_reconstruct(commands: Any) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where a killed or interrupted run stopped")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and what it takes")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--view", action="store_true", help="watch the result grow in the browser; Ctrl-C ends")
+    _add_browser(parser)
     add_settings(parser)
     parser.set_defaults(command=reconstruct)
 
@@ -232,11 +234,15 @@ def _add_view(commands: Any) -> None:
         epilog="example: dff view result",
     )
     parser.add_argument("result", help="result folder")
-    parser.add_argument("--no-open", action="store_true", help="print the address instead of opening a browser")
     parser.add_argument("--desktop", action="store_true", help="a window of Open3D instead of the browser")
-    parser.add_argument("--port", type=int, default=0, help="port on this machine (default: a free one)")
+    _add_browser(parser)
     _add_page_size(parser)
     parser.set_defaults(command=view)
+
+
+def _add_browser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-open", action="store_true", help="print the address instead of opening a browser")
+    parser.add_argument("--port", type=int, default=0, help="port on this machine (default: a free one)")
 
 
 def _add_render(commands: Any) -> None:
@@ -319,6 +325,8 @@ def reconstruct(options: argparse.Namespace) -> int:
     _say(pipeline.describe(stack, settings, output))
     if options.dry_run:
         return 0
+    if options.view:
+        return _reconstruct_in_view(stack, output, settings, options)
     with _progress(options.quiet) as on_progress:
         result = pipeline.reconstruct_to_folder(
             stack, output, settings, force=options.force, resume=options.resume, on_progress=on_progress
@@ -367,6 +375,39 @@ def watch(options: argparse.Namespace) -> int:
             on_row=on_row,
         )
     return 0
+
+
+def _reconstruct_in_view(stack: Any, output: Path, settings: Settings, options: argparse.Namespace) -> int:
+    from dff import pipeline
+    from viewers.live import live_view
+
+    with live_view(stack, output, settings, port=options.port) as server:
+        _show(server.address, options)
+        with _progress(options.quiet) as on_progress:
+            result = pipeline.reconstruct_to_folder(
+                stack,
+                output,
+                settings,
+                force=options.force,
+                resume=options.resume,
+                on_progress=server.run.telling(on_progress),
+                watcher=server.run.watcher,
+            )
+        server.finish()
+        _say(pipeline.summary(result, output))
+        _say("dff: the browser shows the result; Ctrl-C ends it")
+        server.wait()
+    return 0
+
+
+def _show(address: str, options: argparse.Namespace) -> None:
+    """Open an address in the browser, and print it."""
+    import webbrowser
+
+    opened = not options.no_open and webbrowser.open(address)
+    sys.stdout.write(f"{address}\n")
+    sys.stdout.flush()
+    _say("dff: showing it in the browser; Ctrl-C ends" if opened else "dff: open this address; Ctrl-C ends")
 
 
 def info(options: argparse.Namespace) -> int:
@@ -479,15 +520,10 @@ def view(options: argparse.Namespace) -> int:
 
         show_desktop(options.result)
         return 0
-    import webbrowser
-
     from viewers.server import ResultServer
 
     server = ResultServer(options.result, port=options.port, max_megapixels=options.max_megapixels)
-    opened = not options.no_open and webbrowser.open(server.address)
-    sys.stdout.write(f"{server.address}\n")
-    sys.stdout.flush()
-    _say("dff: showing the result in the browser; Ctrl-C ends it" if opened else "dff: open this address; Ctrl-C ends")
+    _show(server.address, options)
     server.serve()
     return 0
 

@@ -24,7 +24,7 @@ from dff.io.results import (
 )
 from dff.io.scenes import check_scene_output, write_geometry, write_scene
 from dff.io.scratch import ScratchStack, clear_scratch, temporary_folder
-from dff.io.stacks import read_stack
+from dff.io.stacks import read_frames, read_stack
 from dff.io.staging import clear_path, clear_work, staged_folder
 from dff.io.surfaces import write_mesh, write_points
 from dff.io.tables import FocusTable, read_focus_table, read_geometry
@@ -53,6 +53,7 @@ __all__ = [
     "read_description",
     "read_fingerprint",
     "read_focus_table",
+    "read_frames",
     "read_geometry",
     "read_image",
     "read_json",

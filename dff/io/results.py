@@ -222,6 +222,7 @@ def _summary(reconstruction: Reconstruction, height: NDArray[np.float32], paths:
         "metadata": {name: value for name, value in asdict(reconstruction.metadata).items() if name not in _BLOCKS},
         "geometry": _geometry_table(geometry),
         "frames": reconstruction.names,
+        "files": reconstruction.files,
     }
 
 
@@ -295,6 +296,7 @@ def read_reconstruction(folder: str | Path) -> Reconstruction:
             settings=_settings(content["settings"]),
             metadata=_metadata(content["metadata"], picture),
             names=tuple(content["frames"]),
+            files=tuple(content.get("files", ())),
             suffix=content["input_suffix"],
             timings_s=content["timings_s"],
             warnings=tuple(content["warnings"]),

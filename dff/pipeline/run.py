@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,20 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from dff import align, filters, fuse, io
+from dff import align, fuse, io
 from dff.depth import LATTICE, DepthEstimator, Labels
 from dff.focus import load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan, make_plan
+from dff.pipeline.strips import Strips, Tile, tiles
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import Alignment, DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
 
 RESIDUAL_GATE_PX = 0.3
 """Filtering along the stack pays where frames are registered better than this (rms)."""
-
-_INVALID_LOGIT = -40.0
 
 
 def open_stack(source: str | Path | list[str], settings: Settings) -> FocalStack:
@@ -87,7 +85,7 @@ def reconstruct(
             watcher.on_alignment(alignment)
             _warp(stack, frames, alignment, stages)
             estimator = replace(estimator, z_sigma_frames=_coherence(settings, alignment))
-            strips = _Strips(frames, alignment, estimator, plan, stack.white)
+            strips = Strips(frames, alignment, estimator, plan, stack.white)
             labels = _label(strips, stages)
             if labels.label is not None:
                 watcher.on_labels(labels.label.numpy())
@@ -101,6 +99,7 @@ def reconstruct(
         settings=settings,
         metadata=stack.metadata,
         names=stack.names,
+        files=stack.files,
         suffix=stack.suffix,
         timings_s=stages.timings_s,
         warnings=tuple(messages),
@@ -123,58 +122,6 @@ def recorded_warnings(messages: list[str]) -> Iterator[None]:
         yield
     for text in messages[before:]:
         warnings.warn(text, stacklevel=4)
-
-
-@dataclass(frozen=True)
-class _Strips:
-    """The aligned frames, read strip by strip as the tensors that the stages take."""
-
-    frames: Any
-    alignment: Alignment
-    estimator: DepthEstimator
-    plan: Plan
-    white: float
-
-    @property
-    def size_px(self) -> tuple[int, int]:
-        return self.alignment.size_px
-
-    def rows(self, start: int, stop: int) -> Callable[[int], Tensor]:
-        """A function of k that gives the strip of frame k, (C, rows, W) float32 at the reference's brightness."""
-
-        def strip(k: int) -> Tensor:
-            pixels = self.frames.read_frame_rows(k, start, stop)
-            planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(torch.float32)
-            return planes.mul_(float(self.alignment.gains[k]) / self.white)
-
-        return strip
-
-    def volume(self, start: int, stop: int) -> Tensor:
-        """(N, rows, W) logits; frames that do not cover a pixel have none there."""
-        channels = self.estimator.measure.channels
-        images = torch.empty((len(self.frames), channels, stop - start, self.size_px[1]))
-        strip = self.rows(start, stop)
-        for k in range(len(self.frames)):
-            images[k] = _with_channels(strip(k), channels)
-        volume = self.estimator.volume(images)
-        for k, covered in self.partly_covered(start, stop, self.estimator.measure.border_px):
-            volume[k].masked_fill_(torch.from_numpy(~covered), _INVALID_LOGIT)
-        return volume
-
-    def partly_covered(self, start: int, stop: int, margin_px: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """Frames that do not cover all of a strip, with (rows, W) where they do, `margin_px` inside their edge."""
-        top, bottom = max(0, start - margin_px), min(self.size_px[0], stop + margin_px)
-        square = np.ones((2 * margin_px + 1, 2 * margin_px + 1), np.uint8)
-        for k, covered in enumerate(align.valid_frames(self.alignment, top, bottom)):
-            if not covered.all():
-                inner = cv2.erode(covered.view(np.uint8), square)[start - top : stop - top]
-                yield k, inner.astype(bool)
-
-
-def _with_channels(image: Tensor, channels: int) -> Tensor:
-    if len(image) == channels:
-        return image
-    return filters.luminance(image[None]) if channels == 1 else image.expand(channels, -1, -1)
 
 
 def _use_threads(threads: int) -> None:
@@ -225,7 +172,13 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
     """
     measure = load_measure(settings.measure, window_sigma_px=settings.window_sigma_px)
     estimator = DepthEstimator(measure)
-    return make_plan(stack, settings, halo_px=estimator.halo_px, channels=measure.channels)
+    return make_plan(
+        stack,
+        settings,
+        halo_px=estimator.halo_px,
+        channels=measure.channels,
+        fusion_halo_px=fuse.halo_px(settings.fusion),
+    )
 
 
 def _read(stack: FocalStack, frames: Any, watcher: Watcher, stages: Stages) -> None:
@@ -308,10 +261,10 @@ def _coherence(settings: Settings, alignment: Alignment) -> float:
     return 0.0 if residual_px > RESIDUAL_GATE_PX else 1.0
 
 
-def _label(strips: _Strips, stages: Stages) -> Labels:
+def _label(strips: Strips, stages: Stages) -> Labels:
     """What the whole lattice says."""
     height, width = strips.size_px
-    plan, journal = strips.plan, stages.journal
+    journal = stages.journal
     if "noise logit" in journal.values:
         return _kept_labels(strips, journal)
     lattice = torch.empty((len(strips.frames), -(-height // LATTICE), -(-width // LATTICE)), dtype=torch.float16)
@@ -319,15 +272,16 @@ def _label(strips: _Strips, stages: Stages) -> Labels:
     finished = journal.finished("measure focus")
     journal.restore("lattice", rows, -(-finished // LATTICE))
     with stages.stage("measure focus", height) as done:
-        for start, stop in plan.strips(height):
-            if stop <= finished:
+        for strip in strips.plan.strips(height):
+            if strip[1] <= finished:
                 continue
-            top, bottom = plan.with_halo((start, stop), height)
-            part = strips.estimator.lattice(strips.volume(top, bottom))
-            first, last = start // LATTICE, -(-stop // LATTICE)
-            lattice[:, first:last] = part[:, first - top // LATTICE : last - top // LATTICE]
-            journal.keep_rows("lattice", rows[first:last], first)
-            done(stop)
+            for tile in tiles(strips.plan, strip, strips.size_px):
+                part = strips.estimator.lattice(strips.volume(tile))
+                place, inside = (tuple(map(_sites, slices)) for slices in (tile.place, tile.inside))
+                lattice[:, place[0], place[1]] = part[:, inside[0], inside[1]]
+            kept = _sites(slice(*strip))
+            journal.keep_rows("lattice", rows[kept], kept.start)
+            done(strip[1])
     with stages.stage("label", 1) as done:
         labels = strips.estimator.regularise(lattice)
         if labels.label is not None:
@@ -337,7 +291,11 @@ def _label(strips: _Strips, stages: Stages) -> Labels:
     return labels
 
 
-def _kept_labels(strips: _Strips, journal: Journal) -> Labels:
+def _sites(pixels: slice) -> slice:
+    return slice(pixels.start // LATTICE, -(-pixels.stop // LATTICE))
+
+
+def _kept_labels(strips: Strips, journal: Journal) -> Labels:
     height, width = strips.size_px
     label = None
     if strips.estimator.method == "regularised":
@@ -346,49 +304,48 @@ def _kept_labels(strips: _Strips, journal: Journal) -> Labels:
     return Labels(label, journal.values["noise logit"])
 
 
-def _refine(strips: _Strips, labels: Labels, stages: Stages, watcher: Watcher) -> tuple[DepthMap, NDArray[np.float32]]:
+def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) -> tuple[DepthMap, NDArray[np.float32]]:
     """Depth of every pixel, and an index for the picture at every pixel, known or not."""
-    height, width = strips.size_px
-    maps = {name: np.empty((height, width), np.float32) for name in ("index", "sigma", "nearest", "confidence")}
-    index, sigma, nearest, confidence = maps.values()
+    height = strips.size_px[0]
+    maps = {name: np.empty(strips.size_px, np.float32) for name in ("index", "sigma", "confidence", "nearest")}
+    index, sigma, confidence, nearest = maps.values()
     finished = stages.journal.finished("refine depth")
     for name, values in maps.items():
         stages.journal.restore(name, values, finished)
     if finished:
         watcher.on_rows(0, DepthMap(index[:finished], confidence[:finished], sigma[:finished]))
     with stages.stage("refine depth", height) as done:
-        for start, stop in strips.plan.strips(height):
-            if stop <= finished:
+        for strip in strips.plan.strips(height):
+            if strip[1] <= finished:
                 continue
-            top, bottom = strips.plan.with_halo((start, stop), height)
-            refined = strips.estimator.refine(strips.volume(top, bottom), labels, top=top)
-            inside = slice(start - top, stop - top)
-            index[start:stop] = refined.index[inside].numpy()
-            sigma[start:stop] = refined.sigma[inside].numpy()
-            confidence[start:stop] = refined.confidence[inside].numpy()
-            nearest[start:stop] = refined.label[inside].numpy()
-            _forget_ends(index[start:stop], nearest[start:stop], strips, (start, stop))
-            unknown = np.isnan(index[start:stop])
-            sigma[start:stop][unknown], confidence[start:stop][unknown] = np.nan, 0
+            for tile in tiles(strips.plan, strip, strips.size_px):
+                _refine_tile(strips, labels, tile, maps)
+            rows = slice(*strip)
             for name, values in maps.items():
-                stages.journal.keep_rows(name, values[start:stop], start)
-            watcher.on_rows(start, DepthMap(index[start:stop], confidence[start:stop], sigma[start:stop]))
-            done(stop)
+                stages.journal.keep_rows(name, values[rows], strip[0])
+            watcher.on_rows(strip[0], DepthMap(index[rows], confidence[rows], sigma[rows]))
+            done(strip[1])
     known = np.isfinite(index)
     nearest[known] = index[known]
     return DepthMap(index, confidence, sigma), nearest
 
 
-def _forget_ends(
-    index: NDArray[np.float32], label: NDArray[np.float32], strips: _Strips, rows: tuple[int, int]
-) -> None:
-    """Make the depth unknown next to frames that do not cover the pixel: the peak may lie in them."""
-    for k, covered in strips.partly_covered(*rows, strips.estimator.measure.border_px):
+def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDArray[np.float32]]) -> None:
+    top, left = tile.read_rows[0], tile.read_columns[0]
+    refined = strips.estimator.refine(strips.volume(tile), labels, top=top, left=left)
+    found = (refined.index, refined.sigma, refined.confidence, refined.label)
+    index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
+    for k, covered in strips.partly_covered(tile.rows, tile.columns):
+        # The peak may lie in the frame that does not cover the pixel.
         index[~covered & (np.abs(label - k) <= 1)] = np.nan
+    unknown = np.isnan(index)
+    sigma[unknown], confidence[unknown] = np.nan, 0
+    for target, part in zip(maps.values(), (index, sigma, confidence, label)):
+        target[tile.place] = part
 
 
 def _fuse(
-    strips: _Strips, index: NDArray[np.float32], settings: Settings, stages: Stages, watcher: Watcher
+    strips: Strips, index: NDArray[np.float32], settings: Settings, stages: Stages, watcher: Watcher
 ) -> NDArray[Any]:
     """The all-in-focus picture, in the frames' own type."""
     height, width = strips.size_px
@@ -400,19 +357,20 @@ def _fuse(
     if finished:
         watcher.on_picture(0, picture[:finished])
     with stages.stage("fuse", height) as done:
-        for start, stop in plan.strips(height):
-            if stop <= finished:
+        for strip in plan.strips(height):
+            if strip[1] <= finished:
                 continue
-            top, bottom = plan.with_halo((start, stop), height)
-            fused = fuse.all_in_focus(
-                strips.rows(top, bottom),
-                count=len(frames),
-                index=torch.from_numpy(index[top:bottom]),
-                valid=torch.from_numpy(align.valid_frames(strips.alignment, top, bottom)),
-                method=method,
-            )
-            picture[start:stop] = fuse.to_dtype(fused[:, start - top : stop - top], frames.dtype)
-            stages.journal.keep_rows("picture", picture[start:stop], start)
-            watcher.on_picture(start, picture[start:stop])
-            done(stop)
+            for tile in tiles(plan, strip, strips.size_px):
+                fused = fuse.all_in_focus(
+                    strips.frame_tiles(tile.read_rows, tile.read_columns),
+                    count=len(frames),
+                    index=torch.from_numpy(index[tile.read]),
+                    valid=strips.valid(tile),
+                    method=method,
+                )
+                picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)
+            rows = slice(*strip)
+            stages.journal.keep_rows("picture", picture[rows], strip[0])
+            watcher.on_picture(strip[0], picture[rows])
+            done(strip[1])
     return picture
