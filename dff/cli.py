@@ -262,6 +262,13 @@ def _add_render(commands: Any) -> None:
     parser.add_argument("--size", default="960x720", metavar="WxH", help="size in px (default 960x720)")
     parser.add_argument("--seconds", type=float, default=6.0, help="length of the turntable (default 6)")
     parser.add_argument("--fps", type=float, default=25.0, help="pictures a second (default 25)")
+    parser.add_argument(
+        "--stereo",
+        choices=("mesh", "frames"),
+        default="mesh",
+        help="see rocking, stereo and anaglyph from the mesh, or from the source frames moved sideways and fused "
+        "again: slower, keeps hair and glass (default mesh)",
+    )
     parser.add_argument("--relief", type=float, help="factor on the heights (default: so that they are seen)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=render)
@@ -535,7 +542,8 @@ def render(options: argparse.Namespace) -> int:
     width, cross, height = options.size.partition("x")
     if not (cross and width.isdecimal() and height.isdecimal()):
         raise ValueError(f"--size: must be width x height in px; got {options.size!r}; give for example 960x720")
-    chosen = RenderOptions((int(height), int(width)), options.seconds, options.fps, options.relief)
+    size = (int(height), int(width))
+    chosen = RenderOptions(size, options.seconds, options.fps, options.relief, options.stereo)
     kinds = [name.strip() for name in options.what.split(",") if name.strip()]
     with _progress(options.quiet) as on_progress:
         paths = render_result(options.result, options.output, kinds, chosen, on_progress=on_progress)
