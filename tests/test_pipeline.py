@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from dff import io, optics, pipeline
-from dff.depth import LATTICE
+from dff.depth import LATTICE, estimate_depth
 from dff.pipeline import run
 from dff.settings import Settings
 from dff.simulate import render_scene
@@ -51,13 +52,13 @@ def test_known_depth_is_recovered(dome: Scene) -> None:
     assert np.median(found) < 0.25
 
 
-def test_strips_of_any_height_give_the_same_result(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_of_any_size_give_the_same_result(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Index, confidence and picture do not depend on how the picture is cut."""
     whole = pipeline.reconstruct(dome.stack, ALIGNED)
     plan = run.plan_for(dome.stack, ALIGNED)
     assert len(plan.strips(96)) == 1
-    for rows, fusion_rows in ((4, 256 + 32), (20, 256 + 64)):
-        cut = replace(plan, strip_rows=rows, fusion_rows=fusion_rows)
+    for rows, columns, fusion in ((4, 96, (256 + 32, 512)), (20, 96, (256 + 64, 512)), (40, 32, (256, 192 + 32))):
+        cut = replace(plan, strip_rows=rows, tile_columns=columns, fusion=fusion)
         monkeypatch.setattr(run, "plan_for", lambda *_, cut=cut: cut)
         strips = pipeline.reconstruct(dome.stack, ALIGNED)
         np.testing.assert_array_equal(strips.depth.index, whole.depth.index)
@@ -68,7 +69,7 @@ def test_strips_of_any_height_give_the_same_result(dome: Scene, monkeypatch: pyt
 def test_a_watcher_sees_the_result_grow(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames, alignment, labels, then rows of depth and picture: put together they are the result."""
     plan = run.plan_for(dome.stack, ALIGNED)
-    cut = replace(plan, strip_rows=40, fusion_rows=256 + 64)
+    cut = replace(plan, strip_rows=40, fusion=(256 + 64, 512))
     monkeypatch.setattr(run, "plan_for", lambda *_: cut)
     seen: list[Any] = []
     names = [spec.name for spec in fields(pipeline.Watcher)]
@@ -228,6 +229,41 @@ def test_memory_is_planned_within_the_limit() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:alignment")
+def test_a_network_is_asked_once_and_tiles_hardly_move_depth(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its logits are kept between labelling and refining; half precision and tiles move depth by little."""
+    asked: list[tuple[int, ...]] = []
+    settings = ALIGNED.but(measure="sesf-stack")
+    plan = run.plan_for(dome.stack, settings)
+    measure = run.load_measure("sesf-stack")
+    whole = estimate_depth(frame_tensor_of(dome), measure, z_sigma_frames=1.0)
+
+    def counted(images: Any) -> Any:
+        asked.append(tuple(images.shape[-2:]))
+        return measure.logits(images)
+
+    monkeypatch.setattr(run, "load_measure", lambda *_, **__: replace(measure, logits=counted))
+    monkeypatch.setattr(run, "plan_for", lambda *_: replace(plan, strip_rows=48, tile_columns=96))
+    cut = pipeline.reconstruct(dome.stack, settings)
+    assert len(asked) == 2
+    both = np.isfinite(cut.depth.index) & np.isfinite(whole.index)
+    assert both.mean() > 0.8
+    assert np.abs(cut.depth.index - whole.index)[both].max() < 0.02
+
+
+def frame_tensor_of(scene: Scene) -> Any:
+    frames = np.stack([scene.stack.frames[k] for k in range(len(scene.stack))]) / np.float32(scene.stack.white)
+    return torch.from_numpy(frames.transpose(0, 3, 1, 2).astype(np.float32))
+
+
+def test_the_plan_counts_the_network(dome: Scene) -> None:
+    """A network takes more memory a pixel, and disk for its logits."""
+    operator, network = (
+        run.plan_for(dome.stack, ALIGNED.but(measure=name)) for name in ("ring-difference", "sesf-stack")
+    )
+    assert network.memory_gb > operator.memory_gb
+    assert network.scratch_gb == pytest.approx(operator.scratch_gb * (1 + 2 / (3 * dome.stack.dtype.itemsize)))
+
+
 def test_an_alignment_can_be_applied_again(dome: Scene, tmp_path: Path) -> None:
     """The saved transforms give the same result as the run that found them."""
     first = pipeline.reconstruct(dome.stack, Settings(threads=1))

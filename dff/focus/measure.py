@@ -31,6 +31,10 @@ class FocusMeasure:
     What the probabilities of all frames lack of 1 is that of no frame being right.
     """
 
+    network_bytes: float = 0
+    """Memory a network takes a pixel and frame beside images and logits; 0 for operators, which are quick.
+
+    The logits of networks are worth keeping."""
     near_px: int | None = None
     """Distance within which most of the context lies; None: all of it up to the halo."""
 

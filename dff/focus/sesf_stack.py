@@ -15,30 +15,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dff import filters
-from dff.focus import operators, weight_files
+from dff.focus import weight_files
+from dff.focus.evidence import CELL, CELL_CHANNELS, ENERGY_FLOOR, PIXELS, Evidence, Survey, observe, survey
 from dff.focus.measure import FocusMeasure
 
-CELL = 4
-"""Pixels along the side of a lattice cell."""
-PIXELS = CELL * CELL
-FINE_SIGMA_PX = 1.2
-WIDE_SIGMA_CELLS = 0.75
-BROAD_SIGMA_CELLS = 2.0
-CELL_CHANNELS = 3
-ENERGY_FLOOR = 0.1
-"""Energy added before the logarithm, as a share of that of the noise."""
-NOISE_FLOOR = 4e-7
-"""Least variance of noise: that of rounding to 8 bits, after the filter along the stack. JPEG leaves less than that in
-the finest detail where it is smooth, though not in coarser detail."""
 DILATIONS = (1, 2, 4, 6, 2, 1)
 HALO_PX = 60
 """Context of a tile. What lies farther off, up to 100 px, moves depth by less than 0.02 frame."""
@@ -48,66 +34,11 @@ SURE_LOGIT = 12.0
 """Largest log-odds of having no answer, or of having one."""
 LEAST_LOG_SHARE = -30.0
 """Of one frame in a pixel: keeps sums of probabilities and their logarithms finite."""
-TILE_BYTES = 512e6
-BYTES_A_PIXEL = 36
+TILE_BYTES = 1e9
+BYTES_A_PIXEL = 21
 """Memory of a pixel of a frame in a tile."""
 
-
 FrameOf = Callable[[int], Tensor]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the network is shown of a stack, on the lattice of h x w cells; all of it relative to the noise."""
-
-    pixels: Tensor
-    """(N, 16, h, w) luminance in standard deviations of the noise, a channel for every pixel of a cell."""
-    fine: Tensor
-    """(N, 16, h, w) logarithm of the ring-difference energy around every pixel."""
-    cells: Tensor
-    """(N, 3, h, w) the same around the cell in a wide and a broad window; low-pass change against the stack's mean."""
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What has to be known of a whole stack before any of its frames can be shown."""
-
-    mean: Tensor
-    """(H, W) mean luminance."""
-    noise: Tensor
-    """(h, w) variance of the noise around every cell: the least energy that any frame has there in the finest detail,
-    where defocus leaves nothing."""
-
-
-def survey(planes: Tensor) -> Survey:
-    """Mean and noise of a stack (N, H, W) of luminance; H and W are multiples of CELL."""
-    return Survey(planes.mean(0), torch.stack([corner_energy(plane[None])[0] for plane in planes]).amin(0) + NOISE_FLOOR)
-
-
-def corner_energy(planes: Tensor) -> Tensor:
-    """(N, H, W) → (N, h, w) energy around every cell in the finest diagonal detail, that of white noise being 1."""
-    corner = (np.outer([1, -2, 1], [1, -2, 1]) / 6).astype(np.float32)
-    energy = F.avg_pool2d(filters.correlate(planes, corner).square_()[:, None], CELL)[:, 0]
-    return filters.gaussian(energy, BROAD_SIGMA_CELLS)
-
-
-def observe(planes: Tensor, whole: Survey) -> Evidence:
-    """What the network is shown of some frames (N, H, W) of a stack."""
-    kernel = operators.ring_kernel(1.0, 1.0, 1.0)
-    ring = filters.correlate(planes, (kernel / np.linalg.norm(kernel)).astype(np.float32)).square_()
-    taps = filters.gaussian_kernel(FINE_SIGMA_PX)
-    fine = F.pixel_unshuffle(filters.separable(ring, taps, taps)[:, None], CELL)
-    cell = F.avg_pool2d(ring[:, None], CELL)[:, 0]
-    energies = [filters.gaussian(cell, sigma) for sigma in (WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS)]
-    low = F.avg_pool2d((planes - whole.mean)[:, None], CELL)[:, 0] / whole.noise.sqrt()
-    cells = [*(above_noise(energy, whole.noise) for energy in energies), torch.asinh(low / 4)]
-    pixels = F.pixel_unshuffle(planes[:, None], CELL) / whole.noise.sqrt()
-    return Evidence(pixels, above_noise(fine, whole.noise), torch.stack(cells, 1))
-
-
-def above_noise(energy: Tensor, noise: Tensor) -> Tensor:
-    """Logarithm of an energy over that of the noise."""
-    return (energy / noise + ENERGY_FLOOR).log()
 
 
 def mean_around(planes: Tensor) -> Tensor:
@@ -204,7 +135,7 @@ class Block(nn.Module):
         count = len(features)
 
         def normal(k: int) -> Tensor:
-            return self.norm(features[k : k + 1])  # type: ignore[no-any-return]
+            return self.norm(features[k : k + 1])
 
         told = self.told(self.exchange.stream(normal, count))
         frame, near = self.mixed(normal(0))
@@ -282,21 +213,32 @@ class SesfStack(nn.Module):
             features = block(features)
         features = self.norm(features)
         stack = F.relu(self.exchange(features))
-        return self.shares(self.lattice(evidence, features, stack), stack)
+        return F.pixel_shuffle(self.lattice(evidence, features, stack).log_softmax(0) + self.answered(stack), CELL)[
+            :, 0
+        ]
 
     def stream(self, planes: Tensor, whole: Survey) -> Tensor:
         """The same frame by frame, in the processor's cache; only features and answer are held for all frames."""
         frames = range(len(planes))
-        features = torch.cat([self.bands(observe(planes[k : k + 1], whole)) for k in frames])
+        first = self.bands(observe(planes[:1], whole))
+        features = first.new_empty(len(planes), *first.shape[1:])
+        for k in frames:
+            features[k] = self.bands(observe(planes[k : k + 1], whole))[0]
         for block in self.blocks:
             block.stream(features)  # type: ignore[operator]
 
         def normal(k: int) -> Tensor:
-            return self.norm(features[k : k + 1])  # type: ignore[no-any-return]
+            return self.norm(features[k : k + 1])
 
         stack = F.relu(self.exchange.stream(normal, len(planes)))
-        lattice = [self.lattice(observe(planes[k : k + 1], whole), normal(k), stack) for k in frames]
-        return self.shares(torch.cat(lattice), stack)
+        lattice = features.new_empty(len(planes), PIXELS, *features.shape[2:])
+        for k in frames:
+            lattice[k] = self.lattice(observe(planes[k : k + 1], whole), normal(k), stack)[0]
+        largest = lattice.amax(0)
+        total = torch.zeros_like(largest)
+        for plane in lattice:
+            total += (plane - largest).exp()
+        return F.pixel_shuffle(lattice.add_(self.answered(stack) - largest - total.log()), CELL)[:, 0]
 
     def bands(self, evidence: Evidence) -> Tensor:
         """(N, C, h, w) first features."""
@@ -311,10 +253,9 @@ class SesfStack(nn.Module):
         cells = wide * evidence.cells[:, :1] + broad * evidence.cells[:, 1:2]
         return fine * evidence.fine + cells + self.correction(features)
 
-    def shares(self, lattice: Tensor, stack: Tensor) -> Tensor:
-        """(N, H, W) log-probabilities of (N, 16, h, w) logits."""
-        answered = F.logsigmoid(-self.unanswered(stack).clamp(-SURE_LOGIT, SURE_LOGIT))
-        return F.pixel_shuffle(lattice.log_softmax(0) + answered, CELL)[:, 0]
+    def answered(self, stack: Tensor) -> Tensor:
+        """(1, 16, h, w) logarithm of the probability that one of the frames is right."""
+        return F.logsigmoid(-self.unanswered(stack).clamp(-SURE_LOGIT, SURE_LOGIT))
 
     def bank_energy(self, pixels: Tensor) -> Tensor:
         """Logarithm of the energy of each learned filter, averaged over 3 x 3 cells; white noise of the floor gives 0.
@@ -347,6 +288,7 @@ def sesf_stack(
         "learned on whole stacks: holds edges and weak texture",
         partial(logits_in_tiles, network, tile_px=tile_px),
         probabilistic=True,
+        network_bytes=BYTES_A_PIXEL,
         near_px=NEAR_PX,
     )
 

@@ -54,12 +54,27 @@ class ScratchStack:
             target.mkdir(parents=True, exist_ok=True)
             clear_scratch(target)
             check_space(target, needed, "the scratch file", "free some, or choose another folder with --scratch")
-            prefix = f"dff-scratch-{socket.gethostname()}-{os.getpid()}-"
-            descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=target)
+            descriptor, name = tempfile.mkstemp(prefix=_name(), suffix=".part", dir=target)
         except OSError as error:
             raise writing_error(target, error) from error
         os.ftruncate(descriptor, needed)
         return cls(Path(name), descriptor, count, shape, dtype)
+
+    @classmethod
+    def reopen(cls, path: str | Path, count: int, shape: tuple[int, ...], dtype: DTypeLike) -> ScratchStack | None:
+        """The scratch stack that a dead process left; None where it is not there or holds something else."""
+        old = Path(path)
+        mine = old.with_name(_name() + old.name[-13:])
+        try:
+            os.replace(old, mine)
+            descriptor = os.open(mine, os.O_RDWR)
+        except OSError:
+            return None
+        stack = cls(mine, descriptor, count, shape, dtype)
+        if os.fstat(descriptor).st_size == count * stack._frame_bytes:
+            return stack
+        stack.close()
+        return None
 
     def __len__(self) -> int:
         return self.count
@@ -80,27 +95,6 @@ class ScratchStack:
                 f"scratch frame {k}: must be {self.dtype} {self.shape}; got {frame.dtype} {frame.shape}; convert it"
             )
         self._write(frame, k * self._frame_bytes)
-
-    def write_frame_rows(self, k: int, start: int, rows: NDArray[Any]) -> None:
-        """Keep some rows of frame k, from row `start` on.
-
-        Args:
-            k: Number of the frame.
-            start: First row.
-            rows: (R, W, C) of the stack's type.
-
-        Raises:
-            ValueError: the rows have another shape or type, or lie outside the frame.
-            OSError: the disk is full.
-        """
-        self._check_frame(k)
-        self._check_rows(start, start + len(rows))
-        if rows.shape[1:] != self.shape[1:] or rows.dtype != self.dtype:
-            raise ValueError(
-                f"scratch rows: must be {self.dtype} (R, {', '.join(map(str, self.shape[1:]))}); "
-                f"got {rows.dtype} {rows.shape}; convert them"
-            )
-        self._write(rows, k * self._frame_bytes + start * self._row_bytes)
 
     def read_frame(self, k: int) -> NDArray[Any]:
         """Frame k, (H, W, C)."""
@@ -127,11 +121,15 @@ class ScratchStack:
 
     def close(self) -> None:
         """Delete the file; closing twice does nothing."""
-        if self._file is None:
-            return
-        os.close(self._file)
-        self._file = None
-        self.path.unlink(missing_ok=True)
+        if self._file is not None:
+            self.release()
+            self.path.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Close the file and leave it to whoever reopens it."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     def __enter__(self) -> ScratchStack:
         return self
@@ -175,6 +173,65 @@ class ScratchStack:
                 raise OSError(f"{self.path}: must hold all frames; got a file cut short; run again")
             view[done : done + len(part)] = part
             done += len(part)
+
+
+def _name() -> str:
+    return f"dff-scratch-{socket.gethostname()}-{os.getpid()}-"
+
+
+class ScratchArrays:
+    """Arrays under keys, in one file without a name that goes with the process. A context manager."""
+
+    def __init__(self, folder: str | Path, needed: int) -> None:
+        """An empty file.
+
+        Args:
+            folder: Where it lies.
+            needed: Bytes that will be kept at most.
+
+        Raises:
+            OSError: the folder cannot be written, or too little of its disk is free.
+        """
+        target = Path(folder)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            check_space(target, needed, "the scratch file", "free some, or choose another folder with --scratch")
+            self._file = tempfile.TemporaryFile(dir=target)  # noqa: SIM115 - closed by __exit__
+        except OSError as error:
+            raise writing_error(target, error) from error
+        self._folder = target
+        self._places: dict[Any, tuple[int, tuple[int, ...], np.dtype[Any]]] = {}
+
+    def put(self, key: Any, array: NDArray[Any]) -> None:
+        """Keep an array.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        try:
+            start = self._file.seek(0, os.SEEK_END)
+            self._file.write(np.ascontiguousarray(array).data.cast("B"))
+        except OSError as error:
+            raise writing_error(self._folder, error) from error
+        self._places[key] = (start, array.shape, array.dtype)
+
+    def get(self, key: Any) -> NDArray[Any] | None:
+        """The array kept under a key; None if there is none."""
+        if key not in self._places:
+            return None
+        start, shape, dtype = self._places[key]
+        self._file.seek(start)
+        array = np.empty(shape, dtype)
+        self._file.readinto(array.data.cast("B"))
+        return array
+
+    def __enter__(self) -> ScratchArrays:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
 
 
 def temporary_folder() -> Path:

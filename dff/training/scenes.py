@@ -211,7 +211,7 @@ def photograph(light: FloatArray, sharp: FloatArray, random: np.random.Generator
     count = len(light)
     if random.random() < 0.15:
         over = random.uniform(1, 2.5)
-        light, sharp = light * np.float32(over), sharp * np.float32(over)
+        light, sharp = np.asarray(light * np.float32(over)), sharp * np.float32(over)
     if random.random() < 0.3:
         light = light * (1 + random.uniform(0, 0.03) * random.standard_normal((count, 1, 1))).astype(np.float32)
     residual_px = random.uniform(0, 0.5) if random.random() < 0.4 else 0.0
