@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dff.io import (
+    ScratchArrays,
     ScratchStack,
     atomic_folder,
     atomic_path,
@@ -222,7 +223,7 @@ def test_json_is_strict_and_keeps_every_digit(tmp_path: Path) -> None:
 def test_arrays_come_back_under_their_keys(tmp_path: Path) -> None:
     """Arrays of any shape and type are read as they were put; an unknown key has none; nothing stays behind."""
     parts = {(0, 4): np.arange(12, dtype=np.float16).reshape(3, 4), (4, 9): np.ones((2, 5, 1))}
-    with io.ScratchArrays(tmp_path, 1000) as kept:
+    with ScratchArrays(tmp_path, 1000) as kept:
         for key, part in parts.items():
             kept.put(key, part)
         for key, part in parts.items():
