@@ -206,7 +206,8 @@ def command(recipe: Recipe) -> str:
     stop = f"--stop {recipe.stop} " if recipe.stop else ""
     return (
         f"dff train {recipe.network} -o {Path(recipe.output).name} --scenes {Path(recipe.scenes).name} {start}"
-        f"--steps {recipe.steps} {stop}--learning-rate {recipe.learning_rate:g} --seed {recipe.seed} --device {recipe.device}"
+        f"--steps {recipe.steps} {stop}--learning-rate {recipe.learning_rate:g} --seed {recipe.seed} "
+        f"--device {recipe.device}"
     )
 
 
