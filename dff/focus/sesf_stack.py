@@ -216,9 +216,8 @@ class SesfStack(nn.Module):
             features = block(features)
         features = self.norm(features)
         stack = F.relu(self.exchange(features))
-        return F.pixel_shuffle(
-            self.lattice(evidence, features, stack).log_softmax(0) + self.answered(stack, whole), CELL
-        )[:, 0]
+        shares = self.lattice(evidence, features, stack).log_softmax(0) + self.answered(stack, whole)
+        return F.pixel_shuffle(shares, CELL)[:, 0]
 
     def stream(self, planes: Tensor, whole: Survey) -> Tensor:
         """The same frame by frame, in the processor's cache; only features and answer are held for all frames."""
