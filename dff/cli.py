@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options) or 0)
     except KeyboardInterrupt:
-        _say("dff: interrupted; no unfinished file was left behind")
+        goes_on = {"reconstruct": "--resume", "batch": "the same command", "watch": "the same command"}
+        way = vars(options).get("resume", True) and goes_on.get(options.command.__name__)
+        _say(f"dff: interrupted; {f'{way} goes on from here' if way else 'no unfinished file was left behind'}")
         return INTERRUPTED
     except (ValueError, OSError, ImportError) as error:
         _say(f"dff: error: {_one_line(error)}")
@@ -45,6 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dff {VERSION}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_reconstruct(commands)
+    _add_batch(commands)
+    _add_watch(commands)
     _add_info(commands)
     _add_measures(commands)
     _add_compare(commands)
@@ -67,12 +71,56 @@ def _add_reconstruct(commands: Any) -> None:
     parser.add_argument("stack", nargs="+", help="folder, files, glob pattern, multi-page TIFF or video")
     parser.add_argument("-o", "--output", required=True, help="result folder")
     parser.add_argument("--force", action="store_true", help="replace an existing result")
+    parser.add_argument("--resume", action="store_true", help="go on where a killed or interrupted run stopped")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and what it takes")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--view", action="store_true", help="watch the result grow in the browser; Ctrl-C ends")
     _add_browser(parser)
     add_settings(parser)
     parser.set_defaults(command=reconstruct)
+
+
+def _add_batch(commands: Any) -> None:
+    parser = commands.add_parser(
+        "batch",
+        help="many stacks, on all cores or on a Dask cluster",
+        description="Reconstruct every stack below a folder; the same command again goes on where the last stopped.",
+        epilog="example: dff batch stacks/ -o results --z-file z.csv",
+    )
+    parser.add_argument("folder", help="folder of stacks: folders of frames, multi-page TIFF files, videos")
+    parser.add_argument("-o", "--output", required=True, help="folder for a result folder a stack, and the table")
+    parser.add_argument("--force", action="store_true", help="replace results made of other frames or options")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do it, tcp://host:8786")
+    _add_pool(parser, jobs=0, told="as many as cores and memory allow")
+    add_settings(parser)
+    parser.set_defaults(command=batch)
+
+
+def _add_watch(commands: Any) -> None:
+    parser = commands.add_parser(
+        "watch",
+        help="new stacks as they arrive",
+        description="Reconstruct every stack below a folder once its files have settled, until Ctrl-C.",
+        epilog="example: dff watch card/ -o results --step 0.05 --pixel-size 0.004",
+    )
+    parser.add_argument("folder", help="folder that stacks arrive in")
+    parser.add_argument("-o", "--output", required=True, help="folder for a result folder a stack, and the table")
+    parser.add_argument(
+        "--settle", type=float, default=10, metavar="S", help="files stay as they are so long (default 10)"
+    )
+    parser.add_argument("--interval", type=float, default=2, metavar="S", help="between looks (default 2)")
+    _add_pool(parser, jobs=1, told="1")
+    add_settings(parser)
+    parser.set_defaults(command=watch)
+
+
+def _add_pool(parser: argparse.ArgumentParser, *, jobs: int, told: str) -> None:
+    parser.add_argument("--jobs", type=int, default=jobs, metavar="N", help=f"stacks at a time (default {told})")
+    parser.add_argument(
+        "--total-memory", type=float, default=0, metavar="GB", help="memory of all together (default what is free)"
+    )
+    parser.add_argument("--retries", type=int, default=1, metavar="N", help="further attempts at a stack (default 1)")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _add_info(commands: Any) -> None:
@@ -278,7 +326,8 @@ def reconstruct(options: argparse.Namespace) -> int:
     output = Path(options.output)
     from dff import io, pipeline
 
-    io.check_output(output, force=options.force)
+    if not options.resume:
+        io.check_output(output, force=options.force)
     stack = pipeline.open_stack(_sources(options.stack), settings)
     _say(pipeline.describe(stack, settings, output))
     if options.dry_run:
@@ -286,8 +335,52 @@ def reconstruct(options: argparse.Namespace) -> int:
     if options.view:
         return _reconstruct_in_view(stack, output, settings, options)
     with _progress(options.quiet) as on_progress:
-        result = pipeline.reconstruct_to_folder(stack, output, settings, force=options.force, on_progress=on_progress)
+        result = pipeline.reconstruct_to_folder(
+            stack, output, settings, force=options.force, resume=options.resume, on_progress=on_progress
+        )
     _say(pipeline.summary(result, output))
+    return 0
+
+
+def batch(options: argparse.Namespace) -> int:
+    """`dff batch`: every stack below a folder; 1 where one failed."""
+    from dff.batch import run_batch, summary
+
+    with _batch_progress(options.quiet) as (on_stage, on_row):
+        rows = run_batch(
+            options.folder,
+            options.output,
+            settings_from(options),
+            jobs=options.jobs,
+            memory_gb=options.total_memory,
+            retries=options.retries,
+            scheduler=options.scheduler,
+            force=options.force,
+            on_stage=on_stage,
+            on_row=on_row,
+        )
+    _say(summary(rows, options.output))
+    return int(any(row.state == "failed" for row in rows))
+
+
+def watch(options: argparse.Namespace) -> int:
+    """`dff watch`: stacks as they arrive."""
+    from dff.batch import watch_folder
+
+    _say(f"dff: watching {options.folder}; Ctrl-C ends it")
+    with _batch_progress(options.quiet) as (on_stage, on_row):
+        watch_folder(
+            options.folder,
+            options.output,
+            settings_from(options),
+            settle_s=options.settle,
+            interval_s=options.interval,
+            jobs=options.jobs,
+            memory_gb=options.total_memory,
+            retries=options.retries,
+            on_stage=on_stage,
+            on_row=on_row,
+        )
     return 0
 
 
@@ -303,6 +396,7 @@ def _reconstruct_in_view(stack: Any, output: Path, settings: Settings, options: 
                 output,
                 settings,
                 force=options.force,
+                resume=options.resume,
                 on_progress=server.run.telling(on_progress),
                 watcher=server.run.watcher,
             )
@@ -470,6 +564,43 @@ def _progress(quiet: bool) -> Iterator[Any]:
     if quiet:
         yield silent
         return
+    with _bars() as bars:
+        tasks: dict[str, Any] = {}
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield on_progress
+
+
+@contextmanager
+def _batch_progress(quiet: bool) -> Iterator[Any]:
+    """Callbacks for stages and rows: a bar for all stacks, one for each at work, and a line for each that ended."""
+    if quiet:
+        yield (lambda *_: None), (lambda *_: None)
+        return
+    with _bars() as bars:
+        every = bars.add_task("stacks", total=None)
+        tasks: dict[str, Any] = {}
+
+        def on_stage(job: str, stage: str, done: int, total: int) -> None:
+            if job not in tasks:
+                tasks[job] = bars.add_task(job)
+            bars.update(tasks[job], description=f"{job}: {stage}", completed=done, total=total)
+
+        def on_row(row: Any, total: int | None = None) -> None:
+            if row.name in tasks:
+                bars.remove_task(tasks.pop(row.name))
+            bars.update(every, advance=1, total=total)
+            bars.console.print(f"{row.state:<7} {row.name} {row.error}".rstrip(), markup=False, highlight=False)
+
+        yield on_stage, on_row
+
+
+def _bars() -> Any:
+    """Progress bars with the number of steps and the time left, on standard error."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -481,21 +612,13 @@ def _progress(quiet: bool) -> Iterator[Any]:
     )
 
     columns = (
-        TextColumn("{task.description:<28}"),
+        TextColumn("{task.description:<28}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
-
-        def on_progress(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield on_progress
+    return Progress(*columns, console=Console(stderr=True))
 
 
 def _show_warning(message: Any, category: Any, filename: Any, lineno: Any, file: Any = None, line: Any = None) -> None:

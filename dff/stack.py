@@ -139,6 +139,8 @@ class FocalStack:
     """Place of each frame in the sweep as it was taken, where frames were left out; empty means 0, 1, 2, ..."""
     files: tuple[str, ...] = ()
     """Absolute path of the file that each frame comes from; empty where frames come from no file."""
+    digest: str = ""
+    """Of names, sizes and dates of the files the frames come from; empty where they come from none."""
 
     def __post_init__(self) -> None:
         if len(self.frames) < 2:
@@ -266,6 +268,8 @@ class Reconstruction:
     suffix: str = ".png"
     timings_s: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    fingerprint: str = ""
+    """Digest of the frames and options it was made of; empty where the frames come from no files."""
 
 
 @dataclass(frozen=True)

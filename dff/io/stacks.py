@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff.io import tiffs
+from dff.io.checkpoints import files_digest
 from dff.io.checks import CheckedFrames, FrameError, check_alike, repeated_files, usable_frames
 from dff.io.formats import Header, kind_of, read_header
 from dff.io.images import FileFrames
@@ -90,6 +91,7 @@ def read_stack(
         suffix=found.suffix,
         geometry=_chosen_rows(geometry, found),
         positions=() if len(found.index) == len(found.frames) else found.index,
+        digest=files_digest(tuple(dict.fromkeys(found.files))),
     )
     return stack if len(usable) == len(stack) else stack.subset(usable)
 
