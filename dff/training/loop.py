@@ -171,11 +171,11 @@ def split(scenes: list[TrainingScene], held_back: float) -> tuple[list[TrainingS
 
 def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Path:
     """Write the averaged weights with their run card."""
-    path = Path(recipe.output) / f"{recipe.network}.safetensors"
-    run.average.eval()
+    path, task = Path(recipe.output) / f"{recipe.network}.safetensors", TASKS[recipe.network]
+    network = task.kept(run.average.eval())
     card = {
         "network": recipe.network,
-        "parameters": sum(p.numel() for p in run.average.parameters()),
+        "parameters": sum(p.numel() for p in network.parameters()),
         "command": f"dff train {recipe.network} -o {Path(recipe.output).name} --scenes {Path(recipe.scenes).name} "
         f"--steps {recipe.steps} --seed {recipe.seed} --device {recipe.device}",
         "settings": asdict(recipe) | {"scenes": Path(recipe.scenes).name, "output": Path(recipe.output).name},
@@ -184,10 +184,10 @@ def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Pat
         "steps": run.step,
         "hours": round(run.hours, 3),
         "machine": machine(recipe.device),
-        "scores": TASKS[recipe.network].scores(run.average, held_back, recipe.device),
+        "scores": task.scores(network, held_back, recipe.device),
         "version": VERSION,
     }
-    weight_files.save_weights(path, run.average.state_dict(), card)
+    weight_files.save_weights(path, network.state_dict(), card)
     return path
 
 

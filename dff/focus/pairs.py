@@ -1,0 +1,51 @@
+"""Networks that compare two pictures, as measures of whole stacks.
+
+Such a network says how likely one picture is the sharper. Along a stack its answers on neighbours are added up
+(Bradley and Terry, Biometrika 39, 1952): logit of frame i + 1 minus logit of frame i = log-odds that i + 1 is the
+sharper. N - 1 passes, no reference frame, and the answer turns around with the stack. The rule is ours: the published
+networks know pairs only.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MOST_LOG_ODDS = 6.0
+"""No two neighbours differ more surely than 400 to 1."""
+
+
+def chained(log_odds: Tensor) -> Tensor:
+    """Logits of the frames from the log-odds between neighbours, with mean zero in every pixel.
+
+    Args:
+        log_odds: (N - 1, H, W) that frame i + 1 is sharper than frame i.
+
+    Returns:
+        (N, H, W).
+    """
+    bounded = log_odds.clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS)
+    logits = F.pad(bounded.cumsum(0), (0, 0, 0, 0, 1, 0))
+    return logits - logits.mean(0)
+
+
+def neighbours(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Each frame but the last, and each frame but the first: (N - 1, ...) both.
+
+    Raises:
+        ValueError: fewer than two frames.
+    """
+    if len(images) < 2:
+        raise ValueError(f"images: a network of pairs needs at least 2 frames; got {len(images)}; give more frames")
+    return images[:-1], images[1:]
+
+
+def first_is_sharper(forward: Tensor, backward: Tensor) -> Tensor:
+    """Log-odds that the first of two is the sharper, from the answers to both orders: swapping them turns the sign.
+
+    Args:
+        forward: Log-odds of the first, asked (first, second).
+        backward: Log-odds of the second, asked (second, first).
+    """
+    return torch.sub(forward, backward).div_(2)
