@@ -159,6 +159,9 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--steps", type=int, default=8000, help="steps of the optimiser (default 8000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and samples (default 0)")
     parser.add_argument("--device", default="cpu", help="where it is trained: cpu or cuda (default cpu)")
+    parser.add_argument(
+        "--encoder-weights", metavar="NAME", help="encoder to start from: imagenet, for sesf-vgg, downloaded once"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=train)
 
@@ -361,6 +364,7 @@ def train(options: argparse.Namespace) -> int:
         steps=options.steps,
         seed=options.seed,
         device=options.device,
+        encoder_weights=options.encoder_weights,
     )
     with _progress(options.quiet) as on_progress:
         for done, _ in enumerate(fill_cache(options.scenes, options.render, photographs=options.photographs)):

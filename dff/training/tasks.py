@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dff.focus import drpl, fusegan
 from dff.focus.sesf import DEVIATION, MEAN, Sesf
 from dff.focus.sesf_stack import SesfStack
+from dff.focus.sesf_vgg import SesfVgg, with_imagenet_encoder
 from dff.training.adversarial import (
     Adversaries,
     confidence_losses,
@@ -41,6 +42,9 @@ class Task:
     scores: Callable[[nn.Module, Sequence[TrainingScene], str], dict[str, float]]
     kept: Callable[[nn.Module], nn.Module] = lambda network: network
     """What is saved and scored of the trained network."""
+    learning_rate: float = 2e-3
+    encoders: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+    """By name: the network with an encoder that was trained elsewhere."""
 
 
 def stack_losses(
@@ -103,6 +107,13 @@ def generator_of(network: nn.Module) -> nn.Module:
 
 TASKS = {
     "sesf-stack": Task(SesfStack, stack_losses, scores_beside_operator),
+    "sesf-vgg": Task(
+        SesfVgg,
+        stack_losses,
+        scores_beside_operator,
+        learning_rate=5e-4,
+        encoders={"imagenet": with_imagenet_encoder},
+    ),
     "drpl": Task(drpl.Drpl, mask_losses, drpl_scores),
     "fusegan": Task(fusegan_adversaries, confidence_losses, fusegan_scores, generator_of),
     "mffgan": Task(mffgan_adversaries, generation_losses, generation_scores, generator_of),
