@@ -15,7 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from dff.settings import VERSION, Settings, flag_of
+from dff.settings import FUSION_MODEL, PRESETS, VERSION, Settings, flag_of
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dff {VERSION}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_reconstruct(commands)
+    _add_fuse(commands)
     _add_info(commands)
     _add_measures(commands)
     _add_compare(commands)
@@ -71,6 +72,22 @@ def _add_reconstruct(commands: Any) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress")
     add_settings(parser)
     parser.set_defaults(command=reconstruct)
+
+
+def _add_fuse(commands: Any) -> None:
+    parser = commands.add_parser(
+        "fuse",
+        help="two or more frames to one sharp picture, without depth",
+        description="Fuse frames of one subject into one sharp picture by a network or an operator.",
+        epilog="example: dff fuse near.jpg far.jpg --model drpl -o sharp.jpg",
+    )
+    parser.add_argument("frames", nargs="+", metavar="FRAME", help="files, the nearest first; or a folder of them")
+    parser.add_argument("-o", "--output", required=True, help="picture to write: .jpg, .png or .tif")
+    parser.add_argument("--model", help=f"what decides: see `dff measures` (default {FUSION_MODEL}, or the preset's)")
+    parser.add_argument("--force", action="store_true", help="replace an existing picture")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    add_settings(parser, groups=("preset", "alignment", "network", "running"), names=("order", "jpeg_quality"))
+    parser.set_defaults(command=fuse)
 
 
 def _add_info(commands: Any) -> None:
@@ -226,15 +243,24 @@ def _add_page_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every field of Settings, grouped as there."""
-    groups: dict[str, Any] = {}
+def add_settings(
+    parser: argparse.ArgumentParser, *, groups: Sequence[str] | None = None, names: Sequence[str] = ()
+) -> None:
+    """Add a flag for every field of Settings, grouped as there; or only for some groups and names.
+
+    A flag that is not given leaves nothing behind, so that a preset's value can stand.
+    """
+    shown: dict[str, Any] = {}
     for spec in fields(Settings):
         meta = spec.metadata
-        group = groups.setdefault(meta["group"], parser.add_argument_group(meta["group"]))
+        if groups is not None and meta["group"] not in groups and spec.name not in names:
+            continue
+        group = shown.setdefault(meta["group"], parser.add_argument_group(meta["group"]))
         text = meta["help"].replace("%", "%%")
         if spec.type == "bool":
-            group.add_argument(flag_of(spec.name, meta), dest=spec.name, action="store_true", help=text)
+            group.add_argument(
+                flag_of(spec.name, meta), dest=spec.name, action="store_true", default=argparse.SUPPRESS, help=text
+            )
             continue
         default = "" if spec.default is None else f" (default {spec.default})"
         unit = f", {meta['unit']}" if meta["unit"] else ""
@@ -242,7 +268,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
             flag_of(spec.name, meta),
             dest=spec.name,
             type=_reader(str(spec.type)),
-            default=spec.default,
+            default=argparse.SUPPRESS,
             choices=meta["choices"] or None,
             metavar=None if meta["choices"] else _metavar(spec.name, meta["unit"]),
             help=f"{text}{unit}{default}",
@@ -259,7 +285,8 @@ def _metavar(name: str, unit: str) -> str:
 
 def settings_from(options: argparse.Namespace) -> Settings:
     """The settings a parsed command line asks for."""
-    return Settings(**{spec.name: getattr(options, spec.name) for spec in fields(Settings)})
+    given = {spec.name: getattr(options, spec.name) for spec in fields(Settings) if hasattr(options, spec.name)}
+    return Settings.of(given.pop("preset", None), **given)
 
 
 def reconstruct(options: argparse.Namespace) -> int:
@@ -276,6 +303,20 @@ def reconstruct(options: argparse.Namespace) -> int:
     with _progress(options.quiet) as on_progress:
         result = pipeline.reconstruct_to_folder(stack, output, settings, force=options.force, on_progress=on_progress)
     _say(pipeline.summary(result, output))
+    return 0
+
+
+def fuse(options: argparse.Namespace) -> int:
+    """`dff fuse`: one sharp picture."""
+    settings = settings_from(options)
+    preset = PRESETS[settings.preset].model if settings.preset else FUSION_MODEL
+    settings = settings.but(measure=options.model or preset)
+    from dff import pipeline
+
+    stack = pipeline.open_stack(_sources(options.frames), settings)
+    with _progress(options.quiet) as on_progress:
+        path = pipeline.fuse_to_file(stack, options.output, settings, force=options.force, on_progress=on_progress)
+    _say(f"{path}: {len(stack)} frames fused by {settings.measure}")
     return 0
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dff import filters
 from dff.focus import pairs, weight_files
 from dff.focus.inference import in_tiles
 from dff.focus.measure import FocusMeasure
@@ -68,7 +69,7 @@ class Drpl(nn.Module):
     def dilate(self, dilation: int) -> None:
         """Spread the taps of the later residual blocks; the weights fit every dilation."""
         for block in list(self.blocks)[-DILATED_BLOCKS:]:
-            for convolution in (block.first, block.second):  # type: ignore[union-attr]
+            for convolution in (block.first, block.second):
                 convolution.dilation = convolution.padding = (dilation, dilation)  # type: ignore[union-attr]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -108,6 +109,33 @@ def stack_logits(network: Drpl, images: Tensor) -> Tensor:
     return pairs.chained(torch.cat([sharper(network, b[None], a[None]) for b, a in zip(after, before)]))
 
 
+@torch.no_grad()
+def pair_mask(network: Drpl, images: Tensor) -> Tensor:
+    """(2, 1, H, W) → (1, H, W) share of the first, (m1 + 1 - m2) / 2 as published, of both orders."""
+    network.to(images.device)
+    forward, backward = (network(both[None, :, 0]).float().sigmoid() for both in (images, images.flip(0)))
+    return (2 + forward[:, 0] - forward[:, 1] + backward[:, 1] - backward[:, 0]) / 4
+
+
+def fused_picture(network: Drpl, images: Tensor, *, halo_px: int, tile_px: int | None = None) -> Tensor:
+    """One picture of many: a pair by its masks, as published; more by the softmax of their logits.
+
+    Args:
+        network: The network.
+        images: (N, C, H, W) from 0 to 1.
+        halo_px: Context of a tile.
+        tile_px: Side of the tiles a large picture is cut into.
+
+    Returns:
+        (C, H, W).
+    """
+    grey = filters.luminance(images)[:, None]
+    if len(images) == 2:
+        share = in_tiles(partial(pair_mask, network), grey, halo_px=halo_px, tile_px=tile_px)
+        return images[0] * share + images[1] * (1 - share)
+    return pairs.mixed(images, in_tiles(partial(stack_logits, network), grey, halo_px=halo_px, tile_px=tile_px))
+
+
 def drpl(
     *,
     window_sigma_px: float | None = None,
@@ -137,4 +165,5 @@ def drpl(
         halo_px,
         "which of two neighbours is sharper, by deep regression, added up along the stack (DRPL)",
         partial(in_tiles, partial(stack_logits, network), halo_px=halo_px, tile_px=tile_px),
+        picture=partial(fused_picture, network, halo_px=halo_px, tile_px=tile_px),
     )

@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from dff import filters
 from dff.focus import conv_crf, pairs, weight_files
 from dff.focus.inference import in_tiles
 from dff.focus.measure import FocusMeasure
@@ -139,6 +140,27 @@ def stack_logits(network: FuseGan, images: Tensor, *, refine: bool = False) -> T
     return pairs.chained(torch.cat(odds))
 
 
+def fused_picture(network: FuseGan, images: Tensor, *, tile_px: int | None = None) -> Tensor:
+    """One picture of many: a pair by its refined confidence, as published; more by the softmax of refined logits.
+
+    Args:
+        network: The generator.
+        images: (N, C, H, W) from 0 to 1.
+        tile_px: Side of the tiles a large picture is cut into.
+
+    Returns:
+        (C, H, W).
+    """
+    return pairs.mixed(images, measured(network, filters.luminance(images)[:, None], refine=True, tile_px=tile_px))
+
+
+def measured(network: FuseGan, images: Tensor, *, refine: bool, tile_px: int | None = None) -> Tensor:
+    """(N, 1, H, W) → (N, H, W) logits of pictures of any size."""
+    compared = partial(stack_logits, network, refine=refine)
+    halo_px = HALO_PX + conv_crf.REACH_PX * refine
+    return in_tiles(compared, images, halo_px=halo_px, multiple=STRIDE, tile_px=tile_px)
+
+
 def fusegan(
     *,
     window_sigma_px: float | None = None,
@@ -151,18 +173,16 @@ def fusegan(
     Args:
         window_sigma_px: Without meaning here: the network has learned its windows.
         weights: Path of a weight file; the one that comes with the package if not given.
-        refine: Whether the conditional random field, which the published method ends with, refines every pair. Where
-            depth is wanted the labels are smoothed later, so that it is left out by default.
+        refine: Whether the conditional random field, which the published method ends with, refines every pair of
+            the measure, too. Where depth is wanted the labels are smoothed later, so that it is left out by default.
         tile_px: Side of the tiles a large picture is cut into.
     """
     network = weight_files.loaded("fusegan", FuseGan, path=weights)
-    halo_px = HALO_PX + conv_crf.REACH_PX * refine
     return FocusMeasure(
         "fusegan",
         1,
-        halo_px,
+        HALO_PX + conv_crf.REACH_PX * refine,
         "confidence of a conditional GAN in the sharper of two neighbours, added up along the stack (FuseGAN)",
-        partial(
-            in_tiles, partial(stack_logits, network, refine=refine), halo_px=halo_px, multiple=STRIDE, tile_px=tile_px
-        ),
+        partial(measured, network, refine=refine, tile_px=tile_px),
+        picture=partial(fused_picture, network, tile_px=tile_px),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -29,11 +30,12 @@ def in_precision(measure: FocusMeasure, precision: str) -> FocusMeasure:
     if precision == "float32":
         return measure
 
-    def logits(images: Tensor) -> Tensor:
+    def cast(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, PRECISIONS[precision]):
-            return measure.logits(images).float()
+            return function(images).float()
 
-    return replace(measure, logits=logits)
+    picture = None if measure.picture is None else partial(cast, measure.picture)
+    return replace(measure, logits=partial(cast, measure.logits), picture=picture)
 
 
 @dataclass(frozen=True)

@@ -49,3 +49,16 @@ def first_is_sharper(forward: Tensor, backward: Tensor) -> Tensor:
         backward: Log-odds of the second, asked (second, first).
     """
     return torch.sub(forward, backward).div_(2)
+
+
+def mixed(images: Tensor, logits: Tensor) -> Tensor:
+    """One picture, the frames weighted by the softmax of their logits.
+
+    Args:
+        images: (N, C, H, W).
+        logits: (N, H, W).
+
+    Returns:
+        (C, H, W).
+    """
+    return (images * logits.softmax(0)[:, None]).sum(0)

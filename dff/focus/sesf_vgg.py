@@ -147,8 +147,6 @@ def sesf_vgg(
         1,
         HALO_PX,
         "saliency of VGG features, softmax over the frames",
-        partial(
-            in_tiles, partial(stack_logits, network), halo_px=HALO_PX, multiple=STRIDE, tile_px=tile_px
-        ),
+        partial(in_tiles, partial(stack_logits, network), halo_px=HALO_PX, multiple=STRIDE, tile_px=tile_px),
         probabilistic=True,
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dff.pipeline.folder import reconstruct_to_folder
+from dff.pipeline.fusion import fuse_frames, fuse_to_file
 from dff.pipeline.geometry import resolve_geometry
 from dff.pipeline.report import describe, summary
 from dff.pipeline.run import open_stack, plan_for, reconstruct
 
 __all__ = [
     "describe",
+    "fuse_frames",
+    "fuse_to_file",
     "open_stack",
     "plan_for",
     "reconstruct",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dff import align, filters, fuse, io
 from dff.depth import LATTICE, DepthEstimator, Labels
-from dff.focus import load_measure
+from dff.focus import NETWORKS, FocusMeasure, load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.plan import Plan, make_plan
 from dff.settings import DEFAULTS, Settings
@@ -210,12 +210,22 @@ def _estimator(stack: FocalStack, settings: Settings, geometry: FocusGeometry) -
     steps = np.diff(geometry.z)
     even = np.allclose(steps, steps.mean(), rtol=1e-3)
     return DepthEstimator(
-        measure=load_measure(settings.measure, window_sigma_px=settings.window_sigma_px),
+        measure=chosen_measure(settings),
         method=settings.depth_method,
         smoothness=settings.smoothness,
         refit_radius=settings.refit_radius,
         z=None if even else np.asarray(geometry.z, float),
     )
+
+
+def chosen_measure(settings: Settings) -> FocusMeasure:
+    """The focus measure that the settings name, with their options."""
+    options: dict[str, Any] = {"window_sigma_px": settings.window_sigma_px}
+    if settings.measure in NETWORKS:
+        options["weights"] = settings.weights
+    if settings.measure == "drpl":
+        options["dilation"] = settings.dilation
+    return load_measure(settings.measure, precision=settings.precision, **options)
 
 
 def plan_for(stack: FocalStack, settings: Settings) -> Plan:
@@ -224,7 +234,7 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
     Raises:
         ValueError: not enough memory for the smallest strip.
     """
-    measure = load_measure(settings.measure, window_sigma_px=settings.window_sigma_px)
+    measure = chosen_measure(settings)
     estimator = DepthEstimator(measure)
     return make_plan(stack, settings, halo_px=estimator.halo_px, channels=measure.channels)
 

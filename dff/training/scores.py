@@ -86,9 +86,7 @@ def generation_scores(network: nn.Module, scenes: Sequence[TrainingScene], devic
     return _pair_means(row, scenes)
 
 
-def _pair_means(
-    row: Callable[[ScoredPair], dict[str, float]], scenes: Sequence[TrainingScene]
-) -> dict[str, float]:
+def _pair_means(row: Callable[[ScoredPair], dict[str, float]], scenes: Sequence[TrainingScene]) -> dict[str, float]:
     scores: dict[str, float] = {}
     for suite, snr in SNR.items():
         rows = [row(scored_pair(scene, snr, number)) for number, scene in enumerate(scenes)]

@@ -1,0 +1,113 @@
+"""One sharp picture of a pair or a stack, by the rule of one network or operator, without depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dff import align, fuse, io
+from dff.depth import DepthEstimator
+from dff.pipeline.plan import make_plan
+from dff.pipeline.run import Stages, _align, _coherence, _ordered, _read, _Strips, _use_threads, chosen_measure
+from dff.settings import DEFAULTS, Settings
+from dff.stack import FocalStack, Progress, silent
+
+ENERGY_TEMPERATURE = 0.1
+"""Divides logarithms of energies: the sharpest frame takes nearly all."""
+PICTURE_HALO_PX = 64
+"""Context of rules that make the picture themselves, on strips of a stack."""
+
+
+def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress: Progress = silent) -> NDArray[Any]:
+    """All-in-focus picture of frames of one subject, in their own type.
+
+    A measure that comes with a rule of its own, as the fusion networks do, makes the picture; for the others the
+    frames are weighted by the softmax of their logits. A pair is fused as a whole, more frames strip by strip.
+
+    Args:
+        stack: Two frames or more.
+        settings: `measure` names the network or operator; alignment, precision and memory as for a reconstruction.
+        on_progress: Called as (stage, done, total).
+
+    Returns:
+        (H, W, C).
+
+    Raises:
+        ValueError: frames or settings that cannot be used.
+    """
+    stages = Stages(on_progress)
+    _use_threads(settings.threads)
+    stack = _ordered(stack, settings, stages)
+    measure = chosen_measure(settings)
+    halo_px = max(measure.halo_px, PICTURE_HALO_PX)
+    plan = make_plan(stack, settings, halo_px=halo_px, channels=max(measure.channels, stack.shape[2]))
+    with io.ScratchStack.create(
+        Path(settings.scratch or io.temporary_folder()), len(stack), stack.shape, stack.dtype
+    ) as frames:
+        _read(stack, frames, None, stages)
+        alignment = _align(stack, frames, settings, stages)
+        z_sigma_frames = _coherence(settings, alignment) if len(stack) > 2 else 0.0
+        estimator = DepthEstimator(measure, z_sigma_frames=z_sigma_frames)
+        strips = _Strips(frames, alignment, estimator, plan, stack.white)
+        height = stack.shape[0]
+        picture = np.empty(stack.shape, stack.dtype)
+        with stages.stage("fuse", height) as done:
+            for start, stop in [(0, height)] if len(stack) == 2 else plan.strips(height):
+                top, bottom = plan.with_halo((start, stop), height)
+                fused = _fused(strips, top, bottom)[:, start - top : stop - top]
+                picture[start:stop] = fuse.to_dtype(fused, stack.dtype)
+                done(stop)
+    return picture
+
+
+def _fused(strips: _Strips, top: int, bottom: int) -> Tensor:
+    """(C, rows, W) of some rows."""
+    measure, count, strip = strips.estimator.measure, len(strips.frames), strips.rows(top, bottom)
+    if measure.picture is not None:
+        return measure.picture(torch.stack([strip(k) for k in range(count)]))
+    return fuse.all_in_focus(
+        strip,
+        volume=strips.volume(top, bottom),
+        valid=torch.from_numpy(align.valid_frames(strips.alignment, top, bottom)),
+        method="weighted",
+        temperature=1.0 if measure.probabilistic else ENERGY_TEMPERATURE,
+    )
+
+
+def fuse_to_file(
+    stack: FocalStack,
+    output: str | Path,
+    settings: Settings = DEFAULTS,
+    *,
+    force: bool = False,
+    on_progress: Progress = silent,
+) -> Path:
+    """Fuse frames into a picture file that appears whole or not at all, with the frames' profile and EXIF.
+
+    Args:
+        stack: Two frames or more.
+        output: File to write; .jpg, .png or .tif.
+        settings: See `fuse_frames`.
+        force: Replace an existing file.
+        on_progress: Called as (stage, done, total).
+
+    Raises:
+        ValueError: frames or settings that cannot be used, or a format that cannot hold the frames' bit depth.
+        OSError: the file exists, or cannot be written.
+    """
+    path = Path(output)
+    if path.exists() and not force:
+        raise FileExistsError(f"{path}: must not exist; got a file or folder; choose another name or use --force")
+    if io.picture_suffix(path.suffix, stack.dtype) != path.suffix.lower():
+        raise ValueError(
+            f"{path}: must hold {stack.dtype} pixels; got the ending {path.suffix or 'none'!r}; "
+            f"write a {io.picture_suffix(path.suffix, stack.dtype)} file"
+        )
+    picture = fuse_frames(stack, settings, on_progress=on_progress)
+    io.write_image(path, picture, stack.metadata, quality=settings.jpeg_quality)
+    return path
