@@ -7,8 +7,10 @@ from dff.pipeline.fusion import fuse_frames, fuse_to_file
 from dff.pipeline.geometry import resolve_geometry
 from dff.pipeline.report import describe, summary
 from dff.pipeline.run import open_stack, plan_for, reconstruct
+from dff.pipeline.watch import Watcher
 
 __all__ = [
+    "Watcher",
     "describe",
     "fuse_frames",
     "fuse_to_file",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dff import io, optics, preview, surface
 from dff.pipeline.run import Stages, reconstruct, recorded_warnings
+from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, Progress, Reconstruction, silent
 
@@ -32,6 +33,7 @@ def reconstruct_to_folder(
     *,
     force: bool = False,
     on_progress: Progress = silent,
+    watcher: Watcher = UNWATCHED,
 ) -> Reconstruction:
     """Reconstruct a stack and write everything into a new folder.
 
@@ -41,6 +43,7 @@ def reconstruct_to_folder(
         settings: Every option.
         force: Replace an existing result.
         on_progress: Called as (stage, done, total).
+        watcher: Who is shown what is found as it is found.
 
     Raises:
         ValueError: frames or settings that cannot be used.
@@ -49,13 +52,18 @@ def reconstruct_to_folder(
     io.check_output(output, force=force)
     thumbnails: list[NDArray[np.uint8]] = []
     messages: list[str] = []
+
+    def on_frame(k: int, frame: NDArray[Any]) -> None:
+        thumbnails.append(write_frame_preview(k, frame, staging))
+        watcher.on_frame(k, frame)
+
     with io.staged_folder(output) as staging, recorded_warnings(messages):
         result = reconstruct(
             stack,
             settings,
             scratch=settings.scratch or staging,
             on_progress=on_progress,
-            on_frame=lambda k, frame: thumbnails.append(write_frame_preview(k, frame, staging)),
+            watcher=replace(watcher, on_frame=on_frame),
         )
         stages = Stages(on_progress, dict(result.timings_s))
         shown = surface.select_surface(

@@ -22,6 +22,7 @@ from dff.depth import LATTICE, DepthEstimator, Labels
 from dff.focus import NETWORKS, FocusMeasure, load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.plan import Plan, make_plan
+from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import Alignment, DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
 
@@ -46,7 +47,7 @@ def reconstruct(
     *,
     scratch: str | Path | None = None,
     on_progress: Progress = silent,
-    on_frame: Callable[[int, NDArray[Any]], None] | None = None,
+    watcher: Watcher = UNWATCHED,
 ) -> Reconstruction:
     """Turn a focal stack into a sharp picture and a depth map.
 
@@ -58,7 +59,7 @@ def reconstruct(
         settings: Every option.
         scratch: Folder for the scratch file; by default that of the settings, else the system's temporary folder.
         on_progress: Called as (stage, done, total).
-        on_frame: Called as (k, frame) with each frame as it was decoded.
+        watcher: Who is shown what is found as it is found.
 
     Raises:
         ValueError: frames or settings that cannot be used.
@@ -73,15 +74,20 @@ def reconstruct(
             warnings.warn(note, stacklevel=2)
         estimator = _estimator(stack, settings, geometry)
         plan = plan_for(stack, settings)
+        watcher.on_start(stack, geometry)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
         with io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames:
-            _read(stack, frames, on_frame, stages)
-            alignment = _align(replace(stack, frames=frames), frames, settings, stages)
+            _read(stack, frames, watcher, stages)
+            alignment = _align(replace(stack, frames=frames), settings, stages)
+            watcher.on_alignment(alignment)
+            _warp(frames, alignment, stages)
             estimator = replace(estimator, z_sigma_frames=_coherence(settings, alignment))
             strips = _Strips(frames, alignment, estimator, plan, stack.white)
             labels = _label(strips, stages)
-            depth, nearest = _refine(strips, labels, stages)
-            picture = _fuse(strips, nearest, settings, stages)
+            if labels.label is not None:
+                watcher.on_labels(labels.label.numpy())
+            depth, nearest = _refine(strips, labels, stages, watcher)
+            picture = _fuse(strips, nearest, settings, stages, watcher)
     return Reconstruction(
         all_in_focus=picture,
         depth=depth,
@@ -239,17 +245,16 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
     return make_plan(stack, settings, halo_px=estimator.halo_px, channels=measure.channels)
 
 
-def _read(stack: FocalStack, frames: Any, on_frame: Callable[[int, NDArray[Any]], None] | None, stages: Stages) -> None:
+def _read(stack: FocalStack, frames: Any, watcher: Watcher, stages: Stages) -> None:
     with stages.stage("read frames", len(stack)) as done:
         for k in range(len(stack)):
             frame = stack.frames[k]
             frames.write_frame(k, frame)
-            if on_frame is not None:
-                on_frame(k, frame)
+            watcher.on_frame(k, frame)
             done(k + 1)
 
 
-def _align(stack: FocalStack, frames: Any, settings: Settings, stages: Stages) -> Alignment:
+def _align(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
     if settings.alignment:
         alignment = io.read_alignment(settings.alignment)
         _check_alignment(alignment, stack, settings.alignment)
@@ -264,7 +269,6 @@ def _align(stack: FocalStack, frames: Any, settings: Settings, stages: Stages) -
                 brightness=settings.brightness,
                 on_progress=lambda _, step, __: done(step),
             )
-    _warp(frames, alignment, stages)
     return alignment
 
 
@@ -329,7 +333,7 @@ def _label(strips: _Strips, stages: Stages) -> Labels:
     return labels
 
 
-def _refine(strips: _Strips, labels: Labels, stages: Stages) -> tuple[DepthMap, NDArray[np.float32]]:
+def _refine(strips: _Strips, labels: Labels, stages: Stages, watcher: Watcher) -> tuple[DepthMap, NDArray[np.float32]]:
     """Depth of every pixel, and an index for the picture at every pixel, known or not."""
     height, width = strips.size_px
     index, sigma, nearest = (np.empty((height, width), np.float32) for _ in range(3))
@@ -344,9 +348,10 @@ def _refine(strips: _Strips, labels: Labels, stages: Stages) -> tuple[DepthMap, 
             confidence[start:stop] = refined.confidence[inside].numpy()
             nearest[start:stop] = refined.label[inside].numpy()
             _forget_ends(index[start:stop], nearest[start:stop], strips, (start, stop))
+            unknown = np.isnan(index[start:stop])
+            sigma[start:stop][unknown], confidence[start:stop][unknown] = np.nan, 0
+            watcher.on_rows(start, DepthMap(index[start:stop], confidence[start:stop], sigma[start:stop]))
             done(stop)
-    unknown = np.isnan(index)
-    sigma[unknown], confidence[unknown] = np.nan, 0
     known = np.isfinite(index)
     nearest[known] = index[known]
     return DepthMap(index, confidence, sigma), nearest
@@ -360,7 +365,9 @@ def _forget_ends(
         index[~covered & (np.abs(label - k) <= 1)] = np.nan
 
 
-def _fuse(strips: _Strips, index: NDArray[np.float32], settings: Settings, stages: Stages) -> NDArray[Any]:
+def _fuse(
+    strips: _Strips, index: NDArray[np.float32], settings: Settings, stages: Stages, watcher: Watcher
+) -> NDArray[Any]:
     """The all-in-focus picture, in the frames' own type."""
     height, width = strips.size_px
     frames, method = strips.frames, settings.fusion
@@ -377,5 +384,6 @@ def _fuse(strips: _Strips, index: NDArray[np.float32], settings: Settings, stage
                 method=method,
             )
             picture[start:stop] = fuse.to_dtype(fused[:, start - top : stop - top], frames.dtype)
+            watcher.on_picture(start, picture[start:stop])
             done(stop)
     return picture
