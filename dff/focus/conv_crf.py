@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-RADIUS_PX = 4
+RADIUS_PX = 3
 """Reach of the window: pixels whose distance in x and y adds up to no more."""
 ITERATIONS = 4
 APPEARANCE_WEIGHT, SMOOTHNESS_WEIGHT = 1.5, 0.5
@@ -50,9 +50,11 @@ def couplings(guide: Tensor) -> list[Tensor]:
         for (y, x), other in zip(window(), shifted(guide))
     ]
     near = torch.tensor([-0.5 * (y * y + x * x) / SMOOTHNESS_SIGMA_PX**2 for y, x in window()]).softmax(0)
-    total = torch.stack(alike).sum(0).clamp_min(1e-6)
+    total = alike[0].clone()
+    for kernel in alike[1:]:
+        total += kernel
     # Where no neighbour is alike, appearance says nothing.
-    sure = APPEARANCE_WEIGHT * (total / (total + 1)) / total
+    sure = APPEARANCE_WEIGHT / (total + 1)
     return [kernel * sure + SMOOTHNESS_WEIGHT * float(share) for kernel, share in zip(alike, near)]
 
 
@@ -71,6 +73,8 @@ def refined(log_odds: Tensor, guide: Tensor) -> Tensor:
     kernels = couplings(guide)
     belief = log_odds
     for _ in range(ITERATIONS):
-        lean = torch.tanh(belief / 2)
-        belief = log_odds + torch.stack([k * other for k, other in zip(kernels, shifted(lean))]).sum(0)
+        told = shifted(torch.tanh(belief / 2))
+        belief = log_odds.clone()
+        for kernel, other in zip(kernels, told):
+            belief.addcmul_(kernel, other)
     return belief

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -74,12 +74,11 @@ def mirrored(start: int, stop: int, length: int, device: torch.device) -> Tensor
     return torch.minimum(place, period - place)
 
 
-def spans(length: int, tile_px: int, multiple: int) -> Iterator[Span]:
+def spans(length: int, tile_px: int, multiple: int) -> list[Span]:
     """Tiles along an axis, as even as multiples allow; the last may reach beyond the end."""
     count = -(-length // tile_px)
-    side = -(-length // (count * multiple)) * multiple
-    for start in range(0, length, side):
-        yield Span(start, start + side, length)
+    side = -(-length // max(1, count * multiple)) * multiple
+    return [Span(start, start + side, length) for start in range(0, length, max(1, side))]
 
 
 def in_tiles(
@@ -105,12 +104,13 @@ def in_tiles(
         (M, H, W) float32.
     """
     halo_px = -(-halo_px // multiple) * multiple
-    blend_px = min(BLEND_PX, halo_px)
     height, width = images.shape[2:]
+    down, across = (spans(length, tile_px or TILE_PX, multiple) for length in (height, width))
+    blend_px = min(BLEND_PX, halo_px, *((tile.stop - tile.start) // 2 for tile in (*down, *across)))
     result: Tensor | None = None
-    for rows in spans(height, tile_px or TILE_PX, multiple):
+    for rows in down:
         strip = images.index_select(2, rows.indices(halo_px, images.device))
-        for columns in spans(width, tile_px or TILE_PX, multiple):
+        for columns in across:
             answer = function(strip.index_select(3, columns.indices(halo_px, images.device))).float()
             if result is None:
                 result = answer.new_zeros(len(answer), height, width)

@@ -148,7 +148,7 @@ def fused_picture(measured: Callable[[Tensor], Tensor], images: Tensor) -> Tenso
     provisional = grey.gather(0, label[None])[0]
     picture, total = torch.zeros_like(images[0]), torch.zeros_like(provisional)
     for k in label.unique().tolist():
-        share = guided_filter(provisional, (label == k).float()).clamp_min(0)
+        share = smoothed(provisional, (label == k).float())
         picture, total = picture + share * images[k], total + share
     return picture / total.clamp_min(1e-6)
 
@@ -166,7 +166,7 @@ def fuse_pair(images: Tensor, volume: Tensor) -> Tensor:
     first = clean_decision((volume[0] > volume[1]).cpu().numpy())
     share = torch.from_numpy(first.astype(np.float32)).to(images.device)
     provisional = filters.luminance(images)[0] * share + filters.luminance(images)[1] * (1 - share)
-    share = guided_filter(provisional, share)
+    share = smoothed(provisional, share)
     return images[0] * share + images[1] * (1 - share)
 
 
@@ -192,19 +192,11 @@ def without_small(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]
     return np.asarray(large[regions])
 
 
-def guided_filter(guide: Tensor, picture: Tensor) -> Tensor:
-    """Smoothed where the guide is flat, kept where it has edges (He, Sun and Tang 2013).
+def smoothed(guide: Tensor, share: Tensor) -> Tensor:
+    """A share, 0 to 1, along the edges of the guide, by the published guided filter.
 
     Args:
         guide: (H, W) from 0 to 1.
-        picture: (H, W).
+        share: (H, W).
     """
-    side = 2 * GUIDE_RADIUS_PX + 1
-
-    def mean(plane: Tensor) -> Tensor:
-        return F.avg_pool2d(plane[None, None], side, 1, GUIDE_RADIUS_PX, count_include_pad=False)[0, 0]
-
-    mean_guide, mean_picture = mean(guide), mean(picture)
-    variance = (mean(guide * guide) - mean_guide**2).clamp_min(0)
-    slope = (mean(guide * picture) - mean_guide * mean_picture) / (variance + GUIDE_EPS)
-    return mean(slope) * guide + mean(mean_picture - slope * mean_guide)
+    return filters.guided(guide[None], share[None], radius_px=GUIDE_RADIUS_PX, eps=GUIDE_EPS)[0].clamp(0, 1)

@@ -89,11 +89,16 @@ def save_weights(
     """
     from safetensors.torch import save
 
-    kept = {key: tensor.detach().cpu().to(dtype).contiguous() for key, tensor in tensors.items()}
+    kept = {key: _stored(tensor.detach().cpu(), dtype).contiguous() for key, tensor in tensors.items()}
     data = save(kept)
     Path(path).write_bytes(data)
     full = {**card, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     card_path(path).write_text(json.dumps(full, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """In the type that weights are kept in; whole numbers stay whole numbers."""
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def card_path(path: str | Path) -> Path:

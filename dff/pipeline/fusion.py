@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,18 @@ from torch import Tensor
 from dff import align, fuse, io
 from dff.depth import DepthEstimator
 from dff.pipeline.plan import make_plan
-from dff.pipeline.run import Stages, _align, _coherence, _ordered, _read, _Strips, _use_threads, chosen_measure
+from dff.pipeline.run import (
+    Stages,
+    _align,
+    _coherence,
+    _ordered,
+    _read,
+    _Strips,
+    _use_threads,
+    _warp,
+    chosen_measure,
+)
+from dff.pipeline.watch import UNWATCHED
 from dff.settings import DEFAULTS, Settings
 from dff.stack import FocalStack, Progress, silent
 
@@ -46,22 +58,26 @@ def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress
     measure = chosen_measure(settings)
     halo_px = max(measure.halo_px, PICTURE_HALO_PX)
     plan = make_plan(stack, settings, halo_px=halo_px, channels=max(measure.channels, stack.shape[2]))
-    with io.ScratchStack.create(
-        Path(settings.scratch or io.temporary_folder()), len(stack), stack.shape, stack.dtype
-    ) as frames:
-        _read(stack, frames, None, stages)
-        alignment = _align(stack, frames, settings, stages)
+    folder = Path(settings.scratch or io.temporary_folder())
+    with io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames:
+        _read(stack, frames, UNWATCHED, stages)
+        alignment = _align(replace(stack, frames=frames), settings, stages)
+        _warp(frames, alignment, stages)
         z_sigma_frames = _coherence(settings, alignment) if len(stack) > 2 else 0.0
         estimator = DepthEstimator(measure, z_sigma_frames=z_sigma_frames)
-        strips = _Strips(frames, alignment, estimator, plan, stack.white)
-        height = stack.shape[0]
-        picture = np.empty(stack.shape, stack.dtype)
-        with stages.stage("fuse", height) as done:
-            for start, stop in [(0, height)] if len(stack) == 2 else plan.strips(height):
-                top, bottom = plan.with_halo((start, stop), height)
-                fused = _fused(strips, top, bottom)[:, start - top : stop - top]
-                picture[start:stop] = fuse.to_dtype(fused, stack.dtype)
-                done(stop)
+        return _fused_rows(_Strips(frames, alignment, estimator, plan, stack.white), stack, stages)
+
+
+def _fused_rows(strips: _Strips, stack: FocalStack, stages: Stages) -> NDArray[Any]:
+    """The picture in the frames' own type: a pair as a whole, more frames strip by strip."""
+    height, plan = stack.shape[0], strips.plan
+    picture = np.empty(stack.shape, stack.dtype)
+    with stages.stage("fuse", height) as done:
+        for start, stop in [(0, height)] if len(stack) == 2 else plan.strips(height):
+            top, bottom = plan.with_halo((start, stop), height)
+            fused = _fused(strips, top, bottom)[:, start - top : stop - top]
+            picture[start:stop] = fuse.to_dtype(fused, stack.dtype)
+            done(stop)
     return picture
 
 
