@@ -116,7 +116,7 @@ def test_drpl_sees_what_was_published_and_more_when_dilated(dilation: int, monke
     side = 131
     images = torch.rand((1, 2, side, side), dtype=torch.float64, requires_grad=True)
     wanted = 67 + 24 * (dilation - 1)
-    assert seen_px(network(images)[0, 0, side // 2, side // 2], images) == (wanted, wanted)
+    assert seen_px(network.masks(images)[0, 0, side // 2, side // 2], images) == (wanted, wanted)
     assert drpl.field_px(dilation) == wanted
 
 

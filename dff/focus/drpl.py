@@ -3,9 +3,10 @@
 Published: the two pictures side by side in the channels, full resolution throughout, a 9 x 9 and two 3 x 3 layers with
 batch norm, rectifier and swish, 12 residual blocks, two more layers, two masks; a receptive field of 67 px; losses on
 masks, merged picture and its edges; the decision (m1 + 1 - m2) / 2. Ours: luminance instead of colour, 16 channels
-instead of 64, both orders of a pair asked so that swapping the pictures swaps the answer, the rule for stacks
-(`dff.focus.pairs`), training on rendered pairs with true occlusion, and a dilation of the later residual blocks for
-blur that 67 px cannot take in: the weights are trained with and without it.
+instead of 64, detail in units of the local contrast as input, so that weak texture counts, both orders of a pair asked
+so that swapping the pictures swaps the answer, the rule for stacks (`dff.focus.pairs`), training on rendered pairs with
+true occlusion, and a dilation of the later residual blocks for blur that 67 px cannot take in: the weights are trained
+with and without it.
 """
 
 from __future__ import annotations
@@ -74,13 +75,22 @@ class Drpl(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 2, H, W) from 0 to 1 → (B, 2, H, W) mask logits."""
-        masks: Tensor = self.tail(self.blocks(self.head(images)))
+        return self.masks(pairs.normalised(images))
+
+    def masks(self, normalised: Tensor) -> Tensor:
+        """(B, 2, H, W) detail in units of the local contrast → (B, 2, H, W) mask logits."""
+        masks: Tensor = self.tail(self.blocks(self.head(normalised)))
         return masks
 
 
 def field_px(dilation: int = 1) -> int:
-    """Side of the square of pixels that one answer depends on."""
+    """Side of the square of normalised pixels that one answer depends on."""
     return PUBLISHED_FIELD_PX + 4 * DILATED_BLOCKS * (dilation - 1)
+
+
+def context_px(dilation: int = 1) -> int:
+    """Reach of one answer: half of the network's field, and what the contrast is taken from."""
+    return field_px(dilation) // 2 + pairs.CONTRAST_REACH_PX
 
 
 def sharper(network: Drpl, first: Tensor, second: Tensor) -> Tensor:
@@ -158,7 +168,7 @@ def drpl(
         raise ValueError(f"--dilation: must be one of 1, 2, 3, 4; got {dilation}; choose one of them")
     network = weight_files.loaded("drpl", Drpl, path=weights)
     network.dilate(dilation)
-    halo_px = field_px(dilation) // 2
+    halo_px = context_px(dilation)
     return FocusMeasure(
         "drpl",
         1,

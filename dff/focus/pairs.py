@@ -12,8 +12,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dff import filters
+
 MOST_LOG_ODDS = 6.0
 """No two neighbours differ more surely than 400 to 1."""
+CONTRAST_RADIUS_PX = 4
+CONTRAST_PASSES = 2
+CONTRAST_REACH_PX = 2 * CONTRAST_RADIUS_PX * CONTRAST_PASSES
+LEAST_CONTRAST = 0.004
+"""Standard deviation, of white, below which detail is not brought up: a step of an 8-bit picture."""
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Detail of both pictures in units of the contrast that they have together around each pixel.
+
+    Args:
+        images: (B, 2, H, W) from 0 to 1.
+
+    Returns:
+        (B, 2, H, W).
+    """
+
+    def smooth(planes: Tensor) -> Tensor:
+        for _ in range(CONTRAST_PASSES):
+            planes = filters.box(planes, CONTRAST_RADIUS_PX)
+        return planes
+
+    detail = images - smooth(images.flatten(0, 1)).view_as(images)
+    contrast = smooth(detail.square().mean(1)).sqrt() + LEAST_CONTRAST
+    return detail / contrast[:, None]
 
 
 def chained(log_odds: Tensor) -> Tensor:

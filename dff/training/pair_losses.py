@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dff.focus.drpl import DILATIONS, Drpl
+from dff.focus.pairs import normalised
 from dff.training.losses import LossWeights, structural_similarity
 from dff.training.scenes import Sample, TrainingScene, draw_sample
 
 MASK_WEIGHT, PICTURE_WEIGHT, EDGE_WEIGHT = 0.8, 0.1, 0.1
 """As in the code DRPL was published with."""
 PICTURE_WINDOW_PX = 11
-DILATED_SHARE = 1 / 3
+DILATED_SHARE = 1 / 4
 """Of the steps in which DRPL is trained with a dilation."""
 PAIRS_A_SAMPLE = 4
 NEIGHBOURS_SHARE = 0.5
@@ -108,8 +109,9 @@ def mask_losses(
         raise TypeError(f"network: must be a Drpl; got {type(network).__name__}")
     network.dilate(int(random.choice(DILATIONS[1:])) if random.random() < DILATED_SHARE else 1)
     pairs = draw_pairs(scenes, random, pixel_frames=pixel_frames, device=device)
+    detail = normalised(pairs.images)
     with torch.autocast(torch.device(device).type, torch.bfloat16):
-        logits = network(pairs.images)
+        logits = network.masks(detail)
     masks = logits.float().sigmoid()
     wanted = torch.stack([pairs.first_share, 1 - pairs.first_share], 1)
     parts = {"masks": pairs.mean((masks - wanted).abs().mean(1))}
