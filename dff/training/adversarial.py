@@ -20,7 +20,7 @@ CONTENT_WEIGHT, GRADIENT_WEIGHT = 10.0, 5.0
 """Of MFF-GAN: content beside the discriminator's opinion, gradients beside intensities."""
 TRUE_SCORES, FALSE_SCORES = (0.7, 1.2), (0.0, 0.3)
 """Soft labels of MFF-GAN."""
-PATCHES_A_SAMPLE = 12
+PATCHES_A_SAMPLE = 8
 
 
 class Adversaries(nn.Module):

@@ -81,7 +81,8 @@ def reconstruction_losses(
     chosen = random.choice(len(sample.images), min(4, len(sample.images)), replace=False)
     images = sample.images[np.sort(chosen)].to(device)
     wanted = (images - MEAN) / DEVIATION
-    given = network(images)
+    with torch.autocast(torch.device(device).type, torch.bfloat16):
+        given = network(images).float()
     norm = (given - wanted).square().sum().sqrt()
     dissimilarity = 1 - structural_similarity(given, wanted)
     return {"norm": norm, "dissimilarity": dissimilarity, "total": norm + SIMILARITY_WEIGHT * dissimilarity}
