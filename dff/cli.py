@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -470,7 +470,8 @@ def _reconstruct_in_view(stack: Any, output: Path, settings: Settings, options: 
         server.finish()
         _say(pipeline.summary(result, output))
         _say("dff: the browser shows the result; Ctrl-C ends it")
-        server.wait()
+        with suppress(KeyboardInterrupt):
+            server.wait()
     return 0
 
 
@@ -635,7 +636,8 @@ def view(options: argparse.Namespace) -> int:
 
     server = ResultServer(options.result, port=options.port, max_megapixels=options.max_megapixels)
     _show(server.address, options)
-    server.serve()
+    with suppress(KeyboardInterrupt):
+        server.serve()
     return 0
 
 
