@@ -137,6 +137,8 @@ class FocalStack:
     """File name ending of the input, which the all-in-focus picture keeps."""
     positions: tuple[int, ...] = ()
     """Place of each frame in the sweep as it was taken, where frames were left out; empty means 0, 1, 2, ..."""
+    files: tuple[str, ...] = ()
+    """File that each frame lies in, the same one where a file holds them all; empty where frames come from memory."""
 
     def __post_init__(self) -> None:
         if len(self.frames) < 2:
@@ -162,6 +164,7 @@ class FocalStack:
             frames=_Subset(self.frames, chosen),
             names=tuple(self.names[k] for k in chosen),
             positions=tuple(self.positions[k] if self.positions else k for k in chosen),
+            files=tuple(self.files[k] for k in chosen) if self.files else (),
             geometry=None if self.geometry is None else self.geometry.rows(chosen),
         )
 
@@ -261,6 +264,10 @@ class Reconstruction:
     suffix: str = ".png"
     timings_s: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    """File that each frame was read from; empty where frames came from memory."""
+    edits: Mapping[str, int] = field(default_factory=dict)
+    """Strokes of the brush that are applied, by kind; empty in an untouched result."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dff.io.alignments import read_alignment, write_alignment
-from dff.io.atomic import atomic_folder, atomic_path, check_space, staged_folder, write_bytes, write_json
+from dff.io.atomic import (
+    atomic_folder,
+    atomic_path,
+    check_space,
+    link_file,
+    link_tree,
+    staged_folder,
+    write_bytes,
+    write_json,
+)
 from dff.io.checks import FrameError, check_frame
+from dff.io.edits import edits_content, edits_from, read_edits, write_edits
 from dff.io.films import write_film
 from dff.io.images import read_image
 from dff.io.maps import read_description, read_map, write_map
@@ -20,7 +30,7 @@ from dff.io.results import (
 )
 from dff.io.scenes import check_scene_output, write_geometry, write_scene
 from dff.io.scratch import ScratchStack, clear_scratch, temporary_folder
-from dff.io.stacks import read_stack
+from dff.io.stacks import read_stack, reopen_frames
 from dff.io.surfaces import write_mesh, write_points
 from dff.io.tables import FocusTable, read_focus_table, read_geometry
 
@@ -37,9 +47,14 @@ __all__ = [
     "check_space",
     "clear_result",
     "clear_scratch",
+    "edits_content",
+    "edits_from",
+    "link_file",
+    "link_tree",
     "picture_suffix",
     "read_alignment",
     "read_description",
+    "read_edits",
     "read_focus_table",
     "read_geometry",
     "read_image",
@@ -47,11 +62,13 @@ __all__ = [
     "read_metadata",
     "read_reconstruction",
     "read_stack",
+    "reopen_frames",
     "result_paths",
     "staged_folder",
     "temporary_folder",
     "write_alignment",
     "write_bytes",
+    "write_edits",
     "write_film",
     "write_geometry",
     "write_image",

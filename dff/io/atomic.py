@@ -9,7 +9,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,41 @@ def read_json(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path}: must hold a JSON object; got {type(value).__name__}; write it again")
     return value
+
+
+def link_tree(source: str | Path, target: str | Path, *, leave_out: Sequence[str] = ()) -> None:
+    """Put the files of a folder into another one too, without copying their bytes where the disk allows it.
+
+    Args:
+        source: Folder to read.
+        target: Folder to add to.
+        leave_out: Patterns of names at the top of the folder that stay behind.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    with _named_errors(Path(target)):
+        Path(target).mkdir(parents=True, exist_ok=True)
+    for path in sorted(Path(source).iterdir()):
+        if any(path.match(pattern) for pattern in leave_out):
+            continue
+        place = Path(target) / path.name
+        try:
+            if path.is_dir() and not path.is_symlink():
+                link_tree(path, place)
+            else:
+                link_file(path, place)
+        except OSError as error:
+            raise writing_error(place, error) from error
+
+
+def link_file(path: Path, place: Path) -> None:
+    """Give a file another name, or copy it where the disk cannot; what has that name goes."""
+    place.unlink(missing_ok=True)
+    try:
+        os.link(path, place, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(path, place, follow_symlinks=False)
 
 
 @contextmanager

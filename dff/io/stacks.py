@@ -17,7 +17,7 @@ from dff.io import tiffs
 from dff.io.checks import CheckedFrames, FrameError, check_alike, repeated_files, usable_frames
 from dff.io.formats import Header, kind_of, read_header
 from dff.io.images import FileFrames
-from dff.io.listing import list_files
+from dff.io.listing import list_files, natural_key
 from dff.io.metadata import read_metadata
 from dff.stack import FocalStack, FocusGeometry, Frames, ImageMetadata
 
@@ -39,6 +39,8 @@ class _Source:
     dtype: np.dtype[Any]
     metadata: ImageMetadata
     suffix: str
+    files: tuple[Path, ...]
+    """The file of each frame used."""
 
 
 def read_stack(
@@ -86,6 +88,7 @@ def read_stack(
         suffix=found.suffix,
         geometry=_chosen_rows(geometry, found),
         positions=() if len(found.index) == len(found.frames) else found.index,
+        files=tuple(str(path.absolute()) for path in found.files),
     )
     return stack if len(usable) == len(stack) else stack.subset(usable)
 
@@ -163,6 +166,7 @@ def _open_video(path: Path, every: int) -> _Source:
         dtype=video.dtype,
         metadata=ImageMetadata(),
         suffix=path.suffix.lower(),
+        files=(path,) * len(index),
     )
 
 
@@ -178,6 +182,7 @@ def _open_pages(path: Path, every: int, channel: int | None, time: int | None) -
         dtype=pages.header.dtype,
         metadata=read_metadata(path),
         suffix=path.suffix.lower(),
+        files=(path,) * len(index),
     )
 
 
@@ -203,6 +208,7 @@ def _open_files(files: Sequence[Path], every: int, skip_bad: bool) -> _Source:
         dtype=first.dtype,
         metadata=read_metadata(used[0]),
         suffix=used[0].suffix.lower(),
+        files=tuple(used),
     )
 
 
@@ -270,3 +276,33 @@ def _chosen_rows(geometry: FocusGeometry | None, found: _Source) -> FocusGeometr
             f"geometry: must have one row a frame; got {len(geometry)} rows for {count} frames; mend the table"
         )
     return geometry.rows(found.index)
+
+
+def reopen_frames(
+    files: Sequence[str | Path], names: Sequence[str], shape: tuple[int, int, int], dtype: np.dtype[Any]
+) -> Frames:
+    """The frames of a stack that was read before; only the files of those that are asked for need to be there.
+
+    Args:
+        files: The file of each frame, as `FocalStack.files` has them.
+        names: The name of each frame.
+        shape: (H, W, C) of the frames.
+        dtype: Their type.
+
+    Raises:
+        OSError: a file that holds all frames is not there.
+        ValueError: it does not hold frames of these names.
+    """
+    paths = tuple(Path(file) for file in files)
+    if len(set(paths)) > 1:
+        # RAW frames were developed with the white balance of the first file.
+        first = min(range(len(paths)), key=lambda k: natural_key(paths[k]))
+        frames, index = _frames_of(paths, first), tuple(range(len(paths)))
+    else:
+        found = _open(paths[0], 1, False, None, None)
+        missing = sorted(set(names) - set(found.names))
+        if missing:
+            raise ValueError(f"{paths[0]}: must hold the frames of the result; got no {missing[0]}; give its own file")
+        frames, index = found.frames, tuple(found.names.index(name) for name in names)
+    source = _Source(frames, index, tuple(names), shape, dtype, ImageMetadata(), paths[0].suffix.lower(), paths)
+    return CheckedFrames(_in_unit_range(source).frames, source.names, shape, dtype, index)

@@ -102,7 +102,7 @@ def write_surfaces(result: Reconstruction, shown: DepthMap, folder: Path, stages
 def write_previews(
     result: Reconstruction, shown: DepthMap, thumbnails: list[NDArray[np.uint8]], folder: Path, stages: Stages
 ) -> None:
-    """Write the pictures that show at a glance what was found."""
+    """Write the pictures that show at a glance what was found; those of the frames only where there are any."""
     pictures = _previews(result, shown, thumbnails)
     with stages.stage("previews", len(pictures)) as done:
         for step, (name, draw) in enumerate(pictures.items()):
@@ -115,7 +115,6 @@ def _previews(
 ) -> dict[str, Callable[[], NDArray[np.uint8]]]:
     geometry, settings = result.geometry, result.settings
     pictures: dict[str, Callable[[], NDArray[np.uint8]]] = {
-        "contact.jpg": lambda: preview.contact_sheet(thumbnails),
         "depth.png": lambda: preview.depth_picture(
             optics.height_map(shown.index, geometry),
             geometry.z_unit,
@@ -124,6 +123,8 @@ def _previews(
         ),
         "confidence.png": lambda: preview.confidence_picture(result.depth.confidence),
     }
+    if thumbnails:
+        pictures["contact.jpg"] = lambda: preview.contact_sheet(thumbnails)
     if shown.known.any():
         parts = (shown, geometry, result.alignment, result.all_in_focus)
         mesh = functools.partial(surface.grid_mesh, *parts, cut_frames=settings.cut_frames, max_faces=_STILL_FACES)

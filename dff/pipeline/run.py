@@ -71,13 +71,13 @@ def reconstruct(
         geometry = stack.geometry or resolve_geometry(stack, settings)
         if note := unit_warning(geometry):
             warnings.warn(note, stacklevel=2)
-        estimator = _estimator(stack, settings, geometry)
+        estimator = make_estimator(settings, geometry)
         plan = plan_for(stack, settings)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
         with io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames:
             _read(stack, frames, on_frame, stages)
             alignment = _align(replace(stack, frames=frames), frames, settings, stages)
-            estimator = replace(estimator, z_sigma_frames=_coherence(settings, alignment))
+            estimator = replace(estimator, z_sigma_frames=coherence_frames(settings, alignment))
             strips = _Strips(frames, alignment, estimator, plan, stack.white)
             labels = _label(strips, stages)
             depth, nearest = _refine(strips, labels, stages)
@@ -93,6 +93,7 @@ def reconstruct(
         suffix=stack.suffix,
         timings_s=stages.timings_s,
         warnings=tuple(messages),
+        files=stack.files,
     )
 
 
@@ -206,7 +207,8 @@ def _in_order(stack: FocalStack, order: list[int]) -> FocalStack:
     return stack if order == list(range(len(stack))) else stack.subset(order)
 
 
-def _estimator(stack: FocalStack, settings: Settings, geometry: FocusGeometry) -> DepthEstimator:
+def make_estimator(settings: Settings, geometry: FocusGeometry) -> DepthEstimator:
+    """How depth is found; the filter along the stack is off until the alignment is known."""
     steps = np.diff(geometry.z)
     even = np.allclose(steps, steps.mean(), rtol=1e-3)
     return DepthEstimator(
@@ -294,7 +296,8 @@ def _check_alignment(alignment: Alignment, stack: FocalStack, path: str) -> None
         )
 
 
-def _coherence(settings: Settings, alignment: Alignment) -> float:
+def coherence_frames(settings: Settings, alignment: Alignment) -> float:
+    """Standard deviation of the filter along the stack that the settings, or else the residual, ask for."""
     if settings.z_sigma_frames is not None:
         return settings.z_sigma_frames
     residual_px = alignment.residual_rms_px
