@@ -15,6 +15,7 @@ import pytest
 from dff import cli, io, pipeline
 from dff.align import covered, warp_frame
 from dff.edits import STROKE_KINDS, Edits, Stroke, stroke_distance, stroke_weight, stroke_window
+from dff.pipeline.sources import source_frames
 from dff.settings import Settings
 from dff.simulate import render_scene
 from dff.stack import Alignment, FocalStack, Reconstruction, Scene
@@ -193,6 +194,15 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "result"
 
 
+@pytest.fixture(scope="module")
+def before(made: Path) -> Reconstruction:
+    return io.read_reconstruction(made)
+
+
+def retouched(before: Reconstruction, *strokes: Stroke) -> Reconstruction:
+    return pipeline.retouch(before, Edits(SIZE, strokes), source_frames(before, []))
+
+
 def paint(folder: Path, *strokes: Stroke) -> None:
     io.write_edits(Edits(SIZE, strokes), folder / "edits.json")
 
@@ -250,12 +260,10 @@ def test_unknown_is_a_hole_everywhere(folder: Path) -> None:
     assert np.hypot(*(points - away).T).min() > 7 * pixel
 
 
-def test_a_frame_is_taken_as_it_is(folder: Path) -> None:
+def test_a_frame_is_taken_as_it_is(before: Reconstruction) -> None:
     """Inside a hard brush stand the pixels of the moved frame and its number; outside nothing changes."""
-    before, painted = io.read_reconstruction(folder), stroke("frame", frame=2)
-    paint(folder, painted)
-    pipeline.apply_edits(folder)
-    after = io.read_reconstruction(folder)
+    painted = stroke("frame", frame=2)
+    after = retouched(before, painted)
     away = area_of(painted)
     inside = away <= 9 - 0.02
     frame = io.read_image(before.files[2]).astype(np.float64)
@@ -269,11 +277,9 @@ def test_a_frame_is_taken_as_it_is(folder: Path) -> None:
     assert not differing(before, after)[away > 9 + 0.02].any()
 
 
-def test_a_soft_rim_fades_between_picture_and_frame(folder: Path) -> None:
-    before, painted = io.read_reconstruction(folder), stroke("frame", frame=0, hardness=0.2)
-    paint(folder, painted)
-    pipeline.apply_edits(folder)
-    after = io.read_reconstruction(folder)
+def test_a_soft_rim_fades_between_picture_and_frame(before: Reconstruction) -> None:
+    painted = stroke("frame", frame=0, hardness=0.2)
+    after = retouched(before, painted)
     away = area_of(painted)
     rim = (away > 0.2 * 9 + 0.02) & (away < 9 - 0.02)
     low, high = (
@@ -290,23 +296,18 @@ def test_a_soft_rim_fades_between_picture_and_frame(folder: Path) -> None:
     np.testing.assert_array_equal((after.depth.index == 0)[rim], (away <= 9 * 0.6)[rim])
 
 
-def test_what_a_frame_does_not_cover_stays(folder: Path) -> None:
-    before = io.read_reconstruction(folder)
+def test_what_a_frame_does_not_cover_stays(before: Reconstruction) -> None:
     painted = stroke("frame", frame=0, points=np.array([[110.0, 60.0]]), hardness=1.0)
-    paint(folder, painted)
-    pipeline.apply_edits(folder)
+    after = retouched(before, painted)
     bare = ~covered(before.alignment.transforms[0], SIZE) & (area_of(painted) <= 9)
     assert bare.any()
-    assert not differing(before, io.read_reconstruction(folder))[bare].any()
+    assert not differing(before, after)[bare].any()
 
 
-def test_a_fill_repairs_a_plane(folder: Path, scene: Scene) -> None:
+def test_a_fill_repairs_a_plane(before: Reconstruction, scene: Scene) -> None:
     """A wrong patch and a hole take the depth of the plane around them, and the picture stays."""
-    before = io.read_reconstruction(folder)
     wide = stroke("fill", radius_px=13.0)
-    paint(folder, stroke("frame", frame=9), stroke("unknown", points=np.array([[52.0, 40.0]])), wide)
-    pipeline.apply_edits(folder)
-    after = io.read_reconstruction(folder)
+    after = retouched(before, stroke("frame", frame=9), stroke("unknown", points=np.array([[52.0, 40.0]])), wide)
     inside = area_of(wide) <= 12.9
     assert after.depth.known[inside].all()
     assert np.abs(after.depth.index - scene.index)[inside].max() < 0.5
@@ -314,10 +315,9 @@ def test_a_fill_repairs_a_plane(folder: Path, scene: Scene) -> None:
     assert before.all_in_focus.shape == after.all_in_focus.shape
 
 
-def test_later_strokes_cover_earlier_ones(folder: Path) -> None:
-    paint(folder, stroke("unknown"), stroke("frame", frame=3))
-    pipeline.apply_edits(folder)
-    assert (io.read_reconstruction(folder).depth.index[area_of(stroke()) <= 8.9] == 3).all()
+def test_later_strokes_cover_earlier_ones(before: Reconstruction) -> None:
+    after = retouched(before, stroke("unknown"), stroke("frame", frame=3))
+    assert (after.depth.index[area_of(stroke()) <= 8.9] == 3).all()
 
 
 def test_applying_twice_is_applying_once(folder: Path) -> None:

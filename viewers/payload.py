@@ -72,18 +72,11 @@ def make_payload(result: Reconstruction, folder: str | Path, *, max_megapixels: 
     """
     stride = stride_for(result.depth.index.shape, max_megapixels)
     first = (stride - 1) // 2
-    depth, shown = _thinned(result, stride, first)
-    height, width = depth.index.shape
-    quantum = quantum_for(depth.index.size, len(result.geometry))
-    planes: dict[str, NDArray[Any]] = {
-        "index": packed_index(depth.index, quantum),
-        "confidence": np.floor(depth.confidence * CONFIDENCE_LEVELS + 1e-3).astype(np.uint8),
-        "sigma": _sigma_code(depth.sigma),
-        "flags": _flags(depth, shown, result.settings),
-    }
+    height, width = (side // stride for side in result.depth.index.shape)
+    quantum = quantum_for(height * width, len(result.geometry))
+    planes, depth, shown = map_planes(result, stride, first, quantum)
     rows = max(1, _BLOCK_PX // width)
-    with ThreadPoolExecutor(2) as pool:
-        maps = {name: list(pool.map(deflated, _blocks(plane, rows))) for name, plane in planes.items()}
+    maps = {name: packed_blocks(plane, rows) for name, plane in planes.items()}
     frames = _frames(Path(folder), len(result.geometry))
     return Payload(
         meta={
@@ -99,9 +92,23 @@ def make_payload(result: Reconstruction, folder: str | Path, *, max_megapixels: 
             **_ranges(depth, shown, result.geometry, result.alignment, stride, first),
         },
         maps=maps,
-        picture=_picture(result.all_in_focus, stride, (height, width)),
+        picture=_jpeg(colours_8bit(picture_pixels(result.all_in_focus, stride, (height, width))), _JPEG_QUALITY),
         frames=frames,
     )
+
+
+def map_planes(
+    result: Reconstruction, stride: int, first: int, quantum: float
+) -> tuple[dict[str, NDArray[Any]], DepthMap, NDArray[np.bool_]]:
+    """The maps of a page by name; the depth they show, and which of its pixels belong to the exported surface."""
+    depth, shown = _thinned(result, stride, first)
+    planes: dict[str, NDArray[Any]] = {
+        "index": packed_index(depth.index, quantum),
+        "confidence": np.floor(depth.confidence * CONFIDENCE_LEVELS + 1e-3).astype(np.uint8),
+        "sigma": _sigma_code(depth.sigma),
+        "flags": _flags(depth, shown, result.settings),
+    }
+    return planes, depth, shown
 
 
 def stride_for(size_px: tuple[int, ...], max_megapixels: float) -> int:
@@ -133,8 +140,10 @@ def deflated(plane: NDArray[Any]) -> bytes:
     return packer.compress(np.ascontiguousarray(parts).tobytes()) + packer.flush()
 
 
-def _blocks(plane: NDArray[Any], rows: int) -> list[NDArray[Any]]:
-    return [plane[top : top + rows] for top in range(0, len(plane), rows)]
+def packed_blocks(plane: NDArray[Any], rows: int) -> list[bytes]:
+    """A map as deflated blocks of rows, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(deflated, [plane[top : top + rows] for top in range(0, len(plane), rows)]))
 
 
 def _thinned(result: Reconstruction, stride: int, first: int) -> tuple[DepthMap, NDArray[np.bool_]]:
@@ -193,6 +202,7 @@ def _about(result: Reconstruction, folder: Path) -> dict[str, Any]:
         "z": geometry.z,
         "centre": geometry.centre_px[result.alignment.reference],
         "transforms": result.alignment.transforms.reshape(-1, 9),
+        "gains": result.alignment.gains,
         "frame_size": list(result.alignment.size_px),
         "names": result.names,
         "min_confidence": settings.min_confidence,
@@ -202,6 +212,9 @@ def _about(result: Reconstruction, folder: Path) -> dict[str, Any]:
         "known_share": float(result.depth.known.mean()),
         "camera": result.metadata.camera,
         "measurements": None,
+        "edits": None,
+        "applied": None,
+        "untouched": False,
         "served": False,
     }
 
@@ -249,12 +262,12 @@ def _relief(points: FloatArray, normals: FloatArray, unit: str) -> float:
     return fitting_relief(Mesh(points, triangles, normals, colours, uv, unit))
 
 
-def _picture(picture: NDArray[Any], stride: int, size_px: tuple[int, int]) -> bytes:
+def picture_pixels(picture: NDArray[Any], stride: int, size_px: tuple[int, int]) -> NDArray[Any]:
+    """(h, w, C) the picture as small as the maps of the page."""
     cropped = picture[: size_px[0] * stride, : size_px[1] * stride]
-    small = cropped
-    if stride > 1:
-        small = np.atleast_3d(cv2.resize(cropped, size_px[::-1], interpolation=cv2.INTER_AREA))
-    return _jpeg(colours_8bit(small), _JPEG_QUALITY)
+    if stride == 1:
+        return cropped
+    return np.atleast_3d(cv2.resize(cropped, size_px[::-1], interpolation=cv2.INTER_AREA))
 
 
 def _jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:

@@ -1,7 +1,9 @@
 // The viewer: one model, seen in the round and flat, measured in both.
 
+import { Brush } from "dff/brush.js";
 import { VIEWS } from "dff/camera.js";
 import { readPage } from "dff/data.js";
+import { Edits } from "dff/edits.js";
 import { measurementsCsv, profileCsv, save, viewPng, visiblePly } from "dff/exports.js";
 import { followKeys, followPointer, followPicture } from "dff/gestures.js";
 import { drawLegend } from "dff/legend.js";
@@ -27,6 +29,8 @@ export class App {
     buildBar(this, byId("bar"));
     buildLook(this, byId("look"));
     this.picture = new Picture(buildLink(this, byId("link")), this.surface, this.scene);
+    this.edits = new Edits(this);
+    this.brush = new Brush(this, byId("link"));
     this.overlay.layGrid(this.meta.box);
     this.scene.listeners.push(() => this.overlay.draw());
     followPointer(this, byId("view"));
@@ -39,6 +43,7 @@ export class App {
     this.picture.resize();
     this.showReadout(null);
     this.measurements.restore();
+    this.edits.restore();
   }
 
   // ---- the view
@@ -115,6 +120,7 @@ export class App {
   /** Show frame k: light its band on the model and move the frames view there; null lights nothing. */
   setFocus(k) {
     this.focus?.(k);
+    this.brush?.tell();
     this.set({ focus: k === null ? -1 : k });
   }
 
@@ -188,6 +194,10 @@ export class App {
 
   saveCsv() {
     save(new Blob([measurementsCsv(this.measurements.entries)], { type: "text/csv" }), `${this.meta.title}-measurements.csv`);
+  }
+
+  saveEdits() {
+    save(new Blob([JSON.stringify(this.edits.content)], { type: "application/json" }), "edits.json");
   }
 
   saveProfile(samples) {

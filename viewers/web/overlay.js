@@ -35,7 +35,8 @@ export class Overlay {
     this.matrix = scene.camera.matrix();
     if (scene.state.grid) this.drawGridNumbers(context);
     for (const mark of this.marks) this.drawMark(context, mark);
-    if (this.cursor) this.drawCursor(context, this.cursor);
+    if (this.brush?.kind) this.brush.drawOver(context, this);
+    else if (this.cursor) this.drawCursor(context, this.cursor);
     this.drawScaleBar(context);
     this.drawAxes(context);
   }

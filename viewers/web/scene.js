@@ -115,13 +115,14 @@ export class Scene {
 
   makeSlopes() {
     const { gl, surface } = this;
-    this.texture(this.units.slopes, { filter: gl.LINEAR });
+    if (this.slopes) gl.deleteTexture(this.slopes);
+    this.slopes = this.texture(this.units.slopes, { filter: gl.LINEAR });
     this.haveSlopes = Boolean(gl.getExtension("EXT_color_buffer_float") || gl.getExtension("EXT_color_buffer_half_float"));
     if (!this.haveSlopes) return;
     const reach = Math.ceil(Math.sqrt((surface.width * surface.height) / (this.software ? 1e6 : 3e6)));
     const size = [Math.ceil(surface.width / reach), Math.ceil(surface.height / reach)];
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RG16F, ...size, 0, gl.RG, gl.HALF_FLOAT, null);
-    const slopes = gl.getParameter(gl.TEXTURE_BINDING_2D);
+    const { slopes } = this;
     const flags = this.texture(this.units.flagMap);
     this.bytes(surface.flags.map((bits, i) => (surface.index[i] ? bits | KNOWN : bits)));
     const target = gl.createFramebuffer();
@@ -192,7 +193,7 @@ export class Scene {
     return {
       view: new Float32Array([right[0], up[0], toward[0], 0, right[1], up[1], toward[1], 0, right[2], up[2], toward[2], 0, 0, 0, 0, 1]),
       mode: MODES.indexOf(state.mode), range, lamp: state.lamp.map((value) => value / length), lampShare: state.lampShare,
-      relief: camera.relief, contour: state.contour, focus: state.focus, confidenceLevels: meta.confidence_levels,
+      relief: camera.relief, contour: state.contour, focus: state.quiet ? -1 : state.focus, confidenceLevels: meta.confidence_levels,
       haveSlopes: this.haveSlopes ? 1 : 0, sigmaCode: meta.sigma_code, grey: state.grey ? 1 : 0, cut: state.cut,
       clipLow: surface.clip.map(([low]) => bound(low, -1)), clipHigh: surface.clip.map(([, high]) => bound(high, 1)),
     };
@@ -211,6 +212,24 @@ export class Scene {
     const { gl, surface } = this;
     gl.activeTexture(gl.TEXTURE0 + this.units.drawnMap);
     gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, surface.width, surface.height, gl.RED_INTEGER, gl.UNSIGNED_BYTE, surface.drawn);
+    this.request();
+  }
+
+  /** Tell the graphics driver that maps of the surface, or its picture, changed. */
+  updateMaps() {
+    const { gl, surface, units } = this, { width, height } = surface;
+    const put = (unit, type, data) => {
+      gl.activeTexture(gl.TEXTURE0 + unit);
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, width, height, gl.RED_INTEGER, type, data);
+    };
+    put(units.indexMap, gl.UNSIGNED_SHORT, filled(surface.index, width));
+    put(units.confidenceMap, gl.UNSIGNED_BYTE, surface.confidence);
+    put(units.sigmaMap, gl.UNSIGNED_BYTE, surface.sigma);
+    put(units.drawnMap, gl.UNSIGNED_BYTE, surface.drawn);
+    gl.activeTexture(gl.TEXTURE0 + units.picture);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, gl.RGBA, gl.UNSIGNED_BYTE, surface.picture);
+    gl.generateMipmap(gl.TEXTURE_2D);
+    this.makeSlopes();
     this.request();
   }
 

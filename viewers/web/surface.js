@@ -1,8 +1,8 @@
 // The measured surface: geometry of every pixel, which pixels are drawn, and statistics of them.
 
-const ACROSS = 1;
-const DOWN = 2;
-const STRAY = 4;
+export const ACROSS = 1;
+export const DOWN = 2;
+export const STRAY = 4;
 export const UPPER = 1; // the triangle of a pixel, the one at its right and the one below
 export const LOWER = 2; // the triangle of the other three corners of the cell
 export const SEEN = 4;
