@@ -147,6 +147,7 @@ export const KEYS = {
   ",  .": "smaller, larger brush",
   "Esc": "stop measuring or painting",
   "Ctrl Z": "take the last measurement or stroke back; with Shift: again",
+  "W": "larger picture",
   "Tab ⇥ / U": "reach every control / hide the panels",
   "F": "full screen",
 };
@@ -165,7 +166,7 @@ export function followKeys(app) {
     c: () => app.controls.mode(MODES[(MODES.indexOf(app.scene.state.mode) + 1) % MODES.length]), g: () => app.controls.grid(!app.scene.state.grid),
     "[": () => app.controls.step(-1), "]": () => app.controls.step(1), Escape: () => { if (app.measurements.tool) app.measurements.start(app.measurements.tool); app.brush.choose(null); },
     b: () => app.brush.toggle(), v: () => app.brush.nextLayer(), ",": () => app.brush.scale(0.8), ".": () => app.brush.scale(1.25),
-    "?": () => document.getElementById("help").showModal(), u: () => { document.body.classList.toggle("bare"); app.reframe(); },
+    "?": () => document.getElementById("help").showModal(), u: () => { document.body.classList.toggle("bare"); app.moveAside(); }, w: () => app.toggleWide(),
   };
   ["front", "left", "right", "above", "below", "back"].forEach((name, i) => { actions[String(i + 1)] = () => app.preset(name); });
   for (const [key, tool] of Object.entries(TOOL_KEYS)) if (TOOLS[tool]) actions[key] = () => app.measurements.start(tool);

@@ -55,14 +55,36 @@ export class App {
   }
 
   free() {
-    const style = getComputedStyle(document.body), px = (name) => parseFloat(style.getPropertyValue(name)) || 0;
-    return { left: px("--left"), right: px("--right"), top: px("--bar"), bottom: px("--foot") };
+    const seen = (id) => byId(id).getBoundingClientRect(), [look, link] = [seen("look"), seen("link")];
+    const narrow = matchMedia("(max-width: 760px)").matches, sheet = narrow && link.top > innerHeight / 4 ? link.height : 0;
+    return { left: narrow ? 0 : look.width, right: narrow ? 0 : link.width, top: seen("bar").height, bottom: seen("readout").height + sheet };
+  }
+
+  /** Show or hide a panel of a narrow screen; the other one goes. */
+  togglePanel(name) {
+    const { classList } = document.body, shown = classList.toggle(name);
+    if (shown) classList.remove(name === "look" ? "link" : "look");
+    this.moveAside();
+  }
+
+  /** Give the picture more room, or less. */
+  toggleWide() {
+    document.body.classList.toggle("wide");
+    this.moveAside();
+  }
+
+  /** Keep the view in the free part of the screen after panels changed. */
+  moveAside() {
+    if (this.framed) return this.reframe();
+    const free = this.free();
+    this.overlay.within(free);
+    this.camera.centre(free);
+    this.scene.request();
   }
 
   look(turn, tilt) {
     const free = this.free();
-    this.overlay.left = free.left;
-    this.overlay.bottom = free.bottom;
+    this.overlay.within(free);
     this.camera.fit(this.meta.box, turn, tilt, free);
     this.framed = true;
     this.scene.request();

@@ -3,6 +3,7 @@
 import { Camera } from "dff/camera.js";
 import { decodeBase64 } from "dff/data.js";
 import * as shaders from "dff/shaders.js";
+import { restfulSigma, smoothed } from "dff/smooth.js";
 
 const KNOWN = 8;
 const MOVING_MS = 45;
@@ -29,6 +30,7 @@ export class Scene {
     this.rate = this.software ? 2500 : 60000; // cells a millisecond; measured while drawing
     this.listeners = [];
     this.first = new Promise((done) => this.listeners.push(done)); // the first picture, coarse or not
+    this.restful = surface.smoothing = restfulSigma(surface, surface.meta.relief);
     this.makePrograms();
     this.makeTextures();
     this.targets = [null, null];
@@ -90,7 +92,7 @@ export class Scene {
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     this.units = { indexMap: 0, planes: 1, drawnMap: 2, confidenceMap: 3, sigmaMap: 4, picture: 5, slopes: 6, ramp: 7, flagMap: 8, drawn: 9 };
     this.texture(this.units.indexMap);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, filled(surface.index, width));
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, this.drawnIndex());
     this.texture(this.units.planes);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 3, surface.count, 0, gl.RGBA, gl.FLOAT, planeTable(surface.meta));
     this.drawnTexture = this.texture(this.units.drawnMap);
@@ -111,6 +113,23 @@ export class Scene {
   bytes(array) {
     const { gl, surface } = this;
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.R8UI, surface.width, surface.height, 0, gl.RED_INTEGER, gl.UNSIGNED_BYTE, array);
+  }
+
+  /** Index map to draw: smoothed as asked, holes filled. */
+  drawnIndex() {
+    const { surface } = this;
+    surface.shown = smoothed(surface, surface.smoothing);
+    return filled(surface.shown, surface.width);
+  }
+
+  /** Smooth what is drawn by so many px. */
+  setSmoothing(sigmaPx) {
+    const { gl, surface } = this;
+    surface.smoothing = sigmaPx;
+    gl.activeTexture(gl.TEXTURE0 + this.units.indexMap);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, surface.width, surface.height, gl.RED_INTEGER, gl.UNSIGNED_SHORT, this.drawnIndex());
+    this.makeSlopes();
+    this.request();
   }
 
   makeSlopes() {
@@ -222,7 +241,7 @@ export class Scene {
       gl.activeTexture(gl.TEXTURE0 + unit);
       gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, width, height, gl.RED_INTEGER, type, data);
     };
-    put(units.indexMap, gl.UNSIGNED_SHORT, filled(surface.index, width));
+    put(units.indexMap, gl.UNSIGNED_SHORT, this.drawnIndex());
     put(units.confidenceMap, gl.UNSIGNED_BYTE, surface.confidence);
     put(units.sigmaMap, gl.UNSIGNED_BYTE, surface.sigma);
     put(units.drawnMap, gl.UNSIGNED_BYTE, surface.drawn);
