@@ -104,7 +104,8 @@ class _Canvas:
     confidence: NDArray[np.float32]
     sigma: NDArray[np.float32]
     picture: NDArray[np.generic]
-    hand_confidence: float
+    least_confidence: np.float32
+    """What is less confident is not exported, and holds no fill where anything else does."""
     nearer: int
     """1 where higher frame numbers are nearer to the camera, else -1."""
 
@@ -114,9 +115,10 @@ class _Canvas:
         index, confidence, sigma = (
             np.array(plane, np.float32) for plane in (depth.index, depth.confidence, depth.sigma)
         )
-        confident = max(HAND_CONFIDENCE, result.settings.min_confidence)
         nearer = 1 if z[-1] > z[0] else -1
-        return _Canvas(index, confidence, sigma, result.all_in_focus.copy(), confident, nearer)
+        return _Canvas(
+            index, confidence, sigma, result.all_in_focus.copy(), np.float32(result.settings.min_confidence), nearer
+        )
 
     def lay(
         self, window: Window, area: NDArray[np.bool_], index: FloatArray | float, sigma: FloatArray | float
@@ -124,7 +126,7 @@ class _Canvas:
         """Painted depth in an area of a window."""
         self.index[window][area] = index
         self.sigma[window][area] = sigma
-        self.confidence[window][area] = self.hand_confidence
+        self.confidence[window][area] = max(HAND_CONFIDENCE, self.least_confidence)
 
     def blend(self, window: Window, weight: FloatArray, light: FloatArray) -> None:
         """Let (h, w, C) pixels, white at one, cover the picture by (h, w) weights."""
@@ -200,7 +202,9 @@ def _forget(canvas: _Canvas, window: Window, area: NDArray[np.bool_]) -> None:
 def _fill(canvas: _Canvas, stroke: Stroke, size_px: tuple[int, int]) -> None:
     wide = stroke_window(stroke, size_px, _RIM_PX)
     area = stroke_distance(stroke, wide) <= stroke.reach_px
-    index, sigma = surface.fill_smoothly(canvas.index[wide], canvas.sigma[wide], area)
+    sure = np.where(canvas.confidence[wide] >= canvas.least_confidence, canvas.index[wide], np.float32(np.nan))
+    rim = sure if np.isfinite(sure[~area]).any() else canvas.index[wide]
+    index, sigma = surface.fill_smoothly(rim, canvas.sigma[wide], area)
     held = np.isfinite(index)
     if (area & ~held).any():
         warnings.warn(

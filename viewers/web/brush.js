@@ -2,7 +2,7 @@
 
 import { spoken } from "dff/measure.js";
 import { LAYERS } from "dff/picture.js";
-import { KINDS, reachOf } from "dff/strokes.js";
+import { KINDS, reachOf, UNSEEN } from "dff/strokes.js";
 import { check, choices, make, section, slider } from "dff/widgets.js";
 
 const SMALLEST_PX = 1.5;
@@ -62,7 +62,7 @@ export class Brush {
       : edits.isApplied ? `${strokes}, applied.` : `${strokes}, not applied yet${meta.served ? "" : ": save them into the result folder, then run dff apply"}.`;
     this.words.textContent = state;
     const frame = this.kinds.querySelector("[data-value=frame]");
-    if (frame) frame.textContent = `Frame ${Math.round(Math.max(scene.state.focus, 0))}`;
+    if (frame) frame.textContent = scene.state.focus < 0 ? "Frame" : `Frame ${Math.round(scene.state.focus)}`;
   }
 
   async applyNow() {
@@ -173,9 +173,9 @@ export class Brush {
   /** On the picture: the strokes, the one that is being pulled, and the brush itself. */
   drawOn(context, picture) {
     if (!this.details.open) return;
-    const px = picture.scale / picture.surface.meta.stride;
+    const { edits } = this.app, px = picture.scale / picture.surface.meta.stride;
     const place = (point) => picture.toCanvas(picture.surface.fromResult(point));
-    if (this.marks) for (const stroke of this.app.edits.strokes) this.outline(context, stroke, place, px, stroke.kind === "nearer" || stroke.kind === "farther" ? 0.3 : 0.12);
+    if (this.marks) for (const stroke of edits.strokes) this.outline(context, stroke, place, px, edits.isApplied || !UNSEEN.includes(stroke.kind) ? 0.12 : 0.3);
     if (this.path) this.outline(context, this.pulled(), place, px, 0.4);
     if (this.kind && picture.cursor) this.ring(context, picture.toCanvas(picture.cursor), this.radius * px, picture.ratio);
   }

@@ -160,7 +160,10 @@ export class Edits {
   async apply() {
     await this.saving;
     const answer = await fetch("apply", { method: "POST" }).catch(() => null);
-    if (answer?.ok) return location.reload();
+    if (answer?.ok) {
+      this.app.rememberView();
+      return location.reload();
+    }
     this.app.hint(answer ? await answer.text() : "The server has stopped.", true);
   }
 }

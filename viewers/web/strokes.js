@@ -15,6 +15,9 @@ export const KINDS = {
   farther: { title: "Farther", hint: "Paint where something nearer stands before it: dff apply takes the farther depth.", colour: "#c08bff" },
 };
 
+/** Kinds whose outcome only `dff apply` knows. */
+export const UNSEEN = ["nearer", "farther"];
+
 /** Distance from the path, in px of the result, within which a pixel belongs to a stroke. */
 export function reachOf({ radius_px: radius, hardness }) {
   return (radius * (1 + hardness)) / 2;
@@ -71,7 +74,7 @@ function weights(squared, stroke) {
 /** Change index, confidence, sigma and flags of a surface by a stroke, as far as a page can know the outcome. */
 export function paintMaps(surface, stroke) {
   const cover = coverage(stroke, surface, stroke.kind === "fill" ? RIM_PX : 0);
-  if (!cover || stroke.kind === "nearer" || stroke.kind === "farther") return cover;
+  if (!cover || UNSEEN.includes(stroke.kind)) return cover;
   const codes = newCodes(surface, stroke, cover), { left, top, width, height } = cover;
   for (let y = 0, i = 0; y < height; y++) {
     for (let x = 0, place = (top + y) * surface.width + left; x < width; x++, i++, place++) {
@@ -91,8 +94,7 @@ function newCodes(surface, stroke, { left, top, width, height, inside }) {
   const codes = new Int32Array(width * height).fill(-1);
   const code = (index) => Math.round(index / surface.meta.quantum) + 1;
   if (stroke.kind === "fill") {
-    const depth = new Float32Array(width * height);
-    for (let y = 0, i = 0; y < height; y++) for (let x = 0; x < width; x++, i++) depth[i] = inside[i] ? NaN : surface.indexAt((top + y) * surface.width + left + x);
+    const depth = heldDepth(surface, { left, top, width, height, inside });
     membrane(depth, inside, width, height).forEach((value, i) => { if (inside[i] && !Number.isNaN(value)) codes[i] = code(value); });
     return codes;
   }
@@ -100,6 +102,15 @@ function newCodes(surface, stroke, { left, top, width, height, inside }) {
   const covers = stroke.kind === "frame" ? frameCover(surface, stroke.frame) : () => true;
   for (let i = 0; i < codes.length; i++) if (inside[i] && covers(left + (i % width), top + Math.floor(i / width))) codes[i] = fixed;
   return codes;
+}
+
+/** Depth that holds a fill: what is known outside it, and confident enough to be exported where anything is. */
+function heldDepth(surface, { left, top, width, height, inside }) {
+  const least = Math.ceil(surface.meta.min_confidence * surface.meta.confidence_levels - 1e-9);
+  const placeOf = (i) => (top + Math.floor(i / width)) * surface.width + left + (i % width);
+  const known = Float32Array.from(inside, (bit, i) => (bit ? NaN : surface.indexAt(placeOf(i))));
+  const sure = known.map((depth, i) => (surface.confidence[placeOf(i)] >= least ? depth : NaN));
+  return sure.every(Number.isNaN) ? known : sure;
 }
 
 /** Whether a frame covers a pixel of the page. */
