@@ -138,7 +138,9 @@ class FocalStack:
     positions: tuple[int, ...] = ()
     """Place of each frame in the sweep as it was taken, where frames were left out; empty means 0, 1, 2, ..."""
     files: tuple[str, ...] = ()
-    """File that each frame lies in, the same one where a file holds them all; empty where frames come from memory."""
+    """Absolute path of the file that each frame comes from; empty where frames come from no file."""
+    digest: str = ""
+    """Of names, sizes and dates of the files the frames come from; empty where they come from none."""
 
     def __post_init__(self) -> None:
         if len(self.frames) < 2:
@@ -261,11 +263,13 @@ class Reconstruction:
     metadata: ImageMetadata = field(default_factory=ImageMetadata)
     names: tuple[str, ...] = ()
     """Names of the frames in the order used."""
+    files: tuple[str, ...] = ()
+    """Absolute path of the file that each of them came from; empty where they came from no file."""
     suffix: str = ".png"
     timings_s: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    """File that each frame was read from; empty where frames came from memory."""
+    fingerprint: str = ""
+    """Digest of the frames and options it was made of; empty where the frames come from no files."""
     edits: Mapping[str, int] = field(default_factory=dict)
     """Strokes of the brush that are applied, by kind; empty in an untouched result."""
 

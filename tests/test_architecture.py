@@ -17,6 +17,7 @@ LAYERS = {
     "edits": 2,
     "optics": 2,
     "filters": 2,
+    "markup": 2,
     "metrics": 2,
     "io": 3,
     "align": 3,

@@ -12,7 +12,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,44 +71,65 @@ def make_payload(result: Reconstruction, folder: str | Path, *, max_megapixels: 
             that were measured.
     """
     stride = stride_for(result.depth.index.shape, max_megapixels)
-    first = (stride - 1) // 2
-    height, width = (side // stride for side in result.depth.index.shape)
-    quantum = quantum_for(height * width, len(result.geometry))
-    planes, depth, shown = map_planes(result, stride, first, quantum)
-    rows = max(1, _BLOCK_PX // width)
-    maps = {name: packed_blocks(plane, rows) for name, plane in planes.items()}
+    thinning = stride, (stride - 1) // 2
     frames = _frames(Path(folder), len(result.geometry))
-    return Payload(
-        meta={
-            **_about(result, Path(folder)),
-            "size": [height, width],
-            "stride": stride,
-            "first": first,
-            "quantum": quantum,
-            "rows": rows,
-            "confidence_levels": CONFIDENCE_LEVELS,
-            "sigma_code": [SIGMA_LEAST, SIGMA_RATIO],
-            "frames": len(frames),
-            **_ranges(depth, shown, result.geometry, result.alignment, stride, first),
-        },
-        maps=maps,
-        picture=_jpeg(colours_8bit(picture_pixels(result.all_in_focus, stride, (height, width))), _JPEG_QUALITY),
-        frames=frames,
-    )
+    small, shown = thinned_result(result, *thinning)
+    return payload_of(small, Path(folder), shown, frames, thinning)
 
 
-def map_planes(
-    result: Reconstruction, stride: int, first: int, quantum: float
-) -> tuple[dict[str, NDArray[Any]], DepthMap, NDArray[np.bool_]]:
-    """The maps of a page by name; the depth they show, and which of its pixels belong to the exported surface."""
+def thinned_result(result: Reconstruction, stride: int, first: int) -> tuple[Reconstruction, NDArray[np.bool_]]:
+    """A result with the maps and the picture of its page, and which of their pixels belong to the exported surface."""
     depth, shown = _thinned(result, stride, first)
-    planes: dict[str, NDArray[Any]] = {
-        "index": packed_index(depth.index, quantum),
+    picture = _thinned_picture(result.all_in_focus, stride, depth.index.shape)
+    return replace(result, depth=depth, all_in_focus=picture), shown
+
+
+def payload_of(
+    result: Reconstruction, folder: Path, shown: NDArray[np.bool_], frames: list[bytes], thinning: tuple[int, int]
+) -> Payload:
+    """Pack a result whose maps and picture are thinned already.
+
+    Args:
+        result: Its maps and picture are those of the page; geometry and alignment those of the frames.
+        folder: The title is its name.
+        shown: (H, W) which pixels belong to the exported surface.
+        frames: Small frames, JPEG.
+        thinning: Every how manieth row and column the maps hold, and the first of them.
+    """
+    planes = planes_of(result, shown)
+    rows = max(1, _BLOCK_PX // shown.shape[1])
+    maps = {name: packed_blocks(plane, rows) for name, plane in planes.items()}
+    meta = meta_of(result, folder, shown, thinning)
+    picture = jpeg(colours_8bit(result.all_in_focus), _JPEG_QUALITY)
+    return Payload({**meta, "rows": rows, "frames": len(frames)}, maps, picture, frames)
+
+
+def planes_of(result: Reconstruction, shown: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    """The maps of a page in the whole numbers that it holds, by name: index, confidence, sigma, flags."""
+    depth = result.depth
+    return {
+        "index": packed_index(depth.index, quantum_for(depth.index.size, len(result.geometry))),
         "confidence": np.floor(depth.confidence * CONFIDENCE_LEVELS + 1e-3).astype(np.uint8),
         "sigma": _sigma_code(depth.sigma),
         "flags": _flags(depth, shown, result.settings),
     }
-    return planes, depth, shown
+
+
+def meta_of(
+    result: Reconstruction, folder: Path, shown: NDArray[np.bool_], thinning: tuple[int, int]
+) -> dict[str, Any]:
+    """What a page says and works with besides its maps; arguments as of payload_of."""
+    depth, (stride, first) = result.depth, thinning
+    return {
+        **_about(result, folder),
+        "size": list(depth.index.shape),
+        "stride": stride,
+        "first": first,
+        "quantum": quantum_for(depth.index.size, len(result.geometry)),
+        "confidence_levels": CONFIDENCE_LEVELS,
+        "sigma_code": [SIGMA_LEAST, SIGMA_RATIO],
+        **_ranges(depth, shown, result.geometry, result.alignment, stride, first),
+    }
 
 
 def stride_for(size_px: tuple[int, ...], max_megapixels: float) -> int:
@@ -231,17 +252,12 @@ def _ranges(
     coarse = max(1, max(depth.index.shape) // 400)
     thin = np.s_[::coarse, ::coarse]
     index = np.where((shown if shown.any() else depth.known)[thin], depth.index[thin], np.float32(np.nan))
+    if np.isnan(index).all():
+        # Nothing is known: the room that the frames could show.
+        index[:], index[: len(index) // 2] = len(geometry) - 1, 0
     rows, columns = (np.arange(count, dtype=np.float32) * coarse * stride + first for count in index.shape)
     points = back_project_pixels(columns[None, :], rows[:, None], index, geometry, alignment)
     known = np.isfinite(index)
-    if not known.any():
-        return {
-            "heights": [0.0, 1.0],
-            "box": [[-1, -1, 0], [1, 1, 1]],
-            "relief": 1.0,
-            "sigmas": [0.01, 1.0],
-            "facing": [0, 0],
-        }
     low, high = np.percentile(points[known], (0.5, 99.5), axis=0)
     slope = optics.interpolate(np.abs(np.gradient(np.asarray(geometry.z, float))), index[known])
     sigma = depth.sigma[thin][known] * slope
@@ -262,15 +278,15 @@ def _relief(points: FloatArray, normals: FloatArray, unit: str) -> float:
     return fitting_relief(Mesh(points, triangles, normals, colours, uv, unit))
 
 
-def picture_pixels(picture: NDArray[Any], stride: int, size_px: tuple[int, int]) -> NDArray[Any]:
-    """(h, w, C) the picture as small as the maps of the page."""
-    cropped = picture[: size_px[0] * stride, : size_px[1] * stride]
+def _thinned_picture(picture: NDArray[Any], stride: int, size_px: tuple[int, ...]) -> NDArray[Any]:
     if stride == 1:
-        return cropped
-    return np.atleast_3d(cv2.resize(cropped, size_px[::-1], interpolation=cv2.INTER_AREA))
+        return picture
+    cropped = picture[: size_px[0] * stride, : size_px[1] * stride]
+    return np.atleast_3d(cv2.resize(cropped, size_px[1::-1], interpolation=cv2.INTER_AREA))
 
 
-def _jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+def jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+    """A picture (H, W, 3) sRGB as JPEG."""
     done, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"picture: must be encodable as JPEG; got {picture.shape}; thin it with --max-megapixels")
@@ -291,4 +307,4 @@ def _smaller(data: bytes, share: float) -> bytes:
     picture = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     factor = max(0.25, math.sqrt(share))
     small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    return _jpeg(np.asarray(small, np.uint8)[..., ::-1], 75)
+    return jpeg(np.asarray(small, np.uint8)[..., ::-1], 75)

@@ -17,7 +17,7 @@ from dff import io
 from dff.edits import Edits, stroke_distance, stroke_window
 from dff.stack import Reconstruction
 from dff.surface.cloud import colours_8bit
-from viewers.payload import Payload, make_payload, map_planes, packed_blocks, picture_pixels
+from viewers.payload import Payload, make_payload, packed_blocks, planes_of, thinned_result
 
 _MARGIN_PX = 3
 """Joins of pixels change beside a stroke too."""
@@ -55,10 +55,10 @@ def _with_untouched(payload: Payload, untouched: Reconstruction, applied: Edits)
     mask = _touched(applied)[first::stride, first::stride][:height, :width]
     maps = dict(payload.maps)
     maps["untouched.mask"] = packed_blocks(mask.astype(np.uint8), rows)
-    for name, plane in map_planes(untouched, stride, first, payload.meta["quantum"])[0].items():
+    small, shown = thinned_result(untouched, stride, first)
+    for name, plane in planes_of(small, shown).items():
         maps[f"untouched.{name}"] = packed_blocks(np.where(mask, plane, plane.dtype.type(0)), rows)
-    pixels = picture_pixels(untouched.all_in_focus, stride, (height, width))
-    maps["untouched.picture"] = [_patch(pixels, mask)]
+    maps["untouched.picture"] = [_patch(small.all_in_focus, mask)]
     return replace(payload, meta={**payload.meta, "untouched": True}, maps=maps)
 
 

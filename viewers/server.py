@@ -1,4 +1,4 @@
-"""A result's viewer on this machine alone: one page, the files of one folder, a place to keep measurements and edits.
+"""A result's viewer on this machine alone: one page, the files of one folder, a place for measurements and edits.
 
 The server listens on 127.0.0.1 only. Every address starts with a random token, and requests that name another host or
 come from another page are refused, so that no web page can read a result through the user's browser.
@@ -10,6 +10,7 @@ import hmac
 import json
 import mimetypes
 import secrets
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from dff import io
+from dff import io, pipeline
 from dff.io.atomic import read_json
 from viewers.page import page
+from viewers.payload import Payload
 from viewers.retouched import folder_payload
 
 HOST = "127.0.0.1"
@@ -54,13 +56,19 @@ class ResultServer:
     def __init__(self, folder: str | Path, *, port: int = 0, max_megapixels: float = 12.0) -> None:
         self.folder = Path(folder).resolve()
         self.measurements = io.result_paths(self.folder).measurements
-        self.stored()
         self.max_megapixels = max_megapixels
-        self.payload = folder_payload(folder, max_megapixels=max_megapixels)
+        self.open()
         self.token = secrets.token_urlsafe(24)
         self.writing = threading.Lock()
-        self.http = ThreadingHTTPServer((HOST, port), _handler(self))
-        self.http.daemon_threads = True
+        self.http = _Server((HOST, port), _handler(self))
+
+    payload: Payload | None = None
+    """What the page shows; None until there is a result."""
+
+    def open(self) -> None:
+        """Read the result."""
+        self.stored()
+        self.payload = folder_payload(self.folder, max_megapixels=self.max_megapixels)
 
     @property
     def port(self) -> int:
@@ -82,6 +90,8 @@ class ResultServer:
 
     def html(self) -> bytes:
         """The page, with the measurements and the edits that are kept in the folder."""
+        if self.payload is None:
+            raise ValueError(f"{self.folder}: must hold a result; got none yet; wait for the run")
         return page(self.payload, served=True, measurements=self.stored(), edits=self.painted()).encode()
 
     def stored(self) -> dict[str, Any] | None:
@@ -91,6 +101,10 @@ class ResultServer:
             ValueError: the file is damaged.
         """
         return read_json(self.measurements) if self.measurements.is_file() else None
+
+    def made(self, name: str) -> tuple[str, bytes] | None:
+        """Type and content of what is no file of the result; None where there is nothing of that name."""
+        return ("text/html; charset=utf-8", self.html()) if name == "" else None
 
     def file(self, name: str) -> Path | None:
         """A file of the result by its path in the folder; None for anything that is or leads elsewhere."""
@@ -110,11 +124,20 @@ class ResultServer:
         Raises:
             ValueError: it is no such list.
         """
+        content = self.checked(body)
+        with self.writing:
+            io.write_json(self.measurements, content)
+
+    def checked(self, body: bytes) -> dict[str, Any]:
+        """A list of measurements as it was sent.
+
+        Raises:
+            ValueError: it is no such list.
+        """
         content = json.loads(body)
         if not isinstance(content, dict) or content.get("format") != "dff-measurements":
             raise ValueError("measurements: must be the viewer's list; got something else; use the page")
-        with self.writing:
-            io.write_json(self.measurements, content)
+        return content
 
     def painted(self) -> dict[str, Any] | None:
         """The edits in the folder, if there are any.
@@ -135,7 +158,7 @@ class ResultServer:
         if not isinstance(content, dict):
             raise ValueError("edits: must be the viewer's strokes; got something else; use the page")
         edits = io.edits_from(content)
-        if list(edits.size_px) != self.payload.meta["frame_size"]:
+        if self.payload is None or list(edits.size_px) != self.payload.meta["frame_size"]:
             raise ValueError(f"edits: must be painted on this result; got {edits.size_px}; load the page again")
         with self.writing:
             io.write_edits(edits, io.result_paths(self.folder).edits)
@@ -147,11 +170,18 @@ class ResultServer:
             OSError: source frames are gone, or the folder cannot be written.
             ValueError: the edits cannot be applied.
         """
-        from dff.pipeline import apply_edits
-
         with self.writing:
-            apply_edits(self.folder)
+            pipeline.apply_edits(self.folder)
             self.payload = folder_payload(self.folder, max_megapixels=self.max_megapixels)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of browsers that are closed while they are answered."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(server: ResultServer) -> type[BaseHTTPRequestHandler]:
@@ -221,8 +251,9 @@ class _Requests(BaseHTTPRequestHandler):
         path = self._allowed_path()
         if path is None:
             return
-        if path == "":
-            self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.result.html(), body=body)
+        made = self.result.made(path)
+        if made is not None:
+            self._send(HTTPStatus.OK, *made, body=body)
             return
         found = self.result.file(path)
         if found is None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -140,87 +139,6 @@ def read_json(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path}: must hold a JSON object; got {type(value).__name__}; write it again")
     return value
-
-
-def link_tree(source: str | Path, target: str | Path, *, leave_out: Sequence[str] = ()) -> None:
-    """Put the files of a folder into another one too, without copying their bytes where the disk allows it.
-
-    Args:
-        source: Folder to read.
-        target: Folder to add to.
-        leave_out: Patterns of names at the top of the folder that stay behind.
-
-    Raises:
-        OSError: a file cannot be written.
-    """
-    with _named_errors(Path(target)):
-        Path(target).mkdir(parents=True, exist_ok=True)
-    for path in sorted(Path(source).iterdir()):
-        if any(path.match(pattern) for pattern in leave_out):
-            continue
-        place = Path(target) / path.name
-        try:
-            if path.is_dir() and not path.is_symlink():
-                link_tree(path, place)
-            else:
-                link_file(path, place)
-        except OSError as error:
-            raise writing_error(place, error) from error
-
-
-def link_file(path: Path, place: Path) -> None:
-    """Give a file another name, or copy it where the disk cannot; what has that name goes."""
-    place.unlink(missing_ok=True)
-    try:
-        os.link(path, place, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(path, place, follow_symlinks=False)
-
-
-@contextmanager
-def staged_folder(output: str | Path) -> Iterator[Path]:
-    """A new folder beside `output` that takes its name once the block ends without an exception.
-
-    What a dead process left beside it is deleted first. An existing output is replaced as a whole.
-
-    Raises:
-        OSError: the folder cannot be made or named; the line names it.
-    """
-    target = Path(os.path.abspath(output))
-    staging = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with _named_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _clear_staging(target)
-            staging.mkdir()
-        yield staging
-        with _named_errors(target):
-            _replace_folder(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-@contextmanager
-def _named_errors(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise writing_error(target, error) from error
-
-
-def _clear_staging(target: Path) -> None:
-    for old in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        process = old.suffixes[-2].lstrip(".")
-        if process.isdigit() and not is_running(int(process)):
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _replace_folder(staging: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.old.{os.getpid()}.part")
-    if target.exists():
-        os.replace(target, old)
-    os.replace(staging, target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def is_running(pid: int) -> bool:

@@ -226,8 +226,9 @@ def _summary(reconstruction: Reconstruction, height: NDArray[np.float32], paths:
         "statistics": statistics(reconstruction, height),
         "warnings": reconstruction.warnings,
         "timings_s": reconstruction.timings_s,
+        "fingerprint": reconstruction.fingerprint,
         "settings": reconstruction.settings.as_dict(),
-        "versions": _versions(),
+        "versions": library_versions(),
         "picture": paths.all_in_focus.name,
         "input_suffix": reconstruction.suffix,
         "metadata": {name: value for name, value in asdict(reconstruction.metadata).items() if name not in _BLOCKS},
@@ -260,7 +261,8 @@ def statistics(reconstruction: Reconstruction, height: NDArray[np.float32]) -> d
     }
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Versions of Python, the system and the libraries that a result depends on."""
     found = {"python": platform.python_version(), "system": platform.platform()}
     for name in LIBRARIES:
         try:
@@ -307,14 +309,23 @@ def read_reconstruction(folder: str | Path) -> Reconstruction:
             settings=_settings(content["settings"]),
             metadata=_metadata(content["metadata"], picture),
             names=tuple(content["frames"]),
+            files=tuple(content.get("files", ())),
             suffix=content["input_suffix"],
             timings_s=content["timings_s"],
             warnings=tuple(content["warnings"]),
-            files=tuple(content.get("files", ())),
+            fingerprint=content.get("fingerprint", ""),
             edits=content.get("edits", {}),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{summary_path}: must be complete; got {error!r}; reconstruct again") from error
+
+
+def read_fingerprint(folder: str | Path) -> str:
+    """Fingerprint of the result in a folder; empty where there is no whole result."""
+    try:
+        return str(read_json(Path(folder) / "reconstruction.json").get("fingerprint", ""))
+    except (OSError, ValueError):
+        return ""
 
 
 def _geometry(table: Mapping[str, Any]) -> FocusGeometry:

@@ -8,8 +8,8 @@ from pathlib import Path
 from dff import io, surface
 from dff.edits import Edits
 from dff.pipeline.folder import write_previews, write_surfaces
+from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.retouch import needed_frames, retouch
-from dff.pipeline.run import Stages
 from dff.pipeline.sources import source_frames
 from dff.stack import Progress, Reconstruction, silent
 
@@ -108,7 +108,7 @@ def _replace(target: Path, fill: Callable[[Path], None]) -> None:
 
 
 def _write(result: Reconstruction, folder: Path, on_progress: Progress) -> None:
-    stages = Stages(on_progress)
+    stages = Stages(on_progress, Journal())
     settings = result.settings
     shown = surface.select_surface(
         result.depth,
@@ -118,5 +118,5 @@ def _write(result: Reconstruction, folder: Path, on_progress: Progress) -> None:
     )
     if shown.known.any():
         write_surfaces(result, shown, folder, stages)
-    write_previews(result, shown, [], folder / "previews", stages)
+    write_previews(result, shown, folder, stages)
     io.write_reconstruction(result, folder)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from dff import fuse, surface
 from dff.edits import Edits, Stroke, Window, stroke_distance, stroke_weight, stroke_window
 from dff.pipeline.competing import FocusWindow
-from dff.pipeline.run import coherence_frames, make_estimator
+from dff.pipeline.prepare import coherence
+from dff.pipeline.run import make_estimator
 from dff.pipeline.sources import AlignedFrames
 from dff.stack import DepthMap, FloatArray, Frames, Progress, Reconstruction, silent
 
@@ -126,7 +127,7 @@ class _Canvas:
         """Painted depth in an area of a window."""
         self.index[window][area] = index
         self.sigma[window][area] = sigma
-        self.confidence[window][area] = max(HAND_CONFIDENCE, self.least_confidence)
+        self.confidence[window][area] = max(HAND_CONFIDENCE, float(self.least_confidence))
 
     def blend(self, window: Window, weight: FloatArray, light: FloatArray) -> None:
         """Let (h, w, C) pixels, white at one, cover the picture by (h, w) weights."""
@@ -144,7 +145,7 @@ def _focus_window(
 ) -> FocusWindow:
     """The frames around all strokes that ask for another depth."""
     estimator = make_estimator(result.settings, result.geometry)
-    estimator = replace(estimator, z_sigma_frames=coherence_frames(result.settings, result.alignment))
+    estimator = replace(estimator, z_sigma_frames=coherence(result.settings, result.alignment))
     size = result.alignment.size_px
     margin = 2 * estimator.halo_px
     windows = [stroke_window(stroke, size, margin) for stroke in strokes]

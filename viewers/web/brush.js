@@ -19,6 +19,7 @@ export class Brush {
     this.marks = true;
     app.picture.brush = app.overlay.brush = this;
     panel.lastElementChild.before(this.build());
+    panel.querySelector(".retouch").hidden = Boolean(app.meta.live); // there is nothing yet to paint on
     app.edits.onchange = () => this.tell();
     app.picture.canvas.addEventListener("keydown", (event) => this.key(event));
     this.tell();
@@ -76,6 +77,7 @@ export class Brush {
   // ---- choosing
 
   toggle() {
+    if (this.app.meta.live) return;
     this.choose(this.kind ? null : this.last);
   }
 

@@ -1,6 +1,7 @@
 // The strokes painted on a result: doing, undoing, showing and keeping them. The result itself is changed by `dff apply`.
 
 import { bytesOf, readMap } from "dff/data.js";
+import { leave } from "dff/live.js";
 import { paintMaps } from "dff/strokes.js";
 
 const MAPS = { index: Uint16Array, confidence: Uint8Array, sigma: Uint8Array, flags: Uint8Array };
@@ -160,10 +161,7 @@ export class Edits {
   async apply() {
     await this.saving;
     const answer = await fetch("apply", { method: "POST" }).catch(() => null);
-    if (answer?.ok) {
-      this.app.rememberView();
-      return location.reload();
-    }
+    if (answer?.ok) return leave(this.app);
     this.app.hint(answer ? await answer.text() : "The server has stopped.", true);
   }
 }

@@ -6,6 +6,7 @@ import { readPage } from "dff/data.js";
 import { Edits } from "dff/edits.js";
 import { measurementsCsv, profileCsv, save, viewPng, visiblePly } from "dff/exports.js";
 import { followKeys, followPointer, followPicture } from "dff/gestures.js";
+import { attend } from "dff/live.js";
 import { drawLegend } from "dff/legend.js";
 import { spokenQuantity, spoken } from "dff/measure.js";
 import { Measurements } from "dff/measurements.js";
@@ -15,7 +16,6 @@ import { Picture } from "dff/picture.js";
 import { Scene } from "dff/scene.js";
 import { Surface } from "dff/surface.js";
 
-const VIEW = "dff:view";
 const byId = (id) => document.getElementById(id);
 
 export class App {
@@ -45,7 +45,6 @@ export class App {
     this.showReadout(null);
     this.measurements.restore();
     this.edits.restore();
-    if (this.meta.served && sessionStorage.getItem(VIEW)) this.recallView();
   }
 
   // ---- the view
@@ -90,26 +89,6 @@ export class App {
     this.camera.fit(this.meta.box, turn, tilt, free);
     this.framed = true;
     this.scene.request();
-  }
-
-  /** Let the page open with the present view when it is loaded again. */
-  rememberView() {
-    const { turn, tilt, target, distance, relief } = this.camera, { zoom, centre, layer } = this.picture;
-    const wide = document.body.classList.contains("wide");
-    sessionStorage.setItem(VIEW, JSON.stringify({ camera: { turn, tilt, target, distance, relief }, picture: { zoom, centre, layer }, mode: this.scene.state.mode, wide, framed: this.framed }));
-  }
-
-  recallView() {
-    const { camera, picture, mode, wide, framed } = JSON.parse(sessionStorage.getItem(VIEW));
-    sessionStorage.removeItem(VIEW);
-    document.body.classList.toggle("wide", wide);
-    this.controls.mode(mode);
-    Object.assign(this.camera, camera);
-    this.picture.resize();
-    this.brush.showLayer(picture.layer);
-    Object.assign(this.picture, picture);
-    this.framed = framed;
-    this.moveAside();
   }
 
   /** The view a page opens with: from the side that the surface faces. */
@@ -259,6 +238,7 @@ async function start() {
     window.dff.loadMs = performance.now();
     loading.classList.add("done");
     document.documentElement.dataset.ready = "true";
+    attend(window.dff);
   } catch (error) {
     loading.classList.add("wrong");
     loading.querySelector("p").textContent = error.message;
