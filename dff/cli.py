@@ -61,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_page(commands)
     _add_view(commands)
     _add_render(commands)
+    _add_apply(commands)
     return parser
 
 
@@ -324,6 +325,20 @@ def _add_render(commands: Any) -> None:
     parser.add_argument("--relief", type=float, help="factor on the heights (default: so that they are seen)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=render)
+
+
+def _add_apply(commands: Any) -> None:
+    parser = commands.add_parser(
+        "apply",
+        help="what was painted in the viewer becomes picture, depth, cloud and mesh",
+        description="Apply the edits.json of a result; without edits, bring the untouched result back.",
+        epilog="example: dff apply result",
+    )
+    parser.add_argument("result", help="result folder")
+    parser.add_argument("--frames", metavar="PATH", help="folder or file the source frames are in, if they were moved")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and which frames it needs")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(command=apply)
 
 
 def _add_page_size(parser: argparse.ArgumentParser) -> None:
@@ -638,6 +653,19 @@ def view(options: argparse.Namespace) -> int:
     _show(server.address, options)
     with suppress(KeyboardInterrupt):
         server.serve()
+    return 0
+
+
+def apply(options: argparse.Namespace) -> int:
+    """`dff apply`: what was painted on a result."""
+    from dff import pipeline
+
+    _say(pipeline.describe_edits(options.result))
+    if options.dry_run:
+        return 0
+    with _progress(options.quiet) as on_progress:
+        result = pipeline.apply_edits(options.result, frames=options.frames, on_progress=on_progress)
+    _say(f"known      {100 * result.depth.known.mean():.1f} % of the pixels\nresult     {options.result}")
     return 0
 
 

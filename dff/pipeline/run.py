@@ -68,7 +68,7 @@ def reconstruct(
         geometry = stack.geometry or resolve_geometry(stack, settings)
         if note := unit_warning(geometry):
             warnings.warn(note, stacklevel=2)
-        estimator = _estimator(stack, settings, geometry)
+        estimator = make_estimator(settings, geometry)
         plan = plan_for(stack, settings)
         watcher.on_start(stack, geometry)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
@@ -99,7 +99,8 @@ def reconstruct(
     )
 
 
-def _estimator(stack: FocalStack, settings: Settings, geometry: FocusGeometry) -> DepthEstimator:
+def make_estimator(settings: Settings, geometry: FocusGeometry) -> DepthEstimator:
+    """How depth is found; the filter along the stack is off until the alignment is known."""
     steps = np.diff(geometry.z)
     even = np.allclose(steps, steps.mean(), rtol=1e-3)
     return DepthEstimator(
