@@ -15,7 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from dff.settings import VERSION, Settings, flag_of
+from dff.settings import FUSION_MODEL, PRESETS, VERSION, Settings, flag_of
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reconstruct(commands)
     _add_batch(commands)
     _add_watch(commands)
+    _add_fuse(commands)
     _add_info(commands)
     _add_measures(commands)
     _add_compare(commands)
@@ -121,6 +122,22 @@ def _add_pool(parser: argparse.ArgumentParser, *, jobs: int, told: str) -> None:
     )
     parser.add_argument("--retries", type=int, default=1, metavar="N", help="further attempts at a stack (default 1)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _add_fuse(commands: Any) -> None:
+    parser = commands.add_parser(
+        "fuse",
+        help="two or more frames to one sharp picture, without depth",
+        description="Fuse frames of one subject into one sharp picture by a network or an operator.",
+        epilog="example: dff fuse near.jpg far.jpg --model drpl -o sharp.jpg",
+    )
+    parser.add_argument("frames", nargs="+", metavar="FRAME", help="files, the nearest first; or a folder of them")
+    parser.add_argument("-o", "--output", required=True, help="picture to write: .jpg, .png or .tif")
+    parser.add_argument("--model", help=f"what decides: see `dff measures` (default {FUSION_MODEL}, or the preset's)")
+    parser.add_argument("--force", action="store_true", help="replace an existing picture")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    add_settings(parser, groups=("preset", "alignment", "network", "running"), names=("order", "jpeg_quality"))
+    parser.set_defaults(command=fuse)
 
 
 def _add_info(commands: Any) -> None:
@@ -220,6 +237,9 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--steps", type=int, default=8000, help="steps of the optimiser (default 8000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and samples (default 0)")
     parser.add_argument("--device", default="cpu", help="where it is trained: cpu or cuda (default cpu)")
+    parser.add_argument(
+        "--encoder-weights", metavar="NAME", help="encoder to start from: imagenet, for sesf-vgg, downloaded once"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=train)
 
@@ -273,6 +293,13 @@ def _add_render(commands: Any) -> None:
     parser.add_argument("--size", default="960x720", metavar="WxH", help="size in px (default 960x720)")
     parser.add_argument("--seconds", type=float, default=6.0, help="length of the turntable (default 6)")
     parser.add_argument("--fps", type=float, default=25.0, help="pictures a second (default 25)")
+    parser.add_argument(
+        "--stereo",
+        choices=("mesh", "frames"),
+        default="mesh",
+        help="see rocking, stereo and anaglyph from the mesh, or from the source frames moved sideways and fused "
+        "again: slower, keeps hair and glass (default mesh)",
+    )
     parser.add_argument("--relief", type=float, help="factor on the heights (default: so that they are seen)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=render)
@@ -288,15 +315,24 @@ def _add_page_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every field of Settings, grouped as there."""
-    groups: dict[str, Any] = {}
+def add_settings(
+    parser: argparse.ArgumentParser, *, groups: Sequence[str] | None = None, names: Sequence[str] = ()
+) -> None:
+    """Add a flag for every field of Settings, grouped as there; or only for some groups and names.
+
+    A flag that is not given leaves nothing behind, so that a preset's value can stand.
+    """
+    shown: dict[str, Any] = {}
     for spec in fields(Settings):
         meta = spec.metadata
-        group = groups.setdefault(meta["group"], parser.add_argument_group(meta["group"]))
+        if groups is not None and meta["group"] not in groups and spec.name not in names:
+            continue
+        group = shown.setdefault(meta["group"], parser.add_argument_group(meta["group"]))
         text = meta["help"].replace("%", "%%")
         if spec.type == "bool":
-            group.add_argument(flag_of(spec.name, meta), dest=spec.name, action="store_true", help=text)
+            group.add_argument(
+                flag_of(spec.name, meta), dest=spec.name, action="store_true", default=argparse.SUPPRESS, help=text
+            )
             continue
         default = "" if spec.default is None else f" (default {spec.default})"
         unit = f", {meta['unit']}" if meta["unit"] else ""
@@ -304,7 +340,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
             flag_of(spec.name, meta),
             dest=spec.name,
             type=_reader(str(spec.type)),
-            default=spec.default,
+            default=argparse.SUPPRESS,
             choices=meta["choices"] or None,
             metavar=None if meta["choices"] else _metavar(spec.name, meta["unit"]),
             help=f"{text}{unit}{default}",
@@ -321,7 +357,8 @@ def _metavar(name: str, unit: str) -> str:
 
 def settings_from(options: argparse.Namespace) -> Settings:
     """The settings a parsed command line asks for."""
-    return Settings(**{spec.name: getattr(options, spec.name) for spec in fields(Settings)})
+    given = {spec.name: getattr(options, spec.name) for spec in fields(Settings) if hasattr(options, spec.name)}
+    return Settings.of(given.pop("preset", None), **given)
 
 
 def reconstruct(options: argparse.Namespace) -> int:
@@ -421,6 +458,20 @@ def _show(address: str, options: argparse.Namespace) -> None:
     _say("dff: showing it in the browser; Ctrl-C ends" if opened else "dff: open this address; Ctrl-C ends")
 
 
+def fuse(options: argparse.Namespace) -> int:
+    """`dff fuse`: one sharp picture."""
+    settings = settings_from(options)
+    preset = PRESETS[settings.preset].model if settings.preset else FUSION_MODEL
+    settings = settings.but(measure=options.model or preset)
+    from dff import pipeline
+
+    stack = pipeline.open_stack(_sources(options.frames), settings)
+    with _progress(options.quiet) as on_progress:
+        path = pipeline.fuse_to_file(stack, options.output, settings, force=options.force, on_progress=on_progress)
+    _say(f"{path}: {len(stack)} frames fused by {settings.measure}")
+    return 0
+
+
 def info(options: argparse.Namespace) -> int:
     """`dff info`: what a stack is, and what it can measure."""
     from dff import advice, pipeline
@@ -509,6 +560,7 @@ def train(options: argparse.Namespace) -> int:
         steps=options.steps,
         seed=options.seed,
         device=options.device,
+        encoder_weights=options.encoder_weights,
     )
     with _progress(options.quiet) as on_progress:
         for done, _ in enumerate(fill_cache(options.scenes, options.render, photographs=options.photographs)):
@@ -549,7 +601,8 @@ def render(options: argparse.Namespace) -> int:
     width, cross, height = options.size.partition("x")
     if not (cross and width.isdecimal() and height.isdecimal()):
         raise ValueError(f"--size: must be width x height in px; got {options.size!r}; give for example 960x720")
-    chosen = RenderOptions((int(height), int(width)), options.seconds, options.fps, options.relief)
+    size = (int(height), int(width))
+    chosen = RenderOptions(size, options.seconds, options.fps, options.relief, options.stereo)
     kinds = [name.strip() for name in options.what.split(",") if name.strip()]
     with _progress(options.quiet) as on_progress:
         paths = render_result(options.result, options.output, kinds, chosen, on_progress=on_progress)

@@ -9,6 +9,7 @@ Sums run along the stack only, so a strip of rows with `halo_px` rows around it,
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,7 @@ def all_in_focus(
     volume: Tensor | None = None,
     index: Tensor | None = None,
     valid: Tensor | None = None,
+    whole: bool = False,
     method: str = "pyramid",
     temperature: float = TEMPERATURE,
     radius_frames: float = RADIUS_FRAMES,
@@ -62,6 +64,7 @@ def all_in_focus(
         volume: (N, H, W) focus measure, one unbounded logit per frame and pixel.
         index: (H, W) sub-frame index of the sharpest frame; NaN where unknown.
         valid: (N, H, W) where a frame has a picture after alignment; pixels outside it are not used.
+        whole: Whether frames go on in some way where they are not valid, so that bands need no filling there.
         method: "weighted", "pick" or "pyramid".
         temperature: Divides the logits before the softmax: the smaller, the more the sharpest frame takes all.
         radius_frames: Frames farther than this from the index have no weight.
@@ -76,7 +79,7 @@ def all_in_focus(
     """
     if method not in FUSION_METHODS:
         raise ValueError(f"fusion: must be one of {', '.join(FUSION_METHODS)}; got {method!r}; choose one of them")
-    stack = _Stack(frames, _frame_count(frames, volume, valid, count), valid)
+    stack = _Stack(frames, _frame_count(frames, volume, valid, count), None if whole else valid)
     _check_shapes(stack.count, volume, index, valid)
     if method == "pick":
         weights = pick_weights(stack.count, index=index, volume=volume, valid=valid)
@@ -102,17 +105,25 @@ class FrameWeights:
     total: Tensor
     """(H, W) sum of the weights before they are normalised; zero where no frame is valid."""
     count: int
+    frames: range
+    """The frames that have a weight anywhere."""
 
     def __getitem__(self, k: int) -> Tensor:
         """(H, W) share of frame k; every frame has the same where none is valid."""
         return torch.where(self.total > 0, self.weight(k) / self.total.clamp(min=1e-30), 1 / self.count)
 
 
-def _normalised(weight: Callable[[int], Tensor], count: int) -> FrameWeights:
-    total = weight(0)
-    for k in range(1, count):
-        total = total + weight(k)
-    return FrameWeights(weight, total, count)
+def _normalised(weight: Callable[[int], Tensor], count: int, frames: range) -> FrameWeights:
+    total = sum((weight(k) for k in frames[1:]), start=weight(frames[0]))
+    return FrameWeights(weight, total, count, frames)
+
+
+def _within_reach(index: Tensor | None, count: int, reach_frames: float) -> range:
+    """The frames that are no farther than this from the index of any pixel; all where an index is unknown."""
+    if index is None or not torch.isfinite(index).all():
+        return range(count)
+    low, high = float(index.min()) - reach_frames, float(index.max()) + reach_frames
+    return range(min(count - 1, max(0, math.ceil(low))), max(0, min(count - 1, math.floor(high))) + 1)
 
 
 def softmax_weights(
@@ -148,11 +159,21 @@ def softmax_weights(
             raise ValueError(_NOTHING)
         return value if valid is None else torch.where(valid[k], value, -torch.inf)
 
-    peak = logit(0)
-    for k in range(1, count):
-        peak = torch.maximum(peak, logit(k))
+    # One frame farther, a weight is exactly zero beside that of the nearest frame.
+    frames = _within_reach(index, count, radius_frames + 1)
+    peak = _maximum(logit, frames)
+    if len(frames) < count and not torch.isfinite(peak).all():
+        frames = range(count)
+        peak = _maximum(logit, frames)
     peak = torch.where(torch.isfinite(peak), peak, 0)
-    return _normalised(lambda k: torch.exp(logit(k) - peak), count)
+    return _normalised(lambda k: torch.exp(logit(k) - peak), count, frames)
+
+
+def _maximum(planes: Callable[[int], Tensor], frames: range) -> Tensor:
+    peak = planes(frames[0])
+    for k in frames[1:]:
+        peak = torch.maximum(peak, planes(k))
+    return peak
 
 
 def pick_weights(
@@ -177,11 +198,10 @@ def pick_weights(
         away = torch.nan_to_num(torch.abs(k - target))
         return away if valid is None else torch.where(valid[k], away, torch.inf)
 
-    nearest = distance(0)
-    for k in range(1, count):
-        nearest = torch.minimum(nearest, distance(k))
+    frames = range(count) if valid is not None else _within_reach(target, count, 1)
+    nearest = -_maximum(lambda k: -distance(k), frames)
     reach = torch.where(nearest < 1, 1, nearest + 0.5)
-    return _normalised(lambda k: (reach - distance(k)).clamp(min=0), count)
+    return _normalised(lambda k: (reach - distance(k)).clamp(min=0), count, frames)
 
 
 def _sharpest(volume: Tensor | None, valid: Tensor | None) -> Tensor:
@@ -223,8 +243,9 @@ def _check_shapes(count: int, volume: Tensor | None, index: Tensor | None, valid
 
 
 def _weighted_mean(stack: _Stack, weights: FrameWeights) -> Tensor:
-    picture = stack.frame(0) * weights[0]
-    for k in range(1, stack.count):
+    first, *others = weights.frames
+    picture = stack.frame(first) * weights[first]
+    for k in others:
         share = weights[k]
         if share.any():
             picture += stack.frame(k) * share
@@ -232,20 +253,45 @@ def _weighted_mean(stack: _Stack, weights: FrameWeights) -> Tensor:
 
 
 def _pyramid_blend(stack: _Stack, weights: FrameWeights, levels: int) -> Tensor:
-    """Blend every band of the frames with the weights low-passed to that band (Burt and Adelson 1983)."""
+    """Blend every band of the frames with the weights low-passed to that band (Burt and Adelson 1983).
+
+    Of each frame only the rectangle is worked on in which its low-passed weights are not zero.
+    """
     fill = 0.0 if stack.valid is None else _weighted_mean(stack, weights)
-
-    def shares(k: int, share: Tensor) -> list[Tensor]:
-        bands = laplacian_pyramid(stack.frame(k, fill), levels)
-        masks = gaussian_pyramid(share[None], levels)
-        return [band * mask for band, mask in zip(bands, masks)]
-
-    blend = shares(0, weights[0])
-    for k in range(1, stack.count):
+    blend: list[Tensor] = []
+    for k in weights.frames:
         share = weights[k]
-        if share.any():
-            blend = [level.add_(part) for level, part in zip(blend, shares(k, share))]
+        part = _rectangle(share, levels)
+        if part is None and blend:
+            continue
+        picture = stack.frame(k, fill)
+        blend = blend or [torch.zeros_like(band) for band in gaussian_pyramid(picture, levels)]
+        if part is None:
+            continue
+        masks = gaussian_pyramid(share[part][None], levels)
+        for level, band in enumerate(laplacian_pyramid(picture[:, part[0], part[1]], levels)):
+            band *= masks[level]
+            rows, columns = (slice(s.start >> level, (s.start >> level) + n) for s, n in zip(part, band.shape[1:]))
+            blend[level][:, rows, columns] += band
     return collapse(blend)
+
+
+def _rectangle(share: Tensor, levels: int) -> tuple[slice, slice] | None:
+    """Rows and columns outside of which a frame adds nothing to any band; None where it adds nothing at all.
+
+    Low-passed weights reach 2 · 2^levels pixels farther than the weights, and bands there depend on pixels 3 · 2^levels
+    farther out. Rectangles begin at multiples of 2^levels, where the coarser levels begin too.
+    """
+    used = share != 0
+    halo, step = 5 << levels, 1 << levels
+    spans = []
+    for size, along in zip(share.shape, (used.any(1), used.any(0))):
+        found = along.nonzero()
+        if not len(found):
+            return None
+        first, last = int(found[0]) - halo, int(found[-1]) + 1 + halo
+        spans.append(slice(max(0, first // step * step), min(size, -(-last // step) * step)))
+    return spans[0], spans[1]
 
 
 def gaussian_pyramid(planes: Tensor, levels: int) -> list[Tensor]:

@@ -16,6 +16,7 @@ from typing import Any
 from dff.benchmark import pictures, report
 from dff.benchmark.cost_suite import COST
 from dff.benchmark.estimate import Estimate, Method
+from dff.benchmark.fusion_suite import FUSION
 from dff.benchmark.limit import LIMIT
 from dff.benchmark.methods import STRAW_MAN, our_methods
 from dff.benchmark.metrology import METROLOGY
@@ -30,7 +31,7 @@ from dff.settings import DEFAULTS, VERSION
 from dff.stack import Progress, Scene, silent
 
 SUITES: dict[str, Suite] = {
-    suite.name: suite for suite in (CLEAN, NOISY, METROLOGY, LIMIT, HELD_BACK, RENDERED, REAL, COST, SPEED)
+    suite.name: suite for suite in (CLEAN, NOISY, METROLOGY, LIMIT, HELD_BACK, RENDERED, REAL, COST, SPEED, FUSION)
 }
 STANDARD_SUITES = ("clean", "noisy", "cost")
 """What is run when no suite is named."""

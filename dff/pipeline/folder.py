@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from dff import io, optics, preview, surface
 from dff.pipeline.journal import Stages, fingerprint, open_journal
-from dff.pipeline.run import reconstruct, recorded_warnings
+from dff.pipeline.prepare import recorded_warnings
+from dff.pipeline.run import reconstruct
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, Progress, Reconstruction, silent
