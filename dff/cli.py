@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reconstruct(commands)
     _add_batch(commands)
     _add_watch(commands)
+    _add_align(commands)
     _add_fuse(commands)
+    _add_convert(commands)
     _add_info(commands)
     _add_measures(commands)
     _add_compare(commands)
@@ -138,6 +140,36 @@ def _add_fuse(commands: Any) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress")
     add_settings(parser, groups=("preset", "alignment", "network", "running"), names=("order", "jpeg_quality"))
     parser.set_defaults(command=fuse)
+
+
+def _add_align(commands: Any) -> None:
+    parser = commands.add_parser(
+        "align",
+        help="frames registered onto each other, for other programs",
+        description="Write the frames moved onto the reference frame, and alignment.json.",
+        epilog="example: dff align frames/ -o aligned, then dff reconstruct frames/ --alignment aligned/alignment.json",
+    )
+    parser.add_argument("stack", nargs="+", help="folder, files, glob pattern, multi-page TIFF or video")
+    parser.add_argument("-o", "--output", required=True, help="folder for the frames and alignment.json")
+    parser.add_argument("--force", action="store_true", help="replace frames that were aligned before")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    add_settings(parser, groups=("frames", "alignment", "running"), names=("z_file", "jpeg_quality"))
+    parser.set_defaults(command=align)
+
+
+def _add_convert(commands: Any) -> None:
+    parser = commands.add_parser(
+        "convert",
+        help="a result in another format",
+        description="Write the surface of a result in another format, or selected otherwise.",
+        epilog="example: dff convert result -o part.glb --max-faces 200000",
+    )
+    parser.add_argument("result", help="result folder")
+    parser.add_argument("-o", "--output", required=True, help=".ply, .xyz, .obj, .glb, .stl, or .npy for coordinates")
+    parser.add_argument("--as", dest="kind", choices=("points", "mesh"), help="what a .ply file holds (default points)")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    add_settings(parser, groups=("surface",))
+    parser.set_defaults(command=convert)
 
 
 def _add_info(commands: Any) -> None:
@@ -357,8 +389,13 @@ def _metavar(name: str, unit: str) -> str:
 
 def settings_from(options: argparse.Namespace) -> Settings:
     """The settings a parsed command line asks for."""
-    given = {spec.name: getattr(options, spec.name) for spec in fields(Settings) if hasattr(options, spec.name)}
+    given = given_settings(options)
     return Settings.of(given.pop("preset", None), **given)
+
+
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that stand on a parsed command line, by name."""
+    return {spec.name: getattr(options, spec.name) for spec in fields(Settings) if hasattr(options, spec.name)}
 
 
 def reconstruct(options: argparse.Namespace) -> int:
@@ -444,7 +481,8 @@ def _reconstruct_in_view(stack: Any, output: Path, settings: Settings, options: 
         server.finish()
         _say(pipeline.summary(result, output))
         _say("dff: the browser shows the result; Ctrl-C ends it")
-        server.wait()
+        with suppress(KeyboardInterrupt):
+            server.wait()
     return 0
 
 
@@ -469,6 +507,28 @@ def fuse(options: argparse.Namespace) -> int:
     with _progress(options.quiet) as on_progress:
         path = pipeline.fuse_to_file(stack, options.output, settings, force=options.force, on_progress=on_progress)
     _say(f"{path}: {len(stack)} frames fused by {settings.measure}")
+    return 0
+
+
+def align(options: argparse.Namespace) -> int:
+    """`dff align`: frames registered onto each other."""
+    settings = settings_from(options)
+    from dff import pipeline
+
+    stack = pipeline.open_stack(_sources(options.stack), settings)
+    with _progress(options.quiet) as on_progress:
+        found = pipeline.align_to_folder(stack, options.output, settings, force=options.force, on_progress=on_progress)
+    _say(f"{options.output}: {len(found)} frames, registered to {found.residual_rms_px:.2f} px rms")
+    return 0
+
+
+def convert(options: argparse.Namespace) -> int:
+    """`dff convert`: a result in another format."""
+    from dff import io, pipeline
+
+    settings = io.read_reconstruction(options.result).settings.but(**given_settings(options))
+    path = pipeline.convert_result(options.result, options.output, settings, kind=options.kind, force=options.force)
+    _say(str(path))
     return 0
 
 
@@ -590,7 +650,8 @@ def view(options: argparse.Namespace) -> int:
 
     server = ResultServer(options.result, port=options.port, max_megapixels=options.max_megapixels)
     _show(server.address, options)
-    server.serve()
+    with suppress(KeyboardInterrupt):
+        server.serve()
     return 0
 
 

@@ -9,7 +9,7 @@ from dff.io.checks import FrameError, check_frame
 from dff.io.films import write_film
 from dff.io.images import read_image
 from dff.io.listing import files_of, list_stacks
-from dff.io.maps import read_description, read_map, write_map
+from dff.io.maps import read_description, read_map, write_grid, write_map
 from dff.io.metadata import read_metadata
 from dff.io.pictures import picture_suffix, write_image
 from dff.io.results import (
@@ -70,6 +70,7 @@ __all__ = [
     "write_bytes",
     "write_film",
     "write_geometry",
+    "write_grid",
     "write_image",
     "write_json",
     "write_map",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dff.pipeline.aligned import align_to_folder
+from dff.pipeline.convert import convert_result
 from dff.pipeline.folder import reconstruct_to_folder
 from dff.pipeline.fusion import fuse_frames, fuse_to_file
 from dff.pipeline.geometry import resolve_geometry
@@ -15,7 +17,9 @@ from dff.pipeline.watch import Watcher
 __all__ = [
     "ResumeError",
     "Watcher",
+    "align_to_folder",
     "available_memory_gb",
+    "convert_result",
     "describe",
     "fingerprint",
     "forget_peak",
