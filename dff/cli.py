@@ -216,6 +216,10 @@ def _add_benchmark(commands: Any) -> None:
     parser.add_argument("--size", type=int, default=256, help="pixels along a side of rendered frames (default 256)")
     parser.add_argument("--frames", type=int, default=36, help="number of rendered frames (default 36)")
     parser.add_argument("--seed", type=int, default=0, help="seed of scenes and noise (default 0)")
+    numbers = "; suite speed (default %(default)s)"
+    parser.add_argument("--megapixels", default="2,6", metavar="A,B", help="sizes of frames" + numbers)
+    parser.add_argument("--counts", default="10,30", metavar="A,B", help="numbers of frames" + numbers)
+    parser.add_argument("--formats", type=_names, default=["jpeg", "tiff"], help="of: jpeg, tiff; suite speed")
     parser.add_argument("--cache", help="folder that rendered scenes are kept in (default: not kept)")
     parser.add_argument("--data", help="folder of stored stacks (default $DFF_SHARED/data)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -224,6 +228,13 @@ def _add_benchmark(commands: Any) -> None:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(flag: str, text: str) -> list[float]:
+    try:
+        return [float(name) for name in _names(text)]
+    except ValueError as error:
+        raise ValueError(f"{flag}: must be numbers; got {text!r}; give for example 2,6") from error
 
 
 def _add_measures(commands: Any) -> None:
@@ -589,6 +600,9 @@ def benchmark(options: argparse.Namespace) -> int:
             size_px=options.size,
             frames=options.frames,
             seed=options.seed,
+            megapixels=_numbers("--megapixels", options.megapixels),
+            counts=[int(count) for count in _numbers("--counts", options.counts)],
+            formats=options.formats,
             cache=options.cache,
             data=options.data,
             on_progress=on_progress,

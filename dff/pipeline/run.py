@@ -244,6 +244,7 @@ def _fuse(
                     count=len(frames),
                     index=torch.from_numpy(index[tile.read]),
                     valid=strips.valid(tile),
+                    whole=True,
                     method=method,
                 )
                 picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)
