@@ -9,7 +9,7 @@ Sums run along the stack only, so a strip of rows with `halo_px` rows around it,
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,9 @@ INDEX_SIGMA_FRAMES = 0.4
 
 _BEYOND = 1e4
 """Loss of logit per frame outside the window around the index: more than any difference of sharpness."""
+
+_LOWEST = -50.0
+"""Logit below the largest of a pixel from which on a weight is zero."""
 
 _NOTHING = "fusion: needs a focus volume or an index map; got neither; give one"
 
@@ -49,6 +52,7 @@ def all_in_focus(
     volume: Tensor | None = None,
     index: Tensor | None = None,
     valid: Tensor | None = None,
+    whole: bool = False,
     method: str = "pyramid",
     temperature: float = TEMPERATURE,
     radius_frames: float = RADIUS_FRAMES,
@@ -62,6 +66,7 @@ def all_in_focus(
         volume: (N, H, W) focus measure, one unbounded logit per frame and pixel.
         index: (H, W) sub-frame index of the sharpest frame; NaN where unknown.
         valid: (N, H, W) where a frame has a picture after alignment; pixels outside it are not used.
+        whole: Whether frames go on in some way where they are not valid, so that bands need no filling there.
         method: "weighted", "pick" or "pyramid".
         temperature: Divides the logits before the softmax: the smaller, the more the sharpest frame takes all.
         radius_frames: Frames farther than this from the index have no weight.
@@ -76,7 +81,7 @@ def all_in_focus(
     """
     if method not in FUSION_METHODS:
         raise ValueError(f"fusion: must be one of {', '.join(FUSION_METHODS)}; got {method!r}; choose one of them")
-    stack = _Stack(frames, _frame_count(frames, volume, valid, count), valid)
+    stack = _Stack(frames, _frame_count(frames, volume, valid, count), None if whole else valid)
     _check_shapes(stack.count, volume, index, valid)
     if method == "pick":
         weights = pick_weights(stack.count, index=index, volume=volume, valid=valid)
@@ -93,26 +98,77 @@ def all_in_focus(
     return picture if valid is None else picture * valid.any(0)
 
 
+Part = tuple[slice, slice]
+"""Rows and columns of a rectangle."""
+_WHOLE: Part = (slice(None), slice(None))
+
+
 @dataclass(frozen=True)
 class FrameWeights:
     """Share of every frame in every pixel; the shares of a pixel sum to one."""
 
-    weight: Callable[[int], Tensor]
-    """(H, W) weight of frame k, zero where the frame is not used."""
+    weight: Callable[[int, Part], Tensor]
+    """(H, W) weight of frame k in a rectangle, zero where the frame is not used."""
     total: Tensor
     """(H, W) sum of the weights before they are normalised; zero where no frame is valid."""
-    count: int
+    parts: Sequence[Part | None]
+    """The rectangle outside of which a frame has no weight; None where it has none at all."""
 
     def __getitem__(self, k: int) -> Tensor:
         """(H, W) share of frame k; every frame has the same where none is valid."""
-        return torch.where(self.total > 0, self.weight(k) / self.total.clamp(min=1e-30), 1 / self.count)
+        share, part = torch.zeros_like(self.total), self.parts[k]
+        if part is not None:
+            share[part] = self.share(k, part)
+        return share
+
+    def used(self) -> Iterator[tuple[int, Part, Tensor]]:
+        """The frames that have a share anywhere, with the rectangle and their share in it."""
+        for k, part in enumerate(self.parts):
+            if part is not None and (share := self.share(k, part)).any():
+                yield k, part, share
+
+    def share(self, k: int, part: Part) -> Tensor:
+        """Share of frame k in a rectangle."""
+        total = self.total[part]
+        return torch.where(total > 0, self.weight(k, part) / total.clamp(min=1e-30), 1 / len(self.parts))
 
 
-def _normalised(weight: Callable[[int], Tensor], count: int) -> FrameWeights:
-    total = weight(0)
-    for k in range(1, count):
-        total = total + weight(k)
-    return FrameWeights(weight, total, count)
+def _normalised(
+    weight: Callable[[int, Part], Tensor], size: Sequence[int], parts: Sequence[Part | None]
+) -> FrameWeights:
+    total = torch.zeros(*size)
+    for k, part in enumerate(parts):
+        if part is not None:
+            total[part] += weight(k, part)
+    return FrameWeights(weight, total, parts)
+
+
+def _maximum(planes: Callable[[int, Part], Tensor], size: Sequence[int], parts: Sequence[Part | None]) -> Tensor:
+    peak = torch.full(tuple(size), -torch.inf)
+    for k, part in enumerate(parts):
+        if part is not None:
+            torch.maximum(peak[part], planes(k, part), out=peak[part])
+    return peak
+
+
+def _within_reach(index: Tensor | None, count: int, reach_frames: float) -> list[Part | None]:
+    """For every frame the rectangle around the pixels whose index is no farther from it than this.
+
+    All is within reach where an index is unknown.
+    """
+    if index is None or not torch.isfinite(index).all():
+        return [_WHOLE] * count
+    inside = index.clamp(0, count - 1)
+    bounds = [(inside.amin(axis).numpy(), inside.amax(axis).numpy()) for axis in (1, 0)]
+    parts: list[Part | None] = []
+    for k in range(count):
+        near = [np.flatnonzero((low - reach_frames <= k) & (k <= high + reach_frames)) for low, high in bounds]
+        parts.append((_span(near[0]), _span(near[1])) if len(near[0]) and len(near[1]) else None)
+    return parts
+
+
+def _span(found: NDArray[np.intp]) -> slice:
+    return slice(int(found[0]), int(found[-1]) + 1)
 
 
 def softmax_weights(
@@ -138,21 +194,38 @@ def softmax_weights(
         radius_frames: Half width of the window.
     """
 
-    def logit(k: int) -> Tensor:
-        value: Tensor | float = 0.0 if volume is None else volume[k] / temperature
+    def logit(k: int, part: Part) -> Tensor:
+        value: Tensor | float = 0.0 if volume is None else volume[k][part] / temperature
         if index is not None:
-            away = torch.nan_to_num(torch.abs(k - index))
+            away = torch.nan_to_num(torch.abs(k - index[part]))
             value = value - _BEYOND * (away - radius_frames).clamp(min=0)
             value = value if volume is not None else value - 0.5 * (away / INDEX_SIGMA_FRAMES) ** 2
         if not isinstance(value, Tensor):
             raise ValueError(_NOTHING)
-        return value if valid is None else torch.where(valid[k], value, -torch.inf)
+        return value if valid is None else torch.where(valid[k][part], value, -torch.inf)
 
-    peak = logit(0)
-    for k in range(1, count):
-        peak = torch.maximum(peak, logit(k))
-    peak = torch.where(torch.isfinite(peak), peak, 0)
-    return _normalised(lambda k: torch.exp(logit(k) - peak), count)
+    size = _size(index, volume)
+    # One frame farther, a weight is exactly zero beside that of the nearest frame.
+    parts = _within_reach(index, count, radius_frames + 1)
+    peak = _maximum(logit, size, parts)
+    if not torch.isfinite(peak).all():
+        parts = [_WHOLE] * count
+        peak = _maximum(logit, size, parts)
+        peak = torch.where(torch.isfinite(peak), peak, 0)
+
+    def weight(k: int, part: Part) -> Tensor:
+        # Below that it adds nothing to a float32, and far below it the exponential is slow.
+        lower = logit(k, part) - peak[part]
+        return torch.where(lower > _LOWEST, torch.exp(lower.clamp(min=_LOWEST)), 0)
+
+    return _normalised(weight, size, parts)
+
+
+def _size(index: Tensor | None, volume: Tensor | None) -> Sequence[int]:
+    planes = index if index is not None else volume
+    if planes is None:
+        raise ValueError(_NOTHING)
+    return planes.shape[-2:]
 
 
 def pick_weights(
@@ -173,15 +246,15 @@ def pick_weights(
     if index is not None and volume is not None:
         target = torch.where(torch.isfinite(index), index, _sharpest(volume, valid))
 
-    def distance(k: int) -> Tensor:
-        away = torch.nan_to_num(torch.abs(k - target))
-        return away if valid is None else torch.where(valid[k], away, torch.inf)
+    def distance(k: int, part: Part) -> Tensor:
+        away = torch.nan_to_num(torch.abs(k - target[part]))
+        return away if valid is None else torch.where(valid[k][part], away, torch.inf)
 
-    nearest = distance(0)
-    for k in range(1, count):
-        nearest = torch.minimum(nearest, distance(k))
+    size = _size(index, volume)
+    parts = [_WHOLE] * count if valid is not None else _within_reach(target, count, 1)
+    nearest = -_maximum(lambda k, part: -distance(k, part), size, parts)
     reach = torch.where(nearest < 1, 1, nearest + 0.5)
-    return _normalised(lambda k: (reach - distance(k)).clamp(min=0), count)
+    return _normalised(lambda k, part: (reach[part] - distance(k, part)).clamp(min=0), size, parts)
 
 
 def _sharpest(volume: Tensor | None, valid: Tensor | None) -> Tensor:
@@ -223,29 +296,46 @@ def _check_shapes(count: int, volume: Tensor | None, index: Tensor | None, valid
 
 
 def _weighted_mean(stack: _Stack, weights: FrameWeights) -> Tensor:
-    picture = stack.frame(0) * weights[0]
-    for k in range(1, stack.count):
-        share = weights[k]
-        if share.any():
-            picture += stack.frame(k) * share
+    picture = torch.zeros(1)
+    for k, part, share in weights.used():
+        frame = stack.frame(k)
+        picture = torch.zeros_like(frame) if picture.ndim == 1 else picture
+        picture[:, part[0], part[1]] += frame[:, part[0], part[1]] * share
     return picture
 
 
 def _pyramid_blend(stack: _Stack, weights: FrameWeights, levels: int) -> Tensor:
-    """Blend every band of the frames with the weights low-passed to that band (Burt and Adelson 1983)."""
+    """Blend every band of the frames with the weights low-passed to that band (Burt and Adelson 1983).
+
+    Of each frame only the rectangle is worked on in which its low-passed weights are not zero.
+    """
     fill = 0.0 if stack.valid is None else _weighted_mean(stack, weights)
-
-    def shares(k: int, share: Tensor) -> list[Tensor]:
-        bands = laplacian_pyramid(stack.frame(k, fill), levels)
-        masks = gaussian_pyramid(share[None], levels)
-        return [band * mask for band, mask in zip(bands, masks)]
-
-    blend = shares(0, weights[0])
-    for k in range(1, stack.count):
-        share = weights[k]
-        if share.any():
-            blend = [level.add_(part) for level, part in zip(blend, shares(k, share))]
+    blend: list[Tensor] = []
+    for k, used, share in weights.used():
+        frame, part = stack.frame(k, fill), _widened(used, weights.total.shape, levels)
+        blend = blend or [torch.zeros_like(band) for band in gaussian_pyramid(frame, levels)]
+        mask = torch.zeros_like(weights.total)
+        mask[used] = share
+        masks = gaussian_pyramid(mask[part][None], levels)
+        for level, band in enumerate(laplacian_pyramid(frame[:, part[0], part[1]], levels)):
+            rows, columns = (slice(s.start >> level, (s.start >> level) + n) for s, n in zip(part, band.shape[1:]))
+            blend[level][:, rows, columns] += band.mul_(masks[level])
     return collapse(blend)
+
+
+def _widened(part: Part, size: Sequence[int], levels: int) -> Part:
+    """The rectangle outside of which a frame with weights in `part` adds nothing to any band.
+
+    Low-passed weights reach 2 · 2^levels pixels farther than the weights, and bands there depend on pixels 3 · 2^levels
+    farther out. It begins at multiples of 2^levels, where the coarser levels begin too.
+    """
+    halo, step = 5 << levels, 1 << levels
+    spans = [s.indices(length) for s, length in zip(part, size)]
+    rows, columns = (
+        slice(max(0, (start - halo) // step * step), min(length, -(-(stop + halo) // step) * step))
+        for (start, stop, _), length in zip(spans, size)
+    )
+    return rows, columns
 
 
 def gaussian_pyramid(planes: Tensor, levels: int) -> list[Tensor]:

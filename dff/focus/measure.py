@@ -31,6 +31,9 @@ class FocusMeasure:
     near_px: int | None = None
     """Distance within which most of the context lies; None: all of it up to the halo."""
 
+    picture: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
+    """(N, C, H, W) → (C, H, W): how the method itself fuses; None: frames weighted by the softmax of their logits."""
+
     @property
     def border_px(self) -> int:
         """Pixels inside a frame's own edge whose logits must not be used."""

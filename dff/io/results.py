@@ -40,6 +40,8 @@ RESULT_FILES = (
     "mesh.*",
     "previews",
     "measurements.json",
+    "edits.json",
+    "originals",
 )
 """Patterns of the names of everything in a result folder."""
 
@@ -97,6 +99,16 @@ class ResultPaths:
     def measurements(self) -> Path:
         """What was measured in the viewer."""
         return self.folder / "measurements.json"
+
+    @property
+    def edits(self) -> Path:
+        """What was painted in the viewer."""
+        return self.folder / "edits.json"
+
+    @property
+    def originals(self) -> Path:
+        """The untouched result, where edits are applied."""
+        return self.folder / "originals"
 
     def points(self, suffix: str = ".ply") -> Path:
         """The point cloud in one of its formats."""
@@ -223,6 +235,7 @@ def _summary(reconstruction: Reconstruction, height: NDArray[np.float32], paths:
         "geometry": _geometry_table(geometry),
         "frames": reconstruction.names,
         "files": reconstruction.files,
+        "edits": reconstruction.edits,
     }
 
 
@@ -301,6 +314,7 @@ def read_reconstruction(folder: str | Path) -> Reconstruction:
             timings_s=content["timings_s"],
             warnings=tuple(content["warnings"]),
             fingerprint=content.get("fingerprint", ""),
+            edits=content.get("edits", {}),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{summary_path}: must be complete; got {error!r}; reconstruct again") from error
