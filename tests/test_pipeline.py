@@ -51,13 +51,13 @@ def test_known_depth_is_recovered(dome: Scene) -> None:
     assert np.median(found) < 0.25
 
 
-def test_strips_of_any_height_give_the_same_result(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_of_any_size_give_the_same_result(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Index, confidence and picture do not depend on how the picture is cut."""
     whole = pipeline.reconstruct(dome.stack, ALIGNED)
     plan = run.plan_for(dome.stack, ALIGNED)
     assert len(plan.strips(96)) == 1
-    for rows, fusion_rows in ((4, 256 + 32), (20, 256 + 64)):
-        cut = replace(plan, strip_rows=rows, fusion_rows=fusion_rows)
+    for rows, columns, fusion in ((4, 96, (256 + 32, 512)), (20, 96, (256 + 64, 512)), (40, 32, (256, 192 + 32))):
+        cut = replace(plan, strip_rows=rows, tile_columns=columns, fusion=fusion)
         monkeypatch.setattr(run, "plan_for", lambda *_, cut=cut: cut)
         strips = pipeline.reconstruct(dome.stack, ALIGNED)
         np.testing.assert_array_equal(strips.depth.index, whole.depth.index)
@@ -68,7 +68,7 @@ def test_strips_of_any_height_give_the_same_result(dome: Scene, monkeypatch: pyt
 def test_a_watcher_sees_the_result_grow(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames, alignment, labels, then rows of depth and picture: put together they are the result."""
     plan = run.plan_for(dome.stack, ALIGNED)
-    cut = replace(plan, strip_rows=40, fusion_rows=256 + 64)
+    cut = replace(plan, strip_rows=40, fusion=(256 + 64, 512))
     monkeypatch.setattr(run, "plan_for", lambda *_: cut)
     seen: list[Any] = []
     names = [spec.name for spec in fields(pipeline.Watcher)]

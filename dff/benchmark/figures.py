@@ -10,8 +10,8 @@ import numpy as np
 from dff.benchmark.limit import NOISES_SNR, WINDOWS_PX
 from dff.benchmark.plots import COLOURS, Axis, Points, Series, bar_plot, line_plot
 from dff.benchmark.record import Benchmark, means
-from dff.benchmark.style import says, tag
 from dff.benchmark.suite import SuiteResult
+from dff.markup import says, tag
 
 GREY = "#9aa3b2"
 MOST_LINES = 7

@@ -1,8 +1,8 @@
 """Depth from a focus volume: label the sharpest frame, smooth the labels, refit to a fraction of a frame.
 
-A picture is worked on in full-width strips: volume and lattice of every strip, then the labels of the whole
-lattice, then the volume of every strip again with its refit. Strips start at multiples of LATTICE rows and carry
-`halo_px` rows of context; the rows inside the halo are then the same as for the whole picture.
+A picture is worked on in tiles: volume and lattice of every tile, then the labels of the whole lattice, then the
+volume of every tile again with its refit. Tiles start at multiples of LATTICE pixels and carry `halo_px` pixels of
+context; what lies inside the halo is then the same as for the whole picture.
 """
 
 from __future__ import annotations
@@ -78,21 +78,25 @@ class DepthEstimator:
         return lattice_volume(volume).to(torch.float16)
 
     def regularise(self, lattice: Tensor) -> Labels:
-        """(N, h, w) lattice of the whole picture → its labels and its noise."""
+        """(N, h, w) lattice of the whole picture, which is used up → its labels and its noise."""
         noise_logit = confidence.noise_level(lattice)
         if self.method != "regularised":
             return Labels(None, noise_logit)
-        return Labels(regularise_depth(lattice.to(torch.float32), smoothness=self.smoothness), noise_logit)
+        return Labels(regularise_depth(lattice, smoothness=self.smoothness), noise_logit)
 
-    def refine(self, volume: Tensor, labels: Labels, *, top: int = 0) -> Refined:
-        """Depth of a strip.
+    def refine(self, volume: Tensor, labels: Labels, *, top: int = 0, left: int = 0) -> Refined:
+        """Depth of a part of the picture.
 
         Args:
-            volume: (N, H, W) logits of the strip with its halo.
+            volume: (N, H, W) logits of the part with its halo.
             labels: What `regularise` gave.
-            top: First row of the strip in the whole picture, a multiple of LATTICE.
+            top: First row of the part in the whole picture, a multiple of LATTICE.
+            left: First column, likewise.
         """
-        label = select_depth(volume) if labels.label is None else upsample_label(volume, labels.label, top=top)
+        if labels.label is None:
+            label = select_depth(volume)
+        else:
+            label = upsample_label(volume, labels.label, top=top, left=left)
         if self.measure.probabilistic:
             return read_probability(volume, label, radius=self.refit_radius)
         return self._fitted(volume, label, labels.noise_logit)

@@ -11,20 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff import align, fuse, io
+from dff import fuse, io
 from dff.depth import DepthEstimator
+from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import make_plan
 from dff.pipeline.run import (
-    Stages,
     _align,
     _coherence,
     _ordered,
     _read,
-    _Strips,
     _use_threads,
     _warp,
     chosen_measure,
 )
+from dff.pipeline.strips import Strips, Tile, tiles
 from dff.pipeline.watch import UNWATCHED
 from dff.settings import DEFAULTS, Settings
 from dff.stack import FocalStack, Progress, silent
@@ -39,7 +39,7 @@ def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress
     """All-in-focus picture of frames of one subject, in their own type.
 
     A measure that comes with a rule of its own, as the fusion networks do, makes the picture; for the others the
-    frames are weighted by the softmax of their logits. A pair is fused as a whole, more frames strip by strip.
+    frames are weighted by the softmax of their logits. A pair is fused as a whole, more frames tile by tile.
 
     Args:
         stack: Two frames or more.
@@ -52,44 +52,50 @@ def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress
     Raises:
         ValueError: frames or settings that cannot be used.
     """
-    stages = Stages(on_progress)
+    stages = Stages(on_progress, Journal())
     _use_threads(settings.threads)
     stack = _ordered(stack, settings, stages)
     measure = chosen_measure(settings)
-    halo_px = max(measure.halo_px, PICTURE_HALO_PX)
-    plan = make_plan(stack, settings, halo_px=halo_px, channels=max(measure.channels, stack.shape[2]))
+    plan = make_plan(
+        stack,
+        settings,
+        halo_px=max(measure.halo_px, PICTURE_HALO_PX),
+        channels=max(measure.channels, stack.shape[2]),
+        fusion_halo_px=0,
+    )
     folder = Path(settings.scratch or io.temporary_folder())
     with io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames:
         _read(stack, frames, UNWATCHED, stages)
         alignment = _align(replace(stack, frames=frames), settings, stages)
-        _warp(frames, alignment, stages)
+        _warp(stack, frames, alignment, stages)
         z_sigma_frames = _coherence(settings, alignment) if len(stack) > 2 else 0.0
         estimator = DepthEstimator(measure, z_sigma_frames=z_sigma_frames)
-        return _fused_rows(_Strips(frames, alignment, estimator, plan, stack.white), stack, stages)
+        return _fused_tiles(Strips(frames, alignment, estimator, plan, stack.white), stack, stages)
 
 
-def _fused_rows(strips: _Strips, stack: FocalStack, stages: Stages) -> NDArray[Any]:
-    """The picture in the frames' own type: a pair as a whole, more frames strip by strip."""
-    height, plan = stack.shape[0], strips.plan
+def _fused_tiles(strips: Strips, stack: FocalStack, stages: Stages) -> NDArray[Any]:
+    """The picture in the frames' own type: a pair as a whole, more frames tile by tile."""
+    height, width = strips.size_px
     picture = np.empty(stack.shape, stack.dtype)
+    whole = Tile((0, height), (0, width), (0, height), (0, width))
     with stages.stage("fuse", height) as done:
-        for start, stop in [(0, height)] if len(stack) == 2 else plan.strips(height):
-            top, bottom = plan.with_halo((start, stop), height)
-            fused = _fused(strips, top, bottom)[:, start - top : stop - top]
-            picture[start:stop] = fuse.to_dtype(fused, stack.dtype)
-            done(stop)
+        for strip in [(0, height)] if len(stack) == 2 else strips.plan.strips(height):
+            for tile in [whole] if len(stack) == 2 else tiles(strips.plan, strip, strips.size_px):
+                fused = _fused(strips, tile)[:, tile.inside[0], tile.inside[1]]
+                picture[tile.place] = fuse.to_dtype(fused, stack.dtype)
+            done(strip[1])
     return picture
 
 
-def _fused(strips: _Strips, top: int, bottom: int) -> Tensor:
-    """(C, rows, W) of some rows."""
-    measure, count, strip = strips.estimator.measure, len(strips.frames), strips.rows(top, bottom)
+def _fused(strips: Strips, tile: Tile) -> Tensor:
+    """(C, H, W) of a tile with its halo."""
+    measure, part = strips.estimator.measure, strips.frame_tiles(tile.read_rows, tile.read_columns)
     if measure.picture is not None:
-        return measure.picture(torch.stack([strip(k) for k in range(count)]))
+        return measure.picture(torch.stack([part(k) for k in range(len(strips.frames))]))
     return fuse.all_in_focus(
-        strip,
-        volume=strips.volume(top, bottom),
-        valid=torch.from_numpy(align.valid_frames(strips.alignment, top, bottom)),
+        part,
+        volume=strips.volume(tile),
+        valid=strips.valid(tile),
         method="weighted",
         temperature=1.0 if measure.probabilistic else ENERGY_TEMPERATURE,
     )
