@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dff import fuse, io
 from dff.depth import DepthEstimator
+from dff.focus import skin
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import make_plan
 from dff.pipeline.run import (
@@ -70,10 +71,10 @@ def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress
         _warp(stack, frames, alignment, stages)
         z_sigma_frames = _coherence(settings, alignment) if len(stack) > 2 else 0.0
         estimator = DepthEstimator(measure, z_sigma_frames=z_sigma_frames)
-        return _fused_tiles(Strips(frames, alignment, estimator, plan, stack.white), stack, stages)
+        return _fused_tiles(Strips(frames, alignment, estimator, plan, stack.white), stack, settings.soft_skin, stages)
 
 
-def _fused_tiles(strips: Strips, stack: FocalStack, stages: Stages) -> NDArray[Any]:
+def _fused_tiles(strips: Strips, stack: FocalStack, soft_skin: bool, stages: Stages) -> NDArray[Any]:
     """The picture in the frames' own type: a pair as a whole, more frames tile by tile."""
     height, width = strips.size_px
     picture = np.empty(stack.shape, stack.dtype)
@@ -81,24 +82,26 @@ def _fused_tiles(strips: Strips, stack: FocalStack, stages: Stages) -> NDArray[A
     with stages.stage("fuse", height) as done:
         for strip in [(0, height)] if len(stack) == 2 else strips.plan.strips(height):
             for tile in [whole] if len(stack) == 2 else tiles(strips.plan, strip, strips.size_px):
-                fused = _fused(strips, tile)[:, tile.inside[0], tile.inside[1]]
+                fused = _fused(strips, tile, soft_skin)[:, tile.inside[0], tile.inside[1]]
                 picture[tile.place] = fuse.to_dtype(fused, stack.dtype)
             done(strip[1])
     return picture
 
 
-def _fused(strips: Strips, tile: Tile) -> Tensor:
+def _fused(strips: Strips, tile: Tile, soft_skin: bool) -> Tensor:
     """(C, H, W) of a tile with its halo."""
     measure, part = strips.estimator.measure, strips.frame_tiles(tile.read_rows, tile.read_columns)
-    if measure.picture is not None:
-        return measure.picture(torch.stack([part(k) for k in range(len(strips.frames))]))
-    return fuse.all_in_focus(
-        part,
-        volume=strips.volume(tile),
-        valid=strips.valid(tile),
-        method="weighted",
-        temperature=1.0 if measure.probabilistic else ENERGY_TEMPERATURE,
-    )
+    temperature = 1.0 if measure.probabilistic else ENERGY_TEMPERATURE
+    volume = strips.volume(tile) if soft_skin or measure.picture is None else None
+    images = torch.stack([part(k) for k in range(len(strips.frames))]) if soft_skin or measure.picture else None
+    if measure.picture is not None and images is not None:
+        picture = measure.picture(images)
+    else:
+        valid = strips.valid(tile)
+        picture = fuse.all_in_focus(part, volume=volume, valid=valid, method="weighted", temperature=temperature)
+    if soft_skin and images is not None and volume is not None and len(picture) == 3:
+        picture = skin.softened(picture, images, (volume / temperature).softmax(0))
+    return picture
 
 
 def fuse_to_file(
