@@ -139,7 +139,9 @@ def _add_fuse(commands: Any) -> None:
     parser.add_argument("--model", help=f"what decides: see `dff measures` (default {FUSION_MODEL}, or the preset's)")
     parser.add_argument("--force", action="store_true", help="replace an existing picture")
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    add_settings(parser, groups=("preset", "alignment", "network", "running"), names=("order", "jpeg_quality"))
+    add_settings(
+        parser, groups=("preset", "alignment", "network", "running"), names=("order", "soft_skin", "jpeg_quality")
+    )
     parser.set_defaults(command=fuse)
 
 

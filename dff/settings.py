@@ -192,6 +192,9 @@ class Settings:
         group="picture",
         choices=("weighted", "pick", "pyramid"),
     )
+    soft_skin: bool = option(
+        False, "feather the transitions between frames on smooth skin; `dff fuse` only", group="picture"
+    )
     jpeg_quality: int = option(95, "quality of a JPEG all-in-focus picture", group="picture", minimum=1, maximum=100)
 
     # Surface
@@ -323,6 +326,7 @@ PRESETS = {
         model_reason="it looks at large surroundings, where skin alone says little",
         changes={
             "window_sigma_px": Change(5.0, "skin has little texture: more of it has to be averaged"),
+            "soft_skin": Change(True, "a sharp seam between two frames on a cheek is seen at once"),
             "smoothness": Change(2.0, "labels on skin are uncertain and skin has no steps"),
             "z_sigma_frames": Change(
                 0.0, "frames are far apart: filtering along the stack would mix sharp and blurred"
