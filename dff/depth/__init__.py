@@ -7,6 +7,7 @@ lattice, then the volume of every strip again with its refit. Strips start at mu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff.depth import confidence
+from dff.depth import confidence, edges, plane
 from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, fit_peak, has_peak
 from dff.depth.regularise import regularise_depth
@@ -35,7 +36,8 @@ __all__ = [
 ]
 
 
-_BLOCK_PX = 1 << 17
+_BLOCK_PX = 1 << 14
+_FLOOR_FRAMES = 0.05
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,15 @@ class DepthEstimator:
     z_sigma_frames: float = 0.0
     z: NDArray[np.floating] | None = None
     """(N,) positions of the frames where the steps are uneven; any unit."""
+    plane_sigma_px: float = 1.7
+    """Standard deviation of the window over which the indices of pixels are averaged as planes."""
+    near_first: bool = True
+    """Whether the first frame is focused nearest to the camera."""
 
     @property
     def halo_px(self) -> int:
         """Rows of context on either side of a strip."""
-        return -(-(self.measure.halo_px + LATTICE + confidence.RANGE_PX) // LATTICE) * LATTICE
+        return -(-(self.measure.halo_px + LATTICE + edges.HALO_PX) // LATTICE) * LATTICE
 
     def volume(self, images: Tensor) -> Tensor:
         """(N, C, H, W) images 0..1 → (N, H, W) logits."""
@@ -84,20 +90,25 @@ class DepthEstimator:
             return Labels(None, noise_logit)
         return Labels(regularise_depth(lattice.to(torch.float32), smoothness=self.smoothness), noise_logit)
 
-    def refine(self, volume: Tensor, labels: Labels, *, top: int = 0) -> Refined:
+    def refine(
+        self, volume: Tensor, labels: Labels, *, top: int = 0, frame: Callable[[int], Tensor] | None = None
+    ) -> Refined:
         """Depth of a strip.
 
         Args:
             volume: (N, H, W) logits of the strip with its halo.
             labels: What `regularise` gave.
             top: First row of the strip in the whole picture, a multiple of LATTICE.
+            frame: Gives the strip of frame k as (C, H, W), for the decision at occlusion edges; without it none is made.
         """
         label = select_depth(volume) if labels.label is None else upsample_label(volume, labels.label, top=top)
         if self.measure.probabilistic:
             return read_probability(volume, label, radius=self.refit_radius)
-        return self._fitted(volume, label, labels.noise_logit)
+        return self._fitted(volume, label, labels, frame)
 
-    def _fitted(self, volume: Tensor, label: Tensor, noise_logit: float) -> Refined:
+    def _fitted(
+        self, volume: Tensor, label: Tensor, labels: Labels, frame: Callable[[int], Tensor] | None
+    ) -> Refined:
         """Sub-frame index, standard deviation and confidence from parabolas around the labels.
 
         Pixels are worked on in blocks of rows that stay in the processor's cache.
@@ -105,9 +116,35 @@ class DepthEstimator:
         spread = confidence.label_range(label)
         rows = max(1, _BLOCK_PX // label.shape[1])
         blocks = [slice(top, top + rows) for top in range(0, len(label), rows)]
-        parts = [self._fitted_rows(volume[:, block], label[block], spread[block], noise_logit) for block in blocks]
-        index, sigma, probability = (torch.cat(maps) for maps in zip(*parts))
-        return Refined(index, sigma, probability, label)
+        parts = [
+            self._fitted_rows(volume[:, block], label[block], spread[block], labels.noise_logit) for block in blocks
+        ]
+        index, sigma = (torch.cat(maps) for maps in list(zip(*parts))[:2])
+        features = torch.cat([part[2] for part in parts], 1)
+        return self._averaged(Refined(index, sigma, torch.zeros_like(index), label), features, frame)
+
+    def _averaged(self, single: Refined, features: Tensor, frame: Callable[[int], Tensor] | None) -> Refined:
+        """Depth from that of single pixels: planes over a window, and near edges over those of the same surface."""
+        known = single.index.isfinite()
+        index, label = torch.where(known, single.index, single.label), single.label
+        weight = torch.where(known, 1 / (single.sigma.square() + _FLOOR_FRAMES**2), 0.0)
+        value, mean_weight = plane.fit_planes(index, weight, self.plane_sigma_px)
+        share = torch.ones_like(index)
+        if frame is not None:
+            where = edges.near_edges(label)
+            picture = edges.edge_picture(frame, edges.nearer_label(label, self.near_first), edges.voters(where))
+            settled = edges.settle(index, weight, label, picture, where)
+            value, mean_weight = torch.where(where, settled.index, value), torch.where(where, settled.weight, mean_weight)
+            label, share = settled.label, settled.share
+        off = torch.where(known, (index - value).abs(), 3.0).nan_to_num(3.0).clamp(0, 3)
+        probability = confidence.probability(torch.cat([features, torch.stack([off, share])]))
+        known = value.isfinite() & (known | (share < 1))
+        return Refined(
+            torch.where(known, value, torch.nan),
+            torch.where(known, mean_weight.rsqrt(), torch.nan),
+            torch.where(known, probability, 0.0),
+            label,
+        )
 
     def _fitted_rows(
         self, volume: Tensor, label: Tensor, spread: Tensor, noise_logit: float
@@ -123,16 +160,9 @@ class DepthEstimator:
         )
         fit = replace(fit, index=_interpolate(fit.index, times))
         features = confidence.curve_features(volume, label, spread, fit, noise_logit)
-        probability = confidence.probability(features)
         known = has_peak(fit, label, len(volume), self.refit_radius)
         known &= features[confidence.FEATURES.index("drop")] > confidence.LEAST_DROP
-        known &= probability > confidence.LEAST_PROBABILITY
-        index = label.to(volume.dtype) if self.method == "argmax" else fit.index
-        return (
-            torch.where(known, index, torch.nan),
-            torch.where(known, confidence.calibrated_sigma(fit.sigma), torch.nan),
-            torch.where(known, probability, 0.0),
-        )
+        return torch.where(known, fit.index, torch.nan), fit.sigma, features
 
 
 def _interpolate(position: Tensor, times: NDArray[np.float64]) -> Tensor:
@@ -165,5 +195,6 @@ def estimate_depth(
     """
     estimator = DepthEstimator(measure, method, smoothness, refit_radius, z_sigma_frames, z)
     volume = estimator.volume(images)
-    refined = estimator.refine(volume, estimator.regularise(estimator.lattice(volume)))
+    labels = estimator.regularise(estimator.lattice(volume))
+    refined = estimator.refine(volume, labels, frame=lambda k: images[k])
     return DepthMap(refined.index.cpu().numpy(), refined.confidence.cpu().numpy(), refined.sigma.cpu().numpy())

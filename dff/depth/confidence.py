@@ -22,9 +22,9 @@ LEAST_DROP = 0.05
 LEAST_PROBABILITY = 0.3
 """What is less probable than this is a guess, and counts as unknown."""
 
-FEATURES = ("margin", "drop", "above_noise", "label_range", "width", "residual", "log_sigma", "to_end")
+FEATURES = ("margin", "drop", "above_noise", "label_range", "width", "residual", "log_sigma", "to_end", "off_plane", "share")
 
-WEIGHTS: tuple[float, ...] = (1.09, 1.55, -0.32, 0.15, -0.68, 0.18, -0.14, 0.01, -0.09)
+WEIGHTS: tuple[float, ...] = (1.09, 1.55, -0.32, 0.15, -0.68, 0.18, -0.14, 0.01, -0.09, 0.0, 0.0)
 """Constant, then one weight a feature: fitted on 36-frame stacks of 256 px, with blank parts, at SNR 150 and 35."""
 
 SIGMA_SCALE = 1.612
