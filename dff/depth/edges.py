@@ -13,9 +13,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from dff import filters
 
 JUMP_FRAMES = 3.0
 """Neighbouring labels farther apart than this are an edge."""
@@ -26,6 +29,18 @@ VOTE_PX = 8
 HALO_PX = 4 * VOTE_PX
 """Rows of context that the depth of a row depends on: two votes, the filling, and the picture's frame."""
 
+DENSE=2
+STEP=2
+def offsets():
+    R=VOTE_PX; out=[]
+    for y in range(-R,R+1):
+        for x in range(-R,R+1):
+            if x*x+y*y>R*R: continue
+            if max(abs(x),abs(y))<=DENSE: out.append((x,y,1.0))
+            elif x%STEP==0 and y%STEP==0: out.append((x,y,float(STEP*STEP)))
+    return out
+OFFSETS=offsets()
+CAND=((4,),(-1,1))
 _ROUNDS = 2
 _VOTE_SIGMA_PX = 6.0
 _FILL_SIGMA_PX = 2.5
@@ -123,24 +138,27 @@ class _Neighbours:
     width: int
     """Width of the padded map."""
     where: Tensor
-    picture: Tensor
-    """(C, P) padded, flat."""
-    sharpness: Tensor
-    """(M,) factor on the squared difference of colour."""
+    likeness: Tensor
+    """(K, M) float16, how much each pixel looks like its neighbours at OFFSETS."""
 
     @classmethod
     def of(cls, where: Tensor, picture: Tensor) -> _Neighbours:
         """Colours differ by the contrast around a pixel, whatever the exposure."""
-        side, reach = 2 * VOTE_PX + 1, VOTE_PX
-        padded = F.pad(picture[None], (reach,) * 4, mode="replicate")[0]
-        mean = F.avg_pool2d(padded[None], side, 1)[0]
-        square = F.avg_pool2d(padded.square()[None], side, 1)[0]
+        reach = VOTE_PX
+        box = np.full(2 * reach + 1, 1 / (2 * reach + 1), np.float32)
+        mean, square = (filters.separable(planes, box, box) for planes in (picture, picture.square()))
         contrast = (square - mean.square()).sum(0)[where].clamp_min(0)
+        sharpness = 0.5 / (_LIKENESS**2 * contrast + _LEAST_CONTRAST**2)
         row, column = where.nonzero(as_tuple=True)
         width = where.shape[1] + 2 * reach
         place = (row + reach) * width + column + reach
-        sharpness = 0.5 / (_LIKENESS**2 * contrast + _LEAST_CONTRAST**2)
-        return cls(place, width, where, padded.flatten(1), sharpness)
+        colours = F.pad(picture[None], (reach,) * 4, mode="replicate")[0].flatten(1)
+        here = colours.index_select(1, place)
+        likeness = torch.empty((len(OFFSETS), len(place)), dtype=torch.float16)
+        for (x, y, _), like in zip(OFFSETS, likeness):
+            unlike = colours.index_select(1, place + (y * width + x)).sub_(here).square_().sum(0)
+            like.copy_(unlike.mul_(sharpness).neg_().exp_())
+        return cls(place, width, where, likeness)
 
     def flat(self, values: Tensor, *, fill: float | None = None) -> Tensor:
         """A map padded by VOTE_PX, flat: by its own edge, or by a number."""
@@ -151,14 +169,9 @@ class _Neighbours:
 
     def each(self, sigma_px: float) -> Iterator[tuple[int, int, Tensor, Tensor]]:
         """Offset x, y, place and weight of every neighbour in turn, and of the pixel itself."""
-        here = self.picture[:, self.place]
-        for y in range(-VOTE_PX, VOTE_PX + 1):
-            for x in range(-VOTE_PX, VOTE_PX + 1):
-                if x * x + y * y > VOTE_PX * VOTE_PX:
-                    continue
-                there = self.place + (y * self.width + x)
-                unlike = (self.picture[:, there] - here).square_().sum(0)
-                yield x, y, there, unlike.mul_(-self.sharpness).sub_((x * x + y * y) / (2 * sigma_px**2)).exp_()
+        for (x, y, step), like in zip(OFFSETS, self.likeness):
+            there = self.place + (y * self.width + x)
+            yield x, y, there, like.to(torch.float32).mul_(step * math.exp(-(x * x + y * y) / (2 * sigma_px**2)))
 
     def spread(self, values: Tensor, elsewhere: Tensor) -> Tensor:
         """A map with values at the pixels to decide."""
@@ -169,15 +182,15 @@ class _Neighbours:
 
 def _vote(label: Tensor, trust: Tensor, near: _Neighbours) -> tuple[Tensor, Tensor]:
     """Labels that most like-coloured neighbours agree on, out of the extremes around each pixel and its own."""
-    around = [sign * _largest(sign * label, reach) for reach in (VOTE_PX, VOTE_PX // 2) for sign in (-1, 1)]
+    around = [sign * _largest(sign * label, reach) for reach in CAND[0] for sign in CAND[1]]
     candidates = torch.stack([plane[near.where] for plane in (label, *around)])
-    votes, total = torch.zeros_like(candidates), torch.zeros_like(near.sharpness)
+    votes, total = torch.zeros_like(candidates), torch.zeros_like(near.place, dtype=torch.float32)
     labels, trusts = near.flat(label), near.flat(trust)
     for x, y, there, weight in near.each(_VOTE_SIGMA_PX):
         if x == 0 and y == 0:
             continue
-        weight = weight * trusts[there]
-        agreement = (candidates - labels[there]).abs_().mul_(-1 / _AGREE_FRAMES).add_(1.5).clamp_(0, 1)
+        weight = weight * trusts.index_select(0, there)
+        agreement = (candidates - labels.index_select(0, there)).abs_().mul_(-1 / _AGREE_FRAMES).add_(1.5).clamp_(0, 1)
         votes.addcmul_(agreement, weight)
         total += weight
     best = votes.argmax(0, keepdim=True)
@@ -194,8 +207,8 @@ def _fill(label: Tensor, index: Tensor, weight: Tensor, near: _Neighbours) -> tu
     kernel = 0.0
     for x, y, there, like in near.each(_FILL_SIGMA_PX):
         kernel += math.exp(-(x * x + y * y) / (2 * _FILL_SIGMA_PX**2))
-        value = indices[there] - labels
-        part = like * weights[there] * (value.abs() <= 2 * _AGREE_FRAMES)
+        value = indices.index_select(0, there) - labels
+        part = like * weights.index_select(0, there) * (value.abs() <= 2 * _AGREE_FRAMES)
         for total, factor in zip(sums, (1, x, y, x * x, x * y, y * y)):
             total.add_(part, alpha=factor)
         part = part * value
