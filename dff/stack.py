@@ -137,6 +137,10 @@ class FocalStack:
     """File name ending of the input, which the all-in-focus picture keeps."""
     positions: tuple[int, ...] = ()
     """Place of each frame in the sweep as it was taken, where frames were left out; empty means 0, 1, 2, ..."""
+    files: tuple[str, ...] = ()
+    """Absolute path of the file that each frame comes from; empty where frames come from no file."""
+    digest: str = ""
+    """Of names, sizes and dates of the files the frames come from; empty where they come from none."""
 
     def __post_init__(self) -> None:
         if len(self.frames) < 2:
@@ -162,6 +166,7 @@ class FocalStack:
             frames=_Subset(self.frames, chosen),
             names=tuple(self.names[k] for k in chosen),
             positions=tuple(self.positions[k] if self.positions else k for k in chosen),
+            files=tuple(self.files[k] for k in chosen) if self.files else (),
             geometry=None if self.geometry is None else self.geometry.rows(chosen),
         )
 
@@ -258,9 +263,13 @@ class Reconstruction:
     metadata: ImageMetadata = field(default_factory=ImageMetadata)
     names: tuple[str, ...] = ()
     """Names of the frames in the order used."""
+    files: tuple[str, ...] = ()
+    """Absolute path of the file that each of them came from; empty where they came from no file."""
     suffix: str = ".png"
     timings_s: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    fingerprint: str = ""
+    """Digest of the frames and options it was made of; empty where the frames come from no files."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Bench:
         scene = np.hstack([blurred[0][:, :middle], blurred[1][:, middle:]])
         half = [(n - 2 * m) / 2 + 0.5 for n, m in zip(self.canvas, self.size)]
         to_canvas = np.array([[2, 0, half[1]], [0, 2, half[0]], [0, 0, 1]])
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
         picture = cv2.warpPerspective(scene, to_canvas @ transform, self.size[::-1], flags=flags)
         noise = 0.004 * self.rng.standard_normal(self.size)
         return (gain * picture + noise).clip(0, 1).astype(np.float32)[..., None]

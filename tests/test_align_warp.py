@@ -79,7 +79,9 @@ def test_the_valid_area_is_covered_by_all_frames_and_nothing_else() -> None:
 def test_rows_of_the_validity_agree_with_the_whole() -> None:
     """A strip gives what the whole picture gives."""
     alignment = alignment_of(np.eye(3), similarity(1.03, 1, 6, -4))
-    np.testing.assert_array_equal(valid_frames(alignment, 100, 130), valid_frames(alignment)[:, 100:130])
+    np.testing.assert_array_equal(
+        valid_frames(alignment, (100, 130), (7, 90)), valid_frames(alignment)[:, 100:130, 7:90]
+    )
 
 
 def test_an_unmoved_stack_is_valid_everywhere() -> None:

@@ -16,6 +16,7 @@ LAYERS = {
     "stack": 1,
     "optics": 2,
     "filters": 2,
+    "markup": 2,
     "metrics": 2,
     "io": 3,
     "align": 3,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dff import io, optics, pipeline
+from dff.depth import LATTICE
 from dff.pipeline import run
 from dff.settings import Settings
 from dff.simulate import render_scene
@@ -50,18 +51,40 @@ def test_known_depth_is_recovered(dome: Scene) -> None:
     assert np.median(found) < 0.25
 
 
-def test_strips_of_any_height_give_the_same_result(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_of_any_size_give_the_same_result(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Index, confidence and picture do not depend on how the picture is cut."""
     whole = pipeline.reconstruct(dome.stack, ALIGNED)
     plan = run.plan_for(dome.stack, ALIGNED)
     assert len(plan.strips(96)) == 1
-    for rows, fusion_rows in ((4, 256 + 32), (20, 256 + 64)):
-        cut = replace(plan, strip_rows=rows, fusion_rows=fusion_rows)
+    for rows, columns, fusion in ((4, 96, (256 + 32, 512)), (20, 96, (256 + 64, 512)), (40, 32, (256, 192 + 32))):
+        cut = replace(plan, strip_rows=rows, tile_columns=columns, fusion=fusion)
         monkeypatch.setattr(run, "plan_for", lambda *_, cut=cut: cut)
         strips = pipeline.reconstruct(dome.stack, ALIGNED)
         np.testing.assert_array_equal(strips.depth.index, whole.depth.index)
         np.testing.assert_array_equal(strips.depth.confidence, whole.depth.confidence)
         np.testing.assert_array_equal(strips.all_in_focus, whole.all_in_focus)
+
+
+def test_a_watcher_sees_the_result_grow(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames, alignment, labels, then rows of depth and picture: put together they are the result."""
+    plan = run.plan_for(dome.stack, ALIGNED)
+    cut = replace(plan, strip_rows=40, fusion=(256 + 64, 512))
+    monkeypatch.setattr(run, "plan_for", lambda *_: cut)
+    seen: list[Any] = []
+    names = [spec.name for spec in fields(pipeline.Watcher)]
+    watcher = pipeline.Watcher(**{name: lambda *found, name=name: seen.append((name, found)) for name in names})
+    result = pipeline.reconstruct(dome.stack, ALIGNED, watcher=watcher)
+    assert list(dict.fromkeys(name for name, _ in seen)) == names
+    shown = {name: [found for other, found in seen if other == name] for name in names}
+    assert [k for k, _ in shown["on_frame"]] == list(range(14))
+    assert shown["on_alignment"][0][0] is result.alignment
+    labels = np.kron(shown["on_labels"][0][0], np.ones((LATTICE, LATTICE)))
+    assert np.nanmedian(np.abs(labels - result.depth.index)) < 1
+    assert [top for top, _ in shown["on_rows"]] == [0, 40, 80]
+    for part in ("index", "confidence", "sigma"):
+        rows = np.concatenate([getattr(depth, part) for _, depth in shown["on_rows"]])
+        np.testing.assert_array_equal(rows, getattr(result.depth, part))
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in shown["on_picture"]]), result.all_in_focus)
 
 
 def test_a_reversed_stack_with_the_far_frame_first_gives_the_same_heights(dome: Scene) -> None:

@@ -12,7 +12,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,35 +73,58 @@ def make_payload(result: Reconstruction, folder: str | Path, *, max_megapixels: 
     stride = stride_for(result.depth.index.shape, max_megapixels)
     first = (stride - 1) // 2
     depth, shown = _thinned(result, stride, first)
-    height, width = depth.index.shape
-    quantum = quantum_for(depth.index.size, len(result.geometry))
-    planes: dict[str, NDArray[Any]] = {
-        "index": packed_index(depth.index, quantum),
+    picture = _thinned_picture(result.all_in_focus, stride, depth.index.shape)
+    frames = _frames(Path(folder), len(result.geometry))
+    return payload_of(replace(result, depth=depth, all_in_focus=picture), Path(folder), shown, frames, (stride, first))
+
+
+def payload_of(
+    result: Reconstruction, folder: Path, shown: NDArray[np.bool_], frames: list[bytes], thinning: tuple[int, int]
+) -> Payload:
+    """Pack a result whose maps and picture are thinned already.
+
+    Args:
+        result: Its maps and picture are those of the page; geometry and alignment those of the frames.
+        folder: The title is its name.
+        shown: (H, W) which pixels belong to the exported surface.
+        frames: Small frames, JPEG.
+        thinning: Every how manieth row and column the maps hold, and the first of them.
+    """
+    planes = planes_of(result, shown)
+    rows = max(1, _BLOCK_PX // shown.shape[1])
+    with ThreadPoolExecutor(2) as pool:
+        maps = {name: list(pool.map(deflated, _blocks(plane, rows))) for name, plane in planes.items()}
+    meta = meta_of(result, folder, shown, thinning)
+    picture = jpeg(colours_8bit(result.all_in_focus), _JPEG_QUALITY)
+    return Payload({**meta, "rows": rows, "frames": len(frames)}, maps, picture, frames)
+
+
+def planes_of(result: Reconstruction, shown: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    """The maps of a page in the whole numbers that it holds, by name: index, confidence, sigma, flags."""
+    depth = result.depth
+    return {
+        "index": packed_index(depth.index, quantum_for(depth.index.size, len(result.geometry))),
         "confidence": np.floor(depth.confidence * CONFIDENCE_LEVELS + 1e-3).astype(np.uint8),
         "sigma": _sigma_code(depth.sigma),
         "flags": _flags(depth, shown, result.settings),
     }
-    rows = max(1, _BLOCK_PX // width)
-    with ThreadPoolExecutor(2) as pool:
-        maps = {name: list(pool.map(deflated, _blocks(plane, rows))) for name, plane in planes.items()}
-    frames = _frames(Path(folder), len(result.geometry))
-    return Payload(
-        meta={
-            **_about(result, Path(folder)),
-            "size": [height, width],
-            "stride": stride,
-            "first": first,
-            "quantum": quantum,
-            "rows": rows,
-            "confidence_levels": CONFIDENCE_LEVELS,
-            "sigma_code": [SIGMA_LEAST, SIGMA_RATIO],
-            "frames": len(frames),
-            **_ranges(depth, shown, result.geometry, result.alignment, stride, first),
-        },
-        maps=maps,
-        picture=_picture(result.all_in_focus, stride, (height, width)),
-        frames=frames,
-    )
+
+
+def meta_of(
+    result: Reconstruction, folder: Path, shown: NDArray[np.bool_], thinning: tuple[int, int]
+) -> dict[str, Any]:
+    """What a page says and works with besides its maps; arguments as of payload_of."""
+    depth, (stride, first) = result.depth, thinning
+    return {
+        **_about(result, folder),
+        "size": list(depth.index.shape),
+        "stride": stride,
+        "first": first,
+        "quantum": quantum_for(depth.index.size, len(result.geometry)),
+        "confidence_levels": CONFIDENCE_LEVELS,
+        "sigma_code": [SIGMA_LEAST, SIGMA_RATIO],
+        **_ranges(depth, shown, result.geometry, result.alignment, stride, first),
+    }
 
 
 def stride_for(size_px: tuple[int, ...], max_megapixels: float) -> int:
@@ -218,17 +241,12 @@ def _ranges(
     coarse = max(1, max(depth.index.shape) // 400)
     thin = np.s_[::coarse, ::coarse]
     index = np.where((shown if shown.any() else depth.known)[thin], depth.index[thin], np.float32(np.nan))
+    if np.isnan(index).all():
+        # Nothing is known: the room that the frames could show.
+        index[:], index[: len(index) // 2] = len(geometry) - 1, 0
     rows, columns = (np.arange(count, dtype=np.float32) * coarse * stride + first for count in index.shape)
     points = back_project_pixels(columns[None, :], rows[:, None], index, geometry, alignment)
     known = np.isfinite(index)
-    if not known.any():
-        return {
-            "heights": [0.0, 1.0],
-            "box": [[-1, -1, 0], [1, 1, 1]],
-            "relief": 1.0,
-            "sigmas": [0.01, 1.0],
-            "facing": [0, 0],
-        }
     low, high = np.percentile(points[known], (0.5, 99.5), axis=0)
     slope = optics.interpolate(np.abs(np.gradient(np.asarray(geometry.z, float))), index[known])
     sigma = depth.sigma[thin][known] * slope
@@ -249,15 +267,15 @@ def _relief(points: FloatArray, normals: FloatArray, unit: str) -> float:
     return fitting_relief(Mesh(points, triangles, normals, colours, uv, unit))
 
 
-def _picture(picture: NDArray[Any], stride: int, size_px: tuple[int, int]) -> bytes:
+def _thinned_picture(picture: NDArray[Any], stride: int, size_px: tuple[int, ...]) -> NDArray[Any]:
+    if stride == 1:
+        return picture
     cropped = picture[: size_px[0] * stride, : size_px[1] * stride]
-    small = cropped
-    if stride > 1:
-        small = np.atleast_3d(cv2.resize(cropped, size_px[::-1], interpolation=cv2.INTER_AREA))
-    return _jpeg(colours_8bit(small), _JPEG_QUALITY)
+    return np.atleast_3d(cv2.resize(cropped, size_px[1::-1], interpolation=cv2.INTER_AREA))
 
 
-def _jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+def jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+    """A picture (H, W, 3) sRGB as JPEG."""
     done, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"picture: must be encodable as JPEG; got {picture.shape}; thin it with --max-megapixels")
@@ -278,4 +296,4 @@ def _smaller(data: bytes, share: float) -> bytes:
     picture = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     factor = max(0.25, math.sqrt(share))
     small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    return _jpeg(np.asarray(small, np.uint8)[..., ::-1], 75)
+    return jpeg(np.asarray(small, np.uint8)[..., ::-1], 75)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,18 @@ from numpy.typing import NDArray
 
 from dff import io, preview, surface
 from dff.preview.still import fitting_relief
-from dff.stack import FloatArray, Mesh, Progress, silent
+from dff.stack import FloatArray, Mesh, Progress, Reconstruction, silent
+from viewers.shear import Sheared, sheared_frames
 
 Picture = NDArray[np.uint8]
 
 KINDS = ("still", "sheet", "turntable", "rocking", "stereo", "anaglyph")
 FACES = 250_000
+SIDEWAYS = {"rocking", "stereo", "anaglyph"}
+"""What can be made of the frames as well."""
 ROCKING_DEG = 14.0
+ROCKING_FRAMES = 20
+"""Pictures of a rocking that is made of the frames."""
 EYES_DEG = 5.0
 """Angle between the two eyes of a stereo pair."""
 TABLE_DEG = 50.0
@@ -51,8 +57,12 @@ class RenderOptions:
     frames_per_s: float = 25.0
     relief: float | None = None
     """Factor on the heights; None lets them be seen."""
+    stereo: str = "mesh"
+    """What eyes and rocking camera see: the mesh, or the frames, moved sideways and fused again."""
 
     def __post_init__(self) -> None:
+        if self.stereo not in ("mesh", "frames"):
+            raise ValueError(f"--stereo: must be mesh or frames; got {self.stereo!r}; choose one of them")
         for name, value in (("--size", min(self.size_px)), ("--seconds", self.seconds), ("--fps", self.frames_per_s)):
             if not 0 < value < 20_000:
                 raise ValueError(f"{name}: must be positive; got {value:g}; give another")
@@ -87,13 +97,21 @@ def render_result(
         raise ValueError(f"--what: must name {', '.join(KINDS)}; got {', '.join(unknown)!r}; separate names by commas")
     target = Path(output)
     target.mkdir(parents=True, exist_ok=True)
-    studio = _Studio(mesh_of(folder), options or RenderOptions(), on_progress)
-    return [path for kind in kinds for path in studio.make(kind, target)]
+    chosen, result = options or RenderOptions(), io.read_reconstruction(folder)
+    mesh = mesh_of(result)
+    with ExitStack() as opened:
+        frames = None
+        if chosen.stereo == "frames" and SIDEWAYS & set(kinds):
+            relief = fitting_relief(mesh) if chosen.relief is None else chosen.relief
+            frames = opened.enter_context(
+                sheared_frames(result, size_px=chosen.size_px, relief=relief, on_progress=on_progress)
+            )
+        studio = _Studio(mesh, chosen, on_progress, frames)
+        return [path for kind in kinds for path in studio.make(kind, target)]
 
 
-def mesh_of(folder: str | Path, max_faces: int = FACES) -> Mesh:
+def mesh_of(result: Reconstruction, max_faces: int = FACES) -> Mesh:
     """The exported surface of a result, thinned to what a picture shows."""
-    result = io.read_reconstruction(folder)
     settings = result.settings
     shown = surface.select_surface(
         result.depth,
@@ -112,6 +130,7 @@ class _Studio:
     mesh: Mesh
     options: RenderOptions
     on_progress: Progress
+    frames: Sheared | None = None
 
     def make(self, kind: str, folder: Path) -> list[Path]:
         """Write the files of one kind."""
@@ -119,7 +138,7 @@ class _Studio:
             "still": self._still,
             "sheet": self._sheet,
             "turntable": functools.partial(self._film, "turntable"),
-            "rocking": functools.partial(self._film, "rocking"),
+            "rocking": functools.partial(self._film, "rocking") if self.frames is None else self._rocking_frames,
             "stereo": self._stereo,
             "anaglyph": self._anaglyph,
         }
@@ -148,6 +167,20 @@ class _Studio:
         io.write_film(gif, small, frames_per_s=rate / every)
         return [mp4, gif]
 
+    def _rocking_frames(self, folder: Path) -> list[Path]:
+        if self.frames is None:
+            return []
+        angles = [ROCKING_DEG * float(np.sin(2 * np.pi * k / ROCKING_FRAMES)) for k in range(ROCKING_FRAMES)]
+        pictures = self.frames.views(
+            [round(angle, 6) for angle in angles], on_progress=self.on_progress, stage="rocking"
+        )
+        rate = 2 * ROCKING_FRAMES / self.options.seconds
+        mp4, gif = folder / "rocking.mp4", folder / "rocking.gif"
+        small: list[Picture] = []
+        io.write_film(mp4, _keeping(pictures, small, 1), frames_per_s=rate)
+        io.write_film(gif, small, frames_per_s=rate)
+        return [mp4, gif]
+
     def _stereo(self, folder: Path) -> list[Path]:
         left, right = self._eyes("stereo pair")
         gap = np.full((left.shape[0], max(4, left.shape[1] // 60), 3), 255, np.uint8)
@@ -162,6 +195,9 @@ class _Studio:
 
     def _eyes(self, stage: str) -> tuple[Picture, Picture]:
         """What the left and the right eye see."""
+        if self.frames is not None:
+            left, right = self.frames.views([EYES_DEG / 2, -EYES_DEG / 2], on_progress=self.on_progress, stage=stage)
+            return left, right
         home = self._home()
         left, right = self._drawn(stage, [preview.view_of(side * EYES_DEG / 2, 0) @ home for side in (1, -1)])
         return left, right

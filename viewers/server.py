@@ -10,6 +10,7 @@ import hmac
 import json
 import mimetypes
 import secrets
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,12 +53,17 @@ class ResultServer:
     def __init__(self, folder: str | Path, *, port: int = 0, max_megapixels: float = 12.0) -> None:
         self.folder = Path(folder).resolve()
         self.measurements = io.result_paths(self.folder).measurements
-        self.stored()
-        self.payload = make_payload(io.read_reconstruction(folder), folder, max_megapixels=max_megapixels)
+        self.max_megapixels = max_megapixels
+        self.open()
         self.token = secrets.token_urlsafe(24)
         self.writing = threading.Lock()
-        self.http = ThreadingHTTPServer((HOST, port), _handler(self))
-        self.http.daemon_threads = True
+        self.http = _Server((HOST, port), _handler(self))
+
+    def open(self) -> None:
+        """Read the result."""
+        self.stored()
+        result = io.read_reconstruction(self.folder)
+        self.payload = make_payload(result, self.folder, max_megapixels=self.max_megapixels)
 
     @property
     def port(self) -> int:
@@ -89,6 +95,10 @@ class ResultServer:
         """
         return read_json(self.measurements) if self.measurements.is_file() else None
 
+    def made(self, name: str) -> tuple[str, bytes] | None:
+        """Type and content of what is no file of the result; None where there is nothing of that name."""
+        return ("text/html; charset=utf-8", self.html()) if name == "" else None
+
     def file(self, name: str) -> Path | None:
         """A file of the result by its path in the folder; None for anything that is or leads elsewhere."""
         parts = name.split("/")
@@ -107,11 +117,29 @@ class ResultServer:
         Raises:
             ValueError: it is no such list.
         """
+        content = self.checked(body)
+        with self.writing:
+            io.write_json(self.measurements, content)
+
+    def checked(self, body: bytes) -> dict[str, Any]:
+        """A list of measurements as it was sent.
+
+        Raises:
+            ValueError: it is no such list.
+        """
         content = json.loads(body)
         if not isinstance(content, dict) or content.get("format") != "dff-measurements":
             raise ValueError("measurements: must be the viewer's list; got something else; use the page")
-        with self.writing:
-            io.write_json(self.measurements, content)
+        return content
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of browsers that are closed while they are answered."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(server: ResultServer) -> type[BaseHTTPRequestHandler]:
@@ -162,8 +190,9 @@ class _Requests(BaseHTTPRequestHandler):
         path = self._allowed_path()
         if path is None:
             return
-        if path == "":
-            self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.result.html(), body=body)
+        made = self.result.made(path)
+        if made is not None:
+            self._send(HTTPStatus.OK, *made, body=body)
             return
         found = self.result.file(path)
         if found is None:

@@ -32,7 +32,7 @@ STILL_PX = 0.3
 """Corner motion over a whole stack that is not worth a resampling;"""
 STILL_SIGMA = 3.0
 """nor is one within this many standard deviations,"""
-CREEP_PX, LARGEST_CREEP_PX = 0.05, 1.0
+CREEP_PX, LARGEST_CREEP_PX = 0.1, 1.0
 """nor one of less per frame up to this total: a blur that grows to one side looks like that much motion."""
 
 Links = Mapping[tuple[int, int], PairMotion]
@@ -60,17 +60,21 @@ class Path:
         return transforms / transforms[:, 2:, 2:]
 
     def sigma_px(self, reference: int) -> FloatArray:
-        """(N,) standard deviation of the corners' motion onto the reference frame."""
+        """(N, 4) standard deviations of the parameters of each frame's motion onto the reference frame."""
         between = np.tri(len(self.steps) + 1, len(self.steps), -1)
         sums = between - between[reference]
-        return np.sqrt(np.einsum("ni,pij,nj->n", sums, self.covariance, sums))
+        return np.sqrt(np.einsum("ni,pij,nj->np", sums, self.covariance, sums))
 
     def is_still(self, reference: int) -> bool:
         """Whether no frame moves more than is worth undoing or more than can be told from nothing."""
-        moved = np.array([corner_shift(transform, self.size) for transform in self.chained(reference)])
+        chained = self.chained(reference)
+        moved = np.array([corner_shift(transform, self.size) for transform in chained])
+        parameters = np.abs([similarity_parameters(transform, self.size) for transform in chained])
         creep = np.abs(np.arange(len(moved)) - reference) * CREEP_PX
-        worthless = np.clip(creep, STILL_PX, LARGEST_CREEP_PX)
-        return bool((moved <= np.maximum(worthless, STILL_SIGMA * self.sigma_px(reference))).all())
+        worthless = moved <= np.clip(creep, STILL_PX, LARGEST_CREEP_PX)
+        doubt = STILL_SIGMA * self.sigma_px(reference)
+        unsure = (parameters <= doubt).all(1) & (moved <= np.linalg.norm(doubt, axis=1))
+        return bool((worthless | unsure).all())
 
 
 def reconcile(links: Links, count: int, size: tuple[int, int], model: str) -> Path:
@@ -88,7 +92,7 @@ def reconcile(links: Links, count: int, size: tuple[int, int], model: str) -> Pa
     """
     first = _first_guess(links, count, size)
     start: FloatArray = np.array([similarity_parameters(step, size) for step in first]).reshape(count - 1, 4)
-    spans, gaps, sigmas = _link_rows(links, first, size)
+    spans, gaps, sigmas = _link_rows(links, first, size, model)
     correction, covariance = np.zeros((count - 1, 4)), np.zeros((4, count - 1, count - 1))
     for p in range(min(4, DEGREES[model])):
         rows, values, sigma = (
@@ -116,7 +120,7 @@ def _first_guess(links: Links, count: int, size: tuple[int, int]) -> list[FloatA
 
 
 def _link_rows(
-    links: Links, steps: list[FloatArray], size: tuple[int, int]
+    links: Links, steps: list[FloatArray], size: tuple[int, int], model: str
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Steps that each link spans, by how much the link differs from their product, and its standard deviations."""
     spans = np.zeros((len(links), len(steps)))
@@ -125,12 +129,15 @@ def _link_rows(
         product = np.linalg.multi_dot([np.eye(3), np.eye(3), *steps[earlier:later]])
         spans[row, earlier:later] = 1
         gaps[row] = similarity_parameters(np.linalg.inv(product) @ motion.transform, size)
-        sigmas[row] = _link_sigma(motion)
+        sigmas[row] = _link_sigma(motion, model)
     return spans, gaps, sigmas
 
 
-def _link_sigma(motion: PairMotion) -> FloatArray:
-    return np.hypot(motion.sigma_px, SYSTEMATIC_PX + SYSTEMATIC_SHARE * np.nan_to_num(motion.residual_px))
+def _link_sigma(motion: PairMotion, model: str) -> FloatArray:
+    """(4,) standard deviations of a link; what a simpler model than the one wanted cannot say is open."""
+    sigma = np.hypot(motion.sigma_px, SYSTEMATIC_PX + SYSTEMATIC_SHARE * np.nan_to_num(motion.residual_px))
+    sigma[DEGREES[motion.model] : DEGREES[model]] = LOOSE_PX
+    return sigma
 
 
 def _trend(values: FloatArray, noise: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from dff.stack import Alignment, FloatArray
 
+Span = tuple[int, int]
+
 TAPS = 4
 """Samples on either side that the interpolation (Lanczos, 8 × 8) reads."""
 
@@ -62,47 +64,56 @@ def is_identity(transform: FloatArray) -> bool:
     return bool((np.asarray(transform) == np.eye(3)).all())
 
 
-def valid_frames(alignment: Alignment, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
-    """Which frames cover each pixel of some rows with all samples that the interpolation reads.
+def valid_frames(alignment: Alignment, rows: Span | None = None, columns: Span | None = None) -> NDArray[np.bool_]:
+    """Which frames cover each pixel of a part with all samples that the interpolation reads.
 
     Args:
         alignment: N frames of (H, W) pixels.
-        start: First row.
-        stop: Row after the last; H by default.
+        rows: First row and row after the last; all by default.
+        columns: Likewise.
 
     Returns:
-        (N, rows, W).
+        (N, rows, columns).
     """
-    stop = alignment.size_px[0] if stop is None else stop
-    return np.stack([covered(transform, alignment.size_px, start, stop) for transform in alignment.transforms])
+    return np.stack([covered(transform, alignment.size_px, rows, columns) for transform in alignment.transforms])
 
 
 def valid_area(alignment: Alignment) -> NDArray[np.bool_]:
     """(H, W) which pixels are covered by every frame."""
     area = np.ones(alignment.size_px, bool)
     for transform in alignment.transforms:
-        area &= covered(transform, alignment.size_px, 0, alignment.size_px[0])
+        area &= covered(transform, alignment.size_px)
     return area
 
 
-def covered(transform: FloatArray, size: tuple[int, int], start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
-    """(rows, W) which pixels a frame covers with all samples that the interpolation reads.
+def covered(
+    transform: FloatArray, size: tuple[int, int], rows: Span | None = None, columns: Span | None = None
+) -> NDArray[np.bool_]:
+    """(rows, columns) which pixels a frame covers with all samples that the interpolation reads.
 
     Args:
         transform: (3, 3) map from the frame's pixels to the reference frame's.
         size: (H, W) of the frames.
-        start: First row.
-        stop: Row after the last; H by default.
+        rows: First row and row after the last; all by default.
+        columns: Likewise.
     """
-    height, width = size
-    stop = height if stop is None else stop
-    inside = np.ones((stop - start, width), bool)
-    if is_identity(transform):
-        return inside
+    (top, bottom), (left, right) = rows or (0, size[0]), columns or (0, size[1])
+    if (
+        is_identity(transform)
+        or _inside(transform, size, np.array([top, bottom - 1]), np.array([left, right - 1])).all()
+    ):
+        # What a frame covers is convex.
+        return np.ones((bottom - top, right - left), bool)
+    return _inside(transform, size, np.arange(top, bottom), np.arange(left, right))
+
+
+def _inside(
+    transform: FloatArray, size: tuple[int, int], rows: NDArray[np.integer], columns: NDArray[np.integer]
+) -> NDArray[np.bool_]:
     x_row, y_row, w_row = np.linalg.inv(transform)
-    low, high_x, high_y = TAPS - 1, width - 1 - TAPS, height - 1 - TAPS
-    columns, rows = np.arange(width), np.arange(start, stop)[:, None]
+    low, high_x, high_y = TAPS - 1, size[1] - 1 - TAPS, size[0] - 1 - TAPS
+    inside = np.ones((len(rows), len(columns)), bool)
     # x >= low with x = (x_row · u) / (w_row · u) and a positive denominator is linear in u.
     for bound in (x_row - low * w_row, high_x * w_row - x_row, y_row - low * w_row, high_y * w_row - y_row, w_row):
-        inside &= bound[0] * columns + (bound[1] * rows + bound[2]) >= 0
+        inside &= bound[0] * columns + (bound[1] * rows[:, None] + bound[2]) >= 0
     return inside

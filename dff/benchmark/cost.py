@@ -105,13 +105,3 @@ def _wait(process: subprocess.Popen[bytes], timeout_s: float, name: str) -> None
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-
-
-def peak_memory_gb() -> float:
-    """Largest resident memory of this process so far, GB; NaN where the system does not tell it."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return float("nan")
-    sizes = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(next(sizes, "0")) * 1024 / 1e9 or float("nan")

@@ -10,10 +10,12 @@ import numpy as np
 from dff.benchmark.limit import NOISES_SNR, WINDOWS_PX
 from dff.benchmark.plots import COLOURS, Axis, Points, Series, bar_plot, line_plot
 from dff.benchmark.record import Benchmark, means
-from dff.benchmark.style import says, tag
 from dff.benchmark.suite import SuiteResult
+from dff.markup import says, tag
 
 GREY = "#9aa3b2"
+MOST_LINES = 7
+"""Largest number of methods in one plot of confidence."""
 _COVERAGE_CAPTION = (
     "Error of the pixels that are trusted most. Low and rising late is good; the dashed line ranks the pixels by "
     "their true error, which no method can beat."
@@ -56,7 +58,7 @@ def _figure(plot: str, caption: str) -> str:
 
 
 def _confidence_figures(found: Benchmark, result: SuiteResult) -> str:
-    names = sorted(result.pooled, key=lambda method: method == found.default)
+    names = _most_telling(found, result)
     if not names:
         return ""
     return tag(
@@ -67,6 +69,14 @@ def _confidence_figures(found: Benchmark, result: SuiteResult) -> str:
     )
 
 
+def _most_telling(found: Benchmark, result: SuiteResult) -> list[str]:
+    """The default method, last, after other programs and the methods whose surest half is best."""
+    order = sorted(result.pooled, key=lambda method: result.pooled[method]["mae_at_half"])
+    other = [m.name for m in found.methods if m.external and m.name in result.pooled]
+    chosen = list(dict.fromkeys([*other, *order]))[:MOST_LINES]
+    return [m for m in chosen if m != found.default] + [found.default] * (found.default in result.pooled)
+
+
 def _coverage_plot(found: Benchmark, result: SuiteResult, names: Sequence[str]) -> str:
     colour = _colours(found)
 
@@ -74,7 +84,7 @@ def _coverage_plot(found: Benchmark, result: SuiteResult, names: Sequence[str]) 
         part = result.pooled[method]
         return list(zip(100 * np.asarray(part["coverage"]), np.asarray(part[curve])))
 
-    lines = [Series(f"perfect ranking of {names[-1]}", points(names[-1], "oracle_mae_frames"), GREY, dashed=True)]
+    lines = [Series("perfect ranking", points(names[-1], "oracle_mae_frames"), GREY, dashed=True)]
     lines += [Series(m, points(m, "mae_frames"), colour[m], bold=m == found.default) for m in names]
     highest = max(value for line in lines for _, value in line.points)
     share = Axis(0, 100, "most confident share of the pixels, %")

@@ -11,9 +11,9 @@ from dff.benchmark.figures import suite_figures
 from dff.benchmark.plots import three_digits
 from dff.benchmark.record import Benchmark
 from dff.benchmark.report import BY_ROW, Column, best_of, cell, is_best, tables_of
-from dff.benchmark.style import STYLE, says, table, tag
 from dff.benchmark.suite import SuiteResult
 from dff.benchmark.targets import verdicts
+from dff.markup import STYLE, says, table, tag
 
 LONG_TABLE = 24
 """A table with more lines is folded."""

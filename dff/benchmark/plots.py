@@ -11,7 +11,10 @@ import numpy as np
 
 from dff.preview.lettering import number, round_steps
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6d5f", "#8a63d2", "#b0b020", "#444444")
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6d5f", "#8a63d2"),
+    *("#b0b020", "#444444", "#c2185b", "#00838f", "#6d4c41", "#5c8a1e", "#3949ab", "#ad7b00"),
+)
 """Told apart by colour-blind readers (after Okabe and Ito)."""
 
 Points = Sequence[tuple[float, float]]
@@ -97,7 +100,7 @@ def line_plot(series: Sequence[Series], x: Axis, y: Axis, *, size: tuple[int, in
         points = [box.place(x, y, point) for point in one.points if all(map(math.isfinite, point))]
         parts.append(element("g", _line(one, points), clip_path=f"url(#{clip})") if points else "")
     entries = [one for one in series if one.name]
-    columns = 2 if max((len(one.name) for one in entries), default=0) < 24 else 1
+    columns = 2 if max((len(one.name) for one in entries), default=0) < 30 else 1
     for k, one in enumerate(entries):
         parts.append(_legend(one, box.left + (k % columns) * (width - box.left) / 2, height + 14 + 20 * (k // columns)))
     return _svg(width, height + 20 * math.ceil(len(entries) / columns) + 6, parts)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from dff import io, optics, pipeline
-from dff.benchmark.cost import peak_memory_gb, stopwatch
+from dff.benchmark.cost import stopwatch
+from dff.pipeline.memory import peak_memory_gb
 from dff.settings import Settings
 from dff.stack import FocalStack
 

@@ -1,12 +1,13 @@
 """Depth from a focus volume: label the sharpest frame, smooth the labels, refit to a fraction of a frame.
 
-A picture is worked on in full-width strips: volume and lattice of every strip, then the labels of the whole
-lattice, then the volume of every strip again with its refit. Strips start at multiples of LATTICE rows and carry
-`halo_px` rows of context; the rows inside the halo are then the same as for the whole picture.
+A picture is worked on in tiles: volume and lattice of every tile, then the labels of the whole lattice, then the
+volume of every tile again with its refit. Tiles start at multiples of LATTICE pixels and carry `halo_px` pixels of
+context; what lies inside the halo is then the same as for the whole picture.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff.depth import confidence, edges, plane
+from dff.depth import confidence, edges
+from dff.depth.plane import fit_planes, split_window
 from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, fit_peak, has_peak
 from dff.depth.regularise import regularise_depth
@@ -32,6 +34,7 @@ __all__ = [
     "lattice_volume",
     "regularise_depth",
     "select_depth",
+    "split_window",
     "upsample_label",
 ]
 
@@ -72,8 +75,10 @@ class DepthEstimator:
 
     @property
     def halo_px(self) -> int:
-        """Rows of context on either side of a strip."""
-        return -(-(self.measure.halo_px + LATTICE + edges.HALO_PX) // LATTICE) * LATTICE
+        """Pixels of context on either side of a part."""
+        settled = self.method == "regularised" and not self.measure.probabilistic
+        context = edges.HALO_PX if settled else confidence.RANGE_PX
+        return -(-(self.measure.halo_px + LATTICE + context) // LATTICE) * LATTICE
 
     def volume(self, images: Tensor) -> Tensor:
         """(N, C, H, W) images 0..1 → (N, H, W) logits."""
@@ -84,31 +89,39 @@ class DepthEstimator:
         return lattice_volume(volume).to(torch.float16)
 
     def regularise(self, lattice: Tensor) -> Labels:
-        """(N, h, w) lattice of the whole picture → its labels and its noise."""
+        """(N, h, w) lattice of the whole picture, which is used up → its labels and its noise."""
         noise_logit = confidence.noise_level(lattice)
         if self.method != "regularised":
             return Labels(None, noise_logit)
-        return Labels(regularise_depth(lattice.to(torch.float32), smoothness=self.smoothness), noise_logit)
+        return Labels(regularise_depth(lattice, smoothness=self.smoothness), noise_logit)
 
     def refine(
-        self, volume: Tensor, labels: Labels, *, top: int = 0, frame: Callable[[int], Tensor] | None = None
+        self,
+        volume: Tensor,
+        labels: Labels,
+        *,
+        top: int = 0,
+        left: int = 0,
+        frame: Callable[[int], Tensor] | None = None,
     ) -> Refined:
-        """Depth of a strip.
+        """Depth of a part of the picture.
 
         Args:
-            volume: (N, H, W) logits of the strip with its halo.
+            volume: (N, H, W) logits of the part with its halo.
             labels: What `regularise` gave.
-            top: First row of the strip in the whole picture, a multiple of LATTICE.
-            frame: Gives the strip of frame k as (C, H, W), for the decision at occlusion edges; without it none is made.
+            top: First row of the part in the whole picture, a multiple of LATTICE.
+            left: First column, likewise.
+            frame: Gives the part of frame k as (C, H, W), for the decision at occlusion edges; without it none is made.
         """
-        label = select_depth(volume) if labels.label is None else upsample_label(volume, labels.label, top=top)
+        if labels.label is None:
+            label = select_depth(volume)
+        else:
+            label = upsample_label(volume, labels.label, top=top, left=left)
         if self.measure.probabilistic:
             return read_probability(volume, label, radius=self.refit_radius)
         return self._fitted(volume, label, labels, frame)
 
-    def _fitted(
-        self, volume: Tensor, label: Tensor, labels: Labels, frame: Callable[[int], Tensor] | None
-    ) -> Refined:
+    def _fitted(self, volume: Tensor, label: Tensor, labels: Labels, frame: Callable[[int], Tensor] | None) -> Refined:
         """Sub-frame index, standard deviation and confidence from parabolas around the labels.
 
         Pixels are worked on in blocks of rows that stay in the processor's cache.
@@ -119,36 +132,48 @@ class DepthEstimator:
         parts = [
             self._fitted_rows(volume[:, block], label[block], spread[block], labels.noise_logit) for block in blocks
         ]
-        index, sigma = (torch.cat(maps) for maps in list(zip(*parts))[:2])
-        features = torch.cat([part[2] for part in parts], 1)
-        return self._averaged(Refined(index, sigma, torch.zeros_like(index), label), features, frame)
+        features = torch.cat([part.features for part in parts], 1)
+        single = Pixels(torch.cat([part.index for part in parts]), torch.cat([part.sigma for part in parts]), label)
+        if self.method == "regularised":
+            surface = self._averaged(single, frame)
+        else:
+            index = single.index if self.method == "subframe" else torch.where(single.known, label, torch.nan)
+            surface = Surface(index, single.sigma, label, torch.ones_like(index))
+        return self._judged(single, surface, features)
 
-    def _averaged(self, single: Refined, features: Tensor, frame: Callable[[int], Tensor] | None) -> Refined:
-        """Depth from that of single pixels: planes over a window, and near edges over those of the same surface."""
-        known = single.index.isfinite()
-        index, label = torch.where(known, single.index, single.label), single.label
-        weight = torch.where(known, 1 / (single.sigma.square() + _FLOOR_FRAMES**2), 0.0)
-        value, mean_weight = plane.fit_planes(index, weight, self.plane_sigma_px)
-        share = torch.ones_like(index)
+    def _averaged(self, single: Pixels, frame: Callable[[int], Tensor] | None) -> Surface:
+        """Planes over a window of single pixels, near occlusion edges over those of the same surface."""
+        index = torch.where(single.known, single.index, single.label)
+        label = index.round().to(torch.int64)
+        weight = torch.where(single.known, 1 / (single.sigma.square() + _FLOOR_FRAMES**2), 0.0)
+        value, mean_weight = fit_planes(index, weight, self.plane_sigma_px)
+        value = torch.where(single.known, value, torch.nan)
+        share = torch.ones_like(value)
         if frame is not None:
             where = edges.near_edges(label)
             picture = edges.edge_picture(frame, edges.nearer_label(label, self.near_first), edges.voters(where))
             settled = edges.settle(index, weight, label, picture, where)
-            value, mean_weight = torch.where(where, settled.index, value), torch.where(where, settled.weight, mean_weight)
+            value = torch.where(where, settled.index, value)
+            mean_weight = torch.where(where, settled.weight, mean_weight)
             label, share = settled.label, settled.share
-        off = torch.where(known, (index - value).abs(), 3.0).nan_to_num(3.0).clamp(0, 3)
-        probability = confidence.probability(torch.cat([features, torch.stack([off, share])]))
-        known = value.isfinite() & (known | (share < 1))
+        independent = self.measure.samples / (self.measure.samples + 2 * math.pi * self.plane_sigma_px**2)
+        sigma = ((1 / mean_weight - _FLOOR_FRAMES**2).clamp_min(0) * independent).sqrt()
+        return Surface(value, sigma, label, share)
+
+    def _judged(self, single: Pixels, surface: Surface, features: Tensor) -> Refined:
+        """What is known of a surface, and how surely."""
+        probability = confidence.probability(
+            torch.cat([features, confidence.surface_features(single.index, surface.index, surface.share)])
+        )
+        known = surface.index.isfinite() & (probability > confidence.LEAST_PROBABILITY)
         return Refined(
-            torch.where(known, value, torch.nan),
-            torch.where(known, mean_weight.rsqrt(), torch.nan),
+            torch.where(known, surface.index, torch.nan),
+            torch.where(known, confidence.calibrated_sigma(surface.sigma), torch.nan),
             torch.where(known, probability, 0.0),
-            label,
+            surface.label,
         )
 
-    def _fitted_rows(
-        self, volume: Tensor, label: Tensor, spread: Tensor, noise_logit: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _fitted_rows(self, volume: Tensor, label: Tensor, spread: Tensor, noise_logit: float) -> Pixels:
         times = frame_units(np.arange(len(volume)) if self.z is None else self.z)
         fit = fit_peak(
             volume,
@@ -162,7 +187,40 @@ class DepthEstimator:
         features = confidence.curve_features(volume, label, spread, fit, noise_logit)
         known = has_peak(fit, label, len(volume), self.refit_radius)
         known &= features[confidence.FEATURES.index("drop")] > confidence.LEAST_DROP
-        return torch.where(known, fit.index, torch.nan), fit.sigma, features
+        return Pixels(torch.where(known, fit.index, torch.nan), fit.sigma, label, features)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What the focus curves of single pixels say."""
+
+    index: Tensor
+    """(H, W) sub-frame index; NaN where there is no peak."""
+    sigma: Tensor
+    """(H, W) its standard deviation from noise alone."""
+    label: Tensor
+    """(H, W) int64."""
+    features: Tensor | None = None
+    """(F, H, W) of the curves."""
+
+    @property
+    def known(self) -> Tensor:
+        """(H, W) bool."""
+        return self.index.isfinite()
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Depth put together from that of single pixels."""
+
+    index: Tensor
+    """(H, W) sub-frame index; NaN where there is none."""
+    sigma: Tensor
+    """(H, W) its standard deviation from noise alone."""
+    label: Tensor
+    """(H, W) int64."""
+    share: Tensor
+    """(H, W) share of the votes for the label; 1 away from edges."""
 
 
 def _interpolate(position: Tensor, times: NDArray[np.float64]) -> Tensor:

@@ -19,36 +19,38 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dff import filters
+from dff.depth.select import largest
 
 JUMP_FRAMES = 3.0
 """Neighbouring labels farther apart than this are an edge."""
-NEAR_EDGE_PX = 6
+NEAR_EDGE_PX = 2
 """How far from an edge labels are doubted."""
 VOTE_PX = 8
 """Neighbours up to this far have a vote."""
 HALO_PX = 4 * VOTE_PX
 """Rows of context that the depth of a row depends on: two votes, the filling, and the picture's frame."""
 
-DENSE=2
-STEP=2
-def offsets():
-    R=VOTE_PX; out=[]
-    for y in range(-R,R+1):
-        for x in range(-R,R+1):
-            if x*x+y*y>R*R: continue
-            if max(abs(x),abs(y))<=DENSE: out.append((x,y,1.0))
-            elif x%STEP==0 and y%STEP==0: out.append((x,y,float(STEP*STEP)))
-    return out
-OFFSETS=offsets()
-CAND=((4,),(-1,1))
 _ROUNDS = 2
 _VOTE_SIGMA_PX = 6.0
 _FILL_SIGMA_PX = 2.5
 _LIKENESS = 0.4
-_LEAST_CONTRAST = 0.01
-_AGREE_FRAMES = 2.0
+_LEAST_CONTRAST = 0.03
+_AGREE_FRAMES = 4.0
+_SAME_FRAMES = 2.0
+_DENSE_PX = 2
 _UNKNOWN_TRUST = 0.1
 _RIDGE_PX2 = 0.5
+
+
+def _offsets() -> list[tuple[int, int, float]]:
+    """x, y and weight of the neighbours: all of the nearest, and every other row and column of those farther off."""
+    reach = range(-VOTE_PX, VOTE_PX + 1)
+    disk = [(x, y) for y in reach for x in reach if x * x + y * y <= VOTE_PX * VOTE_PX]
+    dense = [(x, y, 1.0) for x, y in disk if max(abs(x), abs(y)) <= _DENSE_PX]
+    return dense + [(x, y, 4.0) for x, y in disk if max(abs(x), abs(y)) > _DENSE_PX and x % 2 == 0 and y % 2 == 0]
+
+
+OFFSETS = _offsets()
 
 
 @dataclass(frozen=True)
@@ -69,24 +71,18 @@ class Settled:
 
 def near_edges(label: Tensor) -> Tensor:
     """(H, W) bool: within NEAR_EDGE_PX of a jump of the labels."""
-    jump = _largest(label, 1) + _largest(-label, 1) > JUMP_FRAMES
-    return _largest(jump.to(torch.float32), NEAR_EDGE_PX) > 0
+    jump = largest(label, 1) + largest(-label, 1) > JUMP_FRAMES
+    return largest(jump.to(torch.float32), NEAR_EDGE_PX) > 0
 
 
 def voters(where: Tensor) -> Tensor:
     """(H, W) bool: the pixels, and all whose vote they need."""
-    return _largest(where.to(torch.float32), VOTE_PX) > 0
-
-
-def _largest(values: Tensor, reach: int) -> Tensor:
-    """(H, W) float32 maximum over a square."""
-    across = F.max_pool2d(values.to(torch.float32)[None, None], (1, 2 * reach + 1), 1, (0, reach))
-    return F.max_pool2d(across, (2 * reach + 1, 1), 1, (reach, 0))[0, 0]
+    return largest(where.to(torch.float32), VOTE_PX) > 0
 
 
 def nearer_label(label: Tensor, near_first: bool) -> Tensor:
     """(H, W) int64 label of the nearest surface around each pixel: the frame in which an edge there is sharp."""
-    near = -_largest(-label, NEAR_EDGE_PX) if near_first else _largest(label, NEAR_EDGE_PX)
+    near = -largest(-label, NEAR_EDGE_PX) if near_first else largest(label, NEAR_EDGE_PX)
     return near.to(torch.int64)
 
 
@@ -124,7 +120,7 @@ def settle(index: Tensor, weight: Tensor, label: Tensor, picture: Tensor, where:
     voted, share = label.to(torch.float32), torch.ones_like(index)
     for _ in range(_ROUNDS):
         voted, share = _vote(voted, trust, near)
-    kept = torch.where((index - voted).abs() <= _AGREE_FRAMES, weight, 0.0)
+    kept = torch.where((index - voted).abs() <= _SAME_FRAMES, weight, 0.0)
     value, mean_weight = _fill(voted, index, kept, near)
     return Settled(where, voted.to(torch.int64), value, mean_weight, share)
 
@@ -147,8 +143,8 @@ class _Neighbours:
         reach = VOTE_PX
         box = np.full(2 * reach + 1, 1 / (2 * reach + 1), np.float32)
         mean, square = (filters.separable(planes, box, box) for planes in (picture, picture.square()))
-        contrast = (square - mean.square()).sum(0)[where].clamp_min(0)
-        sharpness = 0.5 / (_LIKENESS**2 * contrast + _LEAST_CONTRAST**2)
+        contrast = (square - (1 - _LEAST_CONTRAST**2) * mean.square()).sum(0)[where].clamp_min(1e-12)
+        sharpness = 0.5 / (_LIKENESS**2 * contrast)
         row, column = where.nonzero(as_tuple=True)
         width = where.shape[1] + 2 * reach
         place = (row + reach) * width + column + reach
@@ -182,15 +178,15 @@ class _Neighbours:
 
 def _vote(label: Tensor, trust: Tensor, near: _Neighbours) -> tuple[Tensor, Tensor]:
     """Labels that most like-coloured neighbours agree on, out of the extremes around each pixel and its own."""
-    around = [sign * _largest(sign * label, reach) for reach in CAND[0] for sign in CAND[1]]
-    candidates = torch.stack([plane[near.where] for plane in (label, *around)])
+    around = (label, -largest(-label, VOTE_PX // 2), largest(label, VOTE_PX // 2))
+    candidates = torch.stack([plane[near.where] for plane in around])
     votes, total = torch.zeros_like(candidates), torch.zeros_like(near.place, dtype=torch.float32)
     labels, trusts = near.flat(label), near.flat(trust)
     for x, y, there, weight in near.each(_VOTE_SIGMA_PX):
         if x == 0 and y == 0:
             continue
         weight = weight * trusts.index_select(0, there)
-        agreement = (candidates - labels.index_select(0, there)).abs_().mul_(-1 / _AGREE_FRAMES).add_(1.5).clamp_(0, 1)
+        agreement = (candidates - labels.index_select(0, there)).abs_().mul_(-1 / _AGREE_FRAMES).add_(1).clamp_min_(0)
         votes.addcmul_(agreement, weight)
         total += weight
     best = votes.argmax(0, keepdim=True)
@@ -208,7 +204,7 @@ def _fill(label: Tensor, index: Tensor, weight: Tensor, near: _Neighbours) -> tu
     for x, y, there, like in near.each(_FILL_SIGMA_PX):
         kernel += math.exp(-(x * x + y * y) / (2 * _FILL_SIGMA_PX**2))
         value = indices.index_select(0, there) - labels
-        part = like * weights.index_select(0, there) * (value.abs() <= 2 * _AGREE_FRAMES)
+        part = like * weights.index_select(0, there) * (value.abs() <= 2 * _SAME_FRAMES)
         for total, factor in zip(sums, (1, x, y, x * x, x * y, y * y)):
             total.add_(part, alpha=factor)
         part = part * value

@@ -6,6 +6,8 @@ filters as there are frames. Pooling indices, each weighted by its precision, co
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,9 +19,14 @@ _RIDGE_PX2 = 0.05
 """Added to the spread of the pixels along x and y, so that a window with few pixels is level."""
 
 
-def reach_px(sigma_px: float) -> int:
-    """Pixels on either side that a plane depends on."""
-    return len(filters.gaussian_kernel(sigma_px)) // 2
+PIXEL_SIGMA_PX = 1.0
+"""Window of the energies from which the depth of a single pixel is found."""
+
+
+def split_window(sigma_px: float) -> tuple[float, float]:
+    """Standard deviations of the window of energies and of that of planes which together are one window."""
+    pixel_px = min(PIXEL_SIGMA_PX, sigma_px)
+    return pixel_px, math.sqrt(sigma_px**2 - pixel_px**2)
 
 
 def fit_planes(index: Tensor, weight: Tensor, sigma_px: float) -> tuple[Tensor, Tensor]:
@@ -37,10 +44,11 @@ def fit_planes(index: Tensor, weight: Tensor, sigma_px: float) -> tuple[Tensor, 
     x = np.arange(len(taps), dtype=np.float32) - len(taps) // 2
     powers = (taps, taps * x, taps * x * x)
     reach = len(taps) // 2
+    rows, columns = (slice(reach, reach + side) for side in index.shape)
     padded, valued = (F.pad(plane, (reach,) * 4) for plane in (weight, weight * index))
 
     def moment(plane: Tensor, across: int, down: int) -> Tensor:
-        return filters.separable(plane[None], powers[across], powers[down])[0, reach:-reach, reach:-reach]
+        return filters.separable(plane[None], powers[across], powers[down])[0, rows, columns]
 
     mean_weight = moment(padded, 0, 0)
     total = mean_weight.clamp_min(torch.finfo(torch.float32).tiny)

@@ -9,66 +9,87 @@ from torch import Tensor
 _STEP_COST = 0.06
 _JUMP_COST = 0.7
 _TRUNCATION = 3.0
+_APART = 4
+"""Frames from the best peak beyond which another is the second."""
 
 
 def regularise_depth(lattice: Tensor, *, smoothness: float = 1.0) -> Tensor:
     """Labels that are smooth except where the volume insists (Hirschmueller, PAMI 2008).
 
     The data term is the drop of the logit from its peak, cut at a ceiling and scaled by how much the best peak
-    stands out from the second, so that empty sites follow their neighbours.
+    stands out from the second, so that empty sites follow their neighbours. Beside the lattice the sums of the
+    path costs are all that is held, as 16-bit integers.
 
     Args:
-        lattice: (N, h, w) logits.
+        lattice: (N, h, w) logits, of any floating type; their place is taken by the data term.
         smoothness: Factor on the penalties of label changes; 0 keeps the peaks.
 
     Returns:
         (h, w) int64 labels.
     """
     cost = data_cost(lattice)
-    total = torch.zeros_like(cost)
+    total = torch.zeros_like(cost, dtype=torch.int16)
     for axis in (1, 2):
         for flip in (False, True):
             moved, slabs = cost.movedim(axis, 0), total.movedim(axis, 0)
-            target = _Flipped(slabs) if flip else slabs
-            aggregate(moved.flip(0) if flip else moved, target, smoothness, diagonals=axis == 1)
+            sources = _Flipped(moved) if flip else moved
+            aggregate(sources, _Flipped(slabs) if flip else slabs, smoothness, diagonals=axis == 1)
     return total.argmin(0)
 
 
 class _Flipped:
-    """Slabs of a tensor in reverse order, for adding in place."""
+    """Slabs of a tensor in reverse order, in place."""
 
     def __init__(self, slabs: Tensor):
         self.slabs = slabs
+
+    def __len__(self) -> int:
+        return len(self.slabs)
 
     def __getitem__(self, k: int) -> Tensor:
         return self.slabs[len(self.slabs) - 1 - k]
 
 
+Slabs = Tensor | _Flipped
+
+
 def data_cost(lattice: Tensor) -> Tensor:
-    """(N, h, w) cost of each label, from 0 at the peak."""
-    peak, label = lattice.max(0)
-    away = (torch.arange(len(lattice), device=lattice.device)[:, None, None] - label).abs() > 4
-    second = torch.where(away, lattice, -torch.inf).amax(0)
+    """(N, h, w) cost of each label, from 0 at the peak, in the place of the logits."""
+    peak = lattice[0].to(torch.float32)
+    label = torch.zeros(lattice.shape[1:], dtype=torch.int16, device=lattice.device)
+    for k in range(1, len(lattice)):
+        label.masked_fill_(lattice[k] > peak, k)
+        peak = torch.maximum(peak, lattice[k])
+    second = torch.full_like(peak, -torch.inf)
+    for k in range(len(lattice)):
+        second = torch.where((k - label).abs() > _APART, torch.maximum(second, lattice[k]), second)
     confidence = (1 - (second - peak).exp()).clamp(0.02, 1)
-    return (peak - lattice).clamp_max(_TRUNCATION) * confidence
+    for k in range(len(lattice)):
+        lattice[k] = (peak - lattice[k]).clamp_max(_TRUNCATION) * confidence
+    return lattice
 
 
-def aggregate(cost: Tensor, total: Tensor | _Flipped, smoothness: float, *, diagonals: bool) -> None:
+def aggregate(cost: Slabs, total: Slabs, smoothness: float, *, diagonals: bool) -> None:
     """Add to `total` the path costs from slab 0 onward: straight, and along both diagonals.
 
     Args:
         cost: (slabs, N, sites) data cost.
-        total: The same shape, changed in place.
+        total: The same shape, int16 in steps of `resolution`, changed in place.
         smoothness: Factor on the penalties.
         diagonals: Whether the two diagonal paths are followed too.
     """
-    shifts = (0, 1, -1) if diagonals else (0,)
-    paths = cost[0].expand(len(shifts), *cost.shape[1:])
-    total[0].add_(paths.sum(0))
+    shifts, steps = (0, 1, -1) if diagonals else (0,), 1 / resolution(smoothness)
+    paths = cost[0].to(torch.float32).expand(len(shifts), *cost[0].shape)
+    total[0].add_((paths.sum(0) * steps).to(torch.int16))
     for k in range(1, len(cost)):
         moved = torch.stack([_shifted(path, shift) for path, shift in zip(paths, shifts)])
         paths = cost[k] + cheapest_step(moved, smoothness)
-        total[k].add_(paths.sum(0))
+        total[k].add_((paths.sum(0) * steps).to(torch.int16))
+
+
+def resolution(smoothness: float) -> float:
+    """The step of the sums: the largest sum of eight paths fits into 16 bits."""
+    return 8 * (_TRUNCATION + _JUMP_COST * smoothness) / 32767
 
 
 def _shifted(path: Tensor, shift: int) -> Tensor:

@@ -41,13 +41,14 @@ def lattice_volume(volume: Tensor) -> Tensor:
     return result
 
 
-def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0) -> Tensor:
+def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0, left: int = 0) -> Tensor:
     """Full-resolution label: of the lattice labels around each pixel, the one its own logits support best.
 
     Args:
-        volume: (N, H, W) logits of a strip.
+        volume: (N, H, W) logits of a part of the picture.
         lattice_label: (h, w) labels of the whole picture's lattice.
-        top: First row of the strip in the whole picture, a multiple of LATTICE.
+        top: First row of the part in the whole picture, a multiple of LATTICE.
+        left: First column, likewise.
 
     Returns:
         (H, W) int64.
@@ -55,7 +56,7 @@ def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0) -> Te
     _, height, width = volume.shape
     whole = lattice_label.to(torch.int64)
     rows = (torch.arange(height, device=volume.device) + top) // LATTICE
-    columns = torch.arange(width, device=volume.device) // LATTICE
+    columns = (torch.arange(width, device=volume.device) + left) // LATTICE
     best, label = volume.new_full((height, width), -torch.inf), volume.new_zeros((height, width), dtype=torch.int64)
     for down in (0, -1, 1):
         for across in (0, -1, 1):
@@ -67,3 +68,14 @@ def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0) -> Te
             label = torch.where(better, candidate, label)
             best = torch.where(better, support, best)
     return label
+
+
+def largest(values: Tensor, reach: int) -> Tensor:
+    """(H, W) float32 maximum over a square.
+
+    Args:
+        values: (H, W).
+        reach: Pixels on either side.
+    """
+    across = F.max_pool2d(values.to(torch.float32)[None, None], (1, 2 * reach + 1), 1, (0, reach))
+    return F.max_pool2d(across, (2 * reach + 1, 1), 1, (reach, 0))[0, 0]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dff.io.alignments import read_alignment, write_alignment
-from dff.io.atomic import atomic_folder, atomic_path, check_space, staged_folder, write_bytes, write_json
+from dff.io.atomic import atomic_folder, atomic_path, check_space, read_json, write_bytes, write_json
+from dff.io.checkpoints import append_line, read_lines, read_rows, write_rows
 from dff.io.checks import FrameError, check_frame
 from dff.io.films import write_film
 from dff.io.images import read_image
+from dff.io.listing import files_of, list_stacks
 from dff.io.maps import read_description, read_map, write_map
 from dff.io.metadata import read_metadata
 from dff.io.pictures import picture_suffix, write_image
@@ -14,13 +16,16 @@ from dff.io.results import (
     ResultPaths,
     check_output,
     clear_result,
+    library_versions,
+    read_fingerprint,
     read_reconstruction,
     result_paths,
     write_reconstruction,
 )
 from dff.io.scenes import check_scene_output, write_geometry, write_scene
 from dff.io.scratch import ScratchStack, clear_scratch, temporary_folder
-from dff.io.stacks import read_stack
+from dff.io.stacks import read_frames, read_stack
+from dff.io.staging import clear_path, clear_work, staged_folder
 from dff.io.surfaces import write_mesh, write_points
 from dff.io.tables import FocusTable, read_focus_table, read_geometry
 
@@ -29,23 +34,34 @@ __all__ = [
     "FrameError",
     "ResultPaths",
     "ScratchStack",
+    "append_line",
     "atomic_folder",
     "atomic_path",
     "check_frame",
     "check_output",
     "check_scene_output",
     "check_space",
+    "clear_path",
     "clear_result",
     "clear_scratch",
+    "clear_work",
+    "files_of",
+    "library_versions",
+    "list_stacks",
     "picture_suffix",
     "read_alignment",
     "read_description",
+    "read_fingerprint",
     "read_focus_table",
+    "read_frames",
     "read_geometry",
     "read_image",
+    "read_json",
+    "read_lines",
     "read_map",
     "read_metadata",
     "read_reconstruction",
+    "read_rows",
     "read_stack",
     "result_paths",
     "staged_folder",
@@ -60,5 +76,6 @@ __all__ = [
     "write_mesh",
     "write_points",
     "write_reconstruction",
+    "write_rows",
     "write_scene",
 ]

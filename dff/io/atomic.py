@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import json
 import math
 import os
@@ -140,52 +139,6 @@ def read_json(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path}: must hold a JSON object; got {type(value).__name__}; write it again")
     return value
-
-
-@contextmanager
-def staged_folder(output: str | Path) -> Iterator[Path]:
-    """A new folder beside `output` that takes its name once the block ends without an exception.
-
-    What a dead process left beside it is deleted first. An existing output is replaced as a whole.
-
-    Raises:
-        OSError: the folder cannot be made or named; the line names it.
-    """
-    target = Path(os.path.abspath(output))
-    staging = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with _named_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _clear_staging(target)
-            staging.mkdir()
-        yield staging
-        with _named_errors(target):
-            _replace_folder(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-@contextmanager
-def _named_errors(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise writing_error(target, error) from error
-
-
-def _clear_staging(target: Path) -> None:
-    for old in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        process = old.suffixes[-2].lstrip(".")
-        if process.isdigit() and not is_running(int(process)):
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _replace_folder(staging: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.old.{os.getpid()}.part")
-    if target.exists():
-        os.replace(target, old)
-    os.replace(staging, target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def is_running(pid: int) -> bool:

@@ -9,7 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from dff.io.formats import KINDS, kind_of
+from dff.io.checks import FrameError
+from dff.io.formats import KINDS, kind_of, read_header
 
 PREFERENCE = ("raw", "tiff", "png", "bmp", "webp", "jpeg")
 """Kinds of frames, the best first."""
@@ -42,6 +43,46 @@ def list_files(source: str | Path | Sequence[str | Path], *, skip_bad: bool = Fa
     if not frames:
         raise FileNotFoundError(f"{source}: pattern must match image files; got {len(found)} others; check the pattern")
     return frames
+
+
+def list_stacks(folder: str | Path) -> dict[str, Path]:
+    """The focal stacks below a folder, by their path in it: folders of frames, TIFF files of many pages, videos.
+
+    Hidden folders and result folders are passed over.
+
+    Raises:
+        OSError: there is no such folder, or it cannot be read.
+    """
+    base = Path(folder)
+    if not base.is_dir():
+        raise FileNotFoundError(f"{base}: must be a folder of stacks; got no such folder; check the name")
+    return {str(path.relative_to(base)): path for path in _stacks_in(base, top=True)}
+
+
+def _stacks_in(folder: Path, *, top: bool = False) -> list[Path]:
+    inside = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural_key)
+    files = [path for path in inside if _is_frame(path)]
+    if (folder / "reconstruction.json").exists():
+        return []
+    whole = [path for path in files if _is_stack(path)]
+    if whole or top or not files:
+        deeper = (stack for path in inside if path.is_dir() for stack in _stacks_in(path))
+        return [*whole, *deeper]
+    return [folder]
+
+
+def _is_stack(path: Path) -> bool:
+    kind = kind_of(path)
+    try:
+        return kind == "video" or (kind == "tiff" and read_header(path).pages > 1)
+    except FrameError:
+        return False
+
+
+def files_of(stack: str | Path) -> list[Path]:
+    """Every file of a stack: itself, or all in its folder."""
+    path = Path(stack)
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
 
 
 def _existing(path: Path) -> Path:

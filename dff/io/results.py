@@ -214,13 +214,15 @@ def _summary(reconstruction: Reconstruction, height: NDArray[np.float32], paths:
         "statistics": statistics(reconstruction, height),
         "warnings": reconstruction.warnings,
         "timings_s": reconstruction.timings_s,
+        "fingerprint": reconstruction.fingerprint,
         "settings": reconstruction.settings.as_dict(),
-        "versions": _versions(),
+        "versions": library_versions(),
         "picture": paths.all_in_focus.name,
         "input_suffix": reconstruction.suffix,
         "metadata": {name: value for name, value in asdict(reconstruction.metadata).items() if name not in _BLOCKS},
         "geometry": _geometry_table(geometry),
         "frames": reconstruction.names,
+        "files": reconstruction.files,
     }
 
 
@@ -246,7 +248,8 @@ def statistics(reconstruction: Reconstruction, height: NDArray[np.float32]) -> d
     }
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Versions of Python, the system and the libraries that a result depends on."""
     found = {"python": platform.python_version(), "system": platform.platform()}
     for name in LIBRARIES:
         try:
@@ -293,12 +296,22 @@ def read_reconstruction(folder: str | Path) -> Reconstruction:
             settings=_settings(content["settings"]),
             metadata=_metadata(content["metadata"], picture),
             names=tuple(content["frames"]),
+            files=tuple(content.get("files", ())),
             suffix=content["input_suffix"],
             timings_s=content["timings_s"],
             warnings=tuple(content["warnings"]),
+            fingerprint=content.get("fingerprint", ""),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{summary_path}: must be complete; got {error!r}; reconstruct again") from error
+
+
+def read_fingerprint(folder: str | Path) -> str:
+    """Fingerprint of the result in a folder; empty where there is no whole result."""
+    try:
+        return str(read_json(Path(folder) / "reconstruction.json").get("fingerprint", ""))
+    except (OSError, ValueError):
+        return ""
 
 
 def _geometry(table: Mapping[str, Any]) -> FocusGeometry:

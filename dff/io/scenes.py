@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dff.io.atomic import staged_folder, write_bytes, write_json
+from dff.io.atomic import write_bytes, write_json
 from dff.io.maps import write_map
 from dff.io.pictures import write_image
 from dff.io.results import check_output
+from dff.io.staging import staged_folder
 from dff.stack import FocusGeometry, Scene
 
 SCENE_FILES = ("frame_*.*", "z.csv", "truth", "scene.json")

@@ -54,12 +54,27 @@ class ScratchStack:
             target.mkdir(parents=True, exist_ok=True)
             clear_scratch(target)
             check_space(target, needed, "the scratch file", "free some, or choose another folder with --scratch")
-            prefix = f"dff-scratch-{socket.gethostname()}-{os.getpid()}-"
-            descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=target)
+            descriptor, name = tempfile.mkstemp(prefix=_name(), suffix=".part", dir=target)
         except OSError as error:
             raise writing_error(target, error) from error
         os.ftruncate(descriptor, needed)
         return cls(Path(name), descriptor, count, shape, dtype)
+
+    @classmethod
+    def reopen(cls, path: str | Path, count: int, shape: tuple[int, ...], dtype: DTypeLike) -> ScratchStack | None:
+        """The scratch stack that a dead process left; None where it is not there or holds something else."""
+        old = Path(path)
+        mine = old.with_name(_name() + old.name[-13:])
+        try:
+            os.replace(old, mine)
+            descriptor = os.open(mine, os.O_RDWR)
+        except OSError:
+            return None
+        stack = cls(mine, descriptor, count, shape, dtype)
+        if os.fstat(descriptor).st_size == count * stack._frame_bytes:
+            return stack
+        stack.close()
+        return None
 
     def __len__(self) -> int:
         return self.count
@@ -112,11 +127,15 @@ class ScratchStack:
 
     def close(self) -> None:
         """Delete the file; closing twice does nothing."""
-        if self._file is None:
-            return
-        os.close(self._file)
-        self._file = None
-        self.path.unlink(missing_ok=True)
+        if self._file is not None:
+            self.release()
+            self.path.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Close the file and leave it to whoever reopens it."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     def __enter__(self) -> ScratchStack:
         return self
@@ -152,6 +171,10 @@ class ScratchStack:
                 raise OSError(f"{self.path}: must hold all frames; got a file cut short; run again")
             view[done : done + len(part)] = part
             done += len(part)
+
+
+def _name() -> str:
+    return f"dff-scratch-{socket.gethostname()}-{os.getpid()}-"
 
 
 def temporary_folder() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff.io import tiffs
+from dff.io.checkpoints import files_digest
 from dff.io.checks import CheckedFrames, FrameError, check_alike, repeated_files, usable_frames
 from dff.io.formats import Header, kind_of, read_header
 from dff.io.images import FileFrames
 from dff.io.listing import list_files
 from dff.io.metadata import read_metadata
-from dff.stack import FocalStack, FocusGeometry, Frames, ImageMetadata
+from dff.stack import FocalStack, FocusGeometry, Frames, ImageMetadata, Reconstruction
 
 _FLOAT_WHITE = 2.0
 """Highlights of floating-point frames may exceed 1, but not by more."""
@@ -35,6 +37,8 @@ class _Source:
     """Which of them are used."""
     names: tuple[str, ...]
     """One for each frame used."""
+    files: tuple[Path, ...]
+    """Likewise."""
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     metadata: ImageMetadata
@@ -80,14 +84,40 @@ def read_stack(
     stack = FocalStack(
         frames=checked,
         names=found.names,
+        files=tuple(os.path.abspath(path) for path in found.files),
         shape=found.shape,
         dtype=found.dtype,
         metadata=found.metadata,
         suffix=found.suffix,
         geometry=_chosen_rows(geometry, found),
         positions=() if len(found.index) == len(found.frames) else found.index,
+        digest=files_digest(tuple(dict.fromkeys(found.files))),
     )
     return stack if len(usable) == len(stack) else stack.subset(usable)
+
+
+def read_frames(result: Reconstruction) -> FocalStack:
+    """The frames that a result was made from, in its order, with its geometry.
+
+    Raises:
+        OSError: they are not where they were.
+        ValueError: the result does not tell its files, or they hold other frames by now.
+    """
+    if not result.files:
+        raise ValueError("result: must tell the files of its frames; got none; reconstruct it from files again")
+    missing = [path for path in result.files if not os.path.exists(path)]
+    if missing:
+        raise FileNotFoundError(
+            f"{missing[0]}: must be there; got {len(missing)} of {len(result.files)} frames missing; put them back"
+        )
+    distinct = list(dict.fromkeys(result.files))
+    stack = read_stack(distinct if len(distinct) > 1 else distinct[0])
+    place = {name: k for k, name in enumerate(stack.names)}
+    if len(distinct) == 1 and set(result.names) <= set(place):
+        stack = stack.subset([place[name] for name in result.names])
+    if stack.names != result.names or stack.shape[:2] != result.alignment.size_px:
+        raise ValueError(f"{distinct[0]}: must hold the frames of the result; got others; reconstruct again")
+    return replace(stack, geometry=result.geometry)
 
 
 @dataclass(frozen=True)
@@ -159,6 +189,7 @@ def _open_video(path: Path, every: int) -> _Source:
         frames=video,
         index=index,
         names=tuple(f"{path.name}[{k}]" for k in index),
+        files=(path,) * len(index),
         shape=video.shape,
         dtype=video.dtype,
         metadata=ImageMetadata(),
@@ -174,6 +205,7 @@ def _open_pages(path: Path, every: int, channel: int | None, time: int | None) -
         frames=pages,
         index=index,
         names=tuple(f"{path.name}[{k}]" for k in index),
+        files=(path,) * len(index),
         shape=pages.header.shape,
         dtype=pages.header.dtype,
         metadata=read_metadata(path),
@@ -199,6 +231,7 @@ def _open_files(files: Sequence[Path], every: int, skip_bad: bool) -> _Source:
         frames=_frames_of(tuple(files), index[0]),
         index=tuple(index),
         names=tuple(path.name for path in used),
+        files=tuple(used),
         shape=first.shape,
         dtype=first.dtype,
         metadata=read_metadata(used[0]),

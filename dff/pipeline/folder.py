@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff import io, optics, preview, surface
-from dff.pipeline.run import Stages, reconstruct, recorded_warnings
+from dff.pipeline.journal import Stages, fingerprint, open_journal
+from dff.pipeline.run import reconstruct, recorded_warnings
+from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, Progress, Reconstruction, silent
 
 POINT_FORMATS = {"ply": "points.ply", "xyz": "points.xyz"}
 MESH_FORMATS = {"ply": "mesh.ply", "obj": "mesh.obj", "glb": "mesh.glb", "stl": "mesh.stl"}
-_THUMBNAIL_PX = 480
 _FRAME_PX = 640
 _FRAME_QUALITY = 80
 _STILL_FACES = 800_000
@@ -31,33 +32,51 @@ def reconstruct_to_folder(
     settings: Settings = DEFAULTS,
     *,
     force: bool = False,
+    resume: bool = False,
     on_progress: Progress = silent,
+    watcher: Watcher = UNWATCHED,
 ) -> Reconstruction:
     """Reconstruct a stack and write everything into a new folder.
+
+    What a run has finished lies beside the output until the end. A run that is killed leaves it there; the next one
+    for the same output deletes it, or goes on with it.
 
     Args:
         stack: The frames.
         output: Folder to make.
         settings: Every option.
         force: Replace an existing result.
+        resume: Go on with what a killed run left, and leave the same when interrupted; a result that is whole
+            already is given as it is.
         on_progress: Called as (stage, done, total).
+        watcher: Who is shown what is found as it is found.
 
     Raises:
         ValueError: frames or settings that cannot be used.
         OSError: the output exists, or cannot be written.
     """
+    digest = fingerprint(stack, settings)
+    if resume and digest and io.read_fingerprint(output) == digest:
+        return io.read_reconstruction(output)
     io.check_output(output, force=force)
-    thumbnails: list[NDArray[np.uint8]] = []
     messages: list[str] = []
-    with io.staged_folder(output) as staging, recorded_warnings(messages):
+
+    def on_frame(k: int, frame: NDArray[Any]) -> None:
+        write_frame_preview(k, frame, staging)
+        watcher.on_frame(k, frame)
+
+    with io.staged_folder(output, keep=resume) as staging, recorded_warnings(messages):
+        journal = open_journal(staging.parent, stack, settings, resume=resume)
         result = reconstruct(
             stack,
             settings,
-            scratch=settings.scratch or staging,
+            scratch=settings.scratch or staging.parent,
             on_progress=on_progress,
-            on_frame=lambda k, frame: thumbnails.append(write_frame_preview(k, frame, staging)),
+            watcher=replace(watcher, on_frame=on_frame),
+            journal=journal,
         )
-        stages = Stages(on_progress, dict(result.timings_s))
+        stages = Stages(on_progress, journal)
+        stages.timings_s.update(result.timings_s)
         shown = surface.select_surface(
             result.depth,
             min_confidence=settings.min_confidence,
@@ -68,17 +87,18 @@ def reconstruct_to_folder(
             write_surfaces(result, shown, staging, stages)
         else:
             warnings.warn("no pixel has a trustworthy depth: no point cloud and no mesh were written", stacklevel=2)
-        write_previews(result, shown, thumbnails, staging / "previews", stages)
-        result = replace(result, timings_s=stages.timings_s, warnings=tuple(messages) or result.warnings)
+        write_previews(result, shown, staging, stages)
+        told = tuple(messages) or result.warnings
+        result = replace(result, timings_s=stages.timings_s, warnings=told, fingerprint=digest)
+        io.result_paths(staging).reconstruction.unlink(missing_ok=True)
         io.write_reconstruction(result, staging)
     return result
 
 
-def write_frame_preview(k: int, frame: NDArray[Any], folder: Path) -> NDArray[np.uint8]:
-    """Write the small picture of a frame that the viewer shows; gives the smaller one of the contact sheet."""
+def write_frame_preview(k: int, frame: NDArray[Any], folder: Path) -> None:
+    """Write the small picture of a frame that the viewer shows and the contact sheet is made of."""
     picture = preview.thumbnail(frame, _FRAME_PX)
     io.write_image(io.result_paths(folder).frame_preview(k), picture, quality=_FRAME_QUALITY)
-    return preview.thumbnail(picture, _THUMBNAIL_PX)
 
 
 def write_surfaces(result: Reconstruction, shown: DepthMap, folder: Path, stages: Stages) -> None:
@@ -87,35 +107,47 @@ def write_surfaces(result: Reconstruction, shown: DepthMap, folder: Path, stages
     points = [POINT_FORMATS[name] for name in settings.surface_formats if name in POINT_FORMATS]
     with stages.stage("points", len(points)) as done:
         chosen = surface.thinned(shown.known, settings.max_points)
-        for step, name in enumerate(points):
+        for step, name in stages.remaining("points", points):
             blocks = surface.point_blocks(*parts, chosen=chosen, cut_frames=settings.cut_frames)
             io.write_points(folder / name, blocks)
             done(step + 1)
     meshes = [MESH_FORMATS[name] for name in settings.surface_formats if name in MESH_FORMATS]
     with stages.stage("mesh", len(meshes)) as done:
-        mesh = surface.grid_mesh(*parts, cut_frames=settings.cut_frames, max_faces=settings.max_faces)
-        for step, name in enumerate(meshes):
+        remaining = stages.remaining("mesh", meshes)
+        if remaining:
+            mesh = surface.grid_mesh(*parts, cut_frames=settings.cut_frames, max_faces=settings.max_faces)
+        for step, name in remaining:
             io.write_mesh(folder / name, mesh, result.all_in_focus)
             done(step + 1)
 
 
-def write_previews(
-    result: Reconstruction, shown: DepthMap, thumbnails: list[NDArray[np.uint8]], folder: Path, stages: Stages
-) -> None:
+def write_previews(result: Reconstruction, shown: DepthMap, folder: Path, stages: Stages) -> None:
     """Write the pictures that show at a glance what was found."""
-    pictures = _previews(result, shown, thumbnails)
+    pictures = _previews(result, shown, folder)
     with stages.stage("previews", len(pictures)) as done:
-        for step, (name, draw) in enumerate(pictures.items()):
-            io.write_image(folder / name, draw())
+        for step, name in stages.remaining("previews", list(pictures)):
+            io.write_image(io.result_paths(folder).previews / name, pictures[name]())
             done(step + 1)
 
 
-def _previews(
-    result: Reconstruction, shown: DepthMap, thumbnails: list[NDArray[np.uint8]]
-) -> dict[str, Callable[[], NDArray[np.uint8]]]:
+@dataclass(frozen=True)
+class _FramePreviews:
+    """The small pictures of the frames as they were written."""
+
+    folder: Path
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int, /) -> NDArray[Any]:
+        return io.read_image(io.result_paths(self.folder).frame_preview(k))
+
+
+def _previews(result: Reconstruction, shown: DepthMap, folder: Path) -> dict[str, Callable[[], NDArray[np.uint8]]]:
     geometry, settings = result.geometry, result.settings
     pictures: dict[str, Callable[[], NDArray[np.uint8]]] = {
-        "contact.jpg": lambda: preview.contact_sheet(thumbnails),
+        "contact.jpg": lambda: preview.contact_sheet(_FramePreviews(folder, len(result.names))),
         "depth.png": lambda: preview.depth_picture(
             optics.height_map(shown.index, geometry),
             geometry.z_unit,

@@ -9,29 +9,42 @@ from dff.settings import Settings
 from dff.stack import FocalStack
 
 _GB = 1e9
-_BASE_GB = 0.5
+_BASE_GB = 0.42
 """Interpreter, libraries and their buffers."""
 _OUTPUT_BYTES = 17
 """Bytes a pixel of the index, its standard deviation, its confidence and the index of the picture."""
+_SURFACE_BYTES = 75
+"""Bytes a pixel while cloud, mesh and previews are made."""
 _VOLUME_BYTES = 9
-"""Bytes a pixel and frame while a strip is measured, without the images themselves."""
-_LABEL_BYTES = 10
+"""Bytes a pixel and frame while a tile is measured, without the images themselves."""
+_TILE_BYTES = 100
+"""Bytes a pixel of a tile whatever the number of frames."""
+_LATTICE_BYTES = 2
+"""Bytes a lattice site and frame."""
+_LABEL_BYTES = 5
 """Bytes a lattice site and frame while labels are regularised."""
 _FUSION_BYTES = 160
-"""Bytes a pixel while a strip is blended, for any number of frames."""
-_SHARE = 0.5
-"""Strips are not made larger than this share of the memory: longer ones are no faster."""
+"""Bytes a pixel while a tile is blended, and one more for every frame."""
+_SHARE = 0.16
+"""Tiles are not made larger than this share of the memory: larger ones are no faster."""
+_LARGEST_PX = 1 << 20
+"""Pixels of a tile beyond which the halo no longer counts."""
+_MOST_PARTS = 16
+LANES = 32
+"""Tiles begin at multiples of so many columns: the vector units then take the same pixels together in every tile."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a stack is cut into strips, and what that takes."""
+    """How a stack is cut into strips, the strips into tiles, and what that takes."""
 
     strip_rows: int
     """Rows of a strip, without its halo."""
-    halo_rows: int
-    fusion_rows: int
-    """Rows that fit into memory while the picture is blended, halo included."""
+    tile_columns: int
+    """Columns of a tile, without its halo."""
+    halo_px: int
+    fusion: tuple[int, int]
+    """Rows and columns of a tile while the picture is blended, halo included."""
     memory_gb: float
     """Predicted peak memory of the process."""
     scratch_gb: float
@@ -39,56 +52,100 @@ class Plan:
 
     def strips(self, height: int) -> list[tuple[int, int]]:
         """First row and row after the last of every strip."""
-        return [(top, min(top + self.strip_rows, height)) for top in range(0, height, self.strip_rows)]
+        return _spans(height, self.strip_rows)
 
-    def with_halo(self, strip: tuple[int, int], height: int) -> tuple[int, int]:
-        """The rows a strip needs to read."""
-        return max(0, strip[0] - self.halo_rows), min(height, strip[1] + self.halo_rows)
+    def parts(self, width: int) -> list[tuple[int, int]]:
+        """First column and column after the last of every tile of a strip."""
+        return _spans(width, self.tile_columns)
+
+    def with_halo(self, span: tuple[int, int], size: int, multiple: int = 1) -> tuple[int, int]:
+        """The rows or columns that a strip or tile reads, of so many, with a halo of a multiple of some pixels."""
+        halo = _rounded_up(self.halo_px, multiple)
+        return max(0, span[0] - halo), min(size, span[1] + halo)
 
     def for_fusion(self, halo_px: int, multiple: int) -> Plan:
-        """The strips for blending: with another halo, cut at multiples of some rows."""
+        """The tiles for blending: with another halo, cut at multiples of some pixels."""
         halo = _rounded_up(halo_px, multiple)
-        rows = max(multiple, (self.fusion_rows - 2 * halo) // multiple * multiple)
-        return replace(self, strip_rows=rows, halo_rows=halo)
+        rows = max(multiple, (self.fusion[0] - 2 * halo) // multiple * multiple)
+        columns = max(LANES, (self.fusion[1] - 2 * _rounded_up(halo, LANES)) // LANES * LANES)
+        return replace(self, strip_rows=rows, tile_columns=columns, halo_px=halo)
 
 
-def make_plan(stack: FocalStack, settings: Settings, *, halo_px: int, channels: int) -> Plan:
-    """Choose strips that the memory allows.
+def make_plan(stack: FocalStack, settings: Settings, *, halo_px: int, channels: int, fusion_halo_px: int) -> Plan:
+    """Choose tiles that the memory allows.
 
     Args:
         stack: The stack, of which only the shape is used.
         settings: max_memory_gb is the limit.
-        halo_px: Rows of context that measuring and refining need.
+        halo_px: Pixels of context that measuring and refining need.
         channels: Channels of the images that the focus measure takes.
+        fusion_halo_px: Pixels of context that blending needs.
 
     Raises:
-        ValueError: the memory does not suffice for the smallest strip.
+        ValueError: the memory does not suffice for the smallest tile.
     """
     height, width, depth = stack.shape
     count, limit = len(stack), settings.max_memory_gb * _GB
     halo = _rounded_up(halo_px, LATTICE)
     sites = count * -(-height // LATTICE) * -(-width // LATTICE)
-    fixed = _BASE_GB * _GB + height * width * (_OUTPUT_BYTES + depth * stack.dtype.itemsize)
-    row = count * width * (_VOLUME_BYTES + 4 * channels)
-    labelling = fixed + sites * _LABEL_BYTES
-    smallest = max(labelling, fixed + 2 * sites + row * (2 * halo + LATTICE))
+    outputs = height * width * (_OUTPUT_BYTES + depth * stack.dtype.itemsize)
+    fixed, lattice = _BASE_GB * _GB + outputs, sites * _LATTICE_BYTES
+    pixel = count * (_VOLUME_BYTES + 4 * channels) + _TILE_BYTES
+    others = fixed + max(sites * _LABEL_BYTES, height * width * _SURFACE_BYTES)
+    smallest = max(others, fixed + lattice + pixel * (2 * halo + LATTICE) * min(width, 4 * LANES))
     if smallest > limit:
         raise ValueError(
             f"--max-memory: {count} frames of {width} x {height} px need at least {smallest / _GB:.1f} GB; got "
             f"{settings.max_memory_gb:g} GB; raise it to {smallest / _GB + 0.1:.1f} or use --every 2"
         )
-    budget = min(limit - fixed - 2 * sites, max(_SHARE * limit, row * (2 * halo + LATTICE)))
-    rows = min(max(LATTICE, int(budget // row) - 2 * halo) // LATTICE * LATTICE, _rounded_up(height, LATTICE))
-    fusion_rows = int(min(limit - fixed, _SHARE * limit) // (width * _FUSION_BYTES))
-    measuring = fixed + 2 * sites + row * min(rows + 2 * halo, height)
-    fusing = fixed + width * _FUSION_BYTES * min(fusion_rows, height)
+    share = _SHARE * limit
+    budget_px = int(min(share, limit - fixed - lattice) // pixel)
+    rows, columns = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
+    blended = _FUSION_BYTES + count
+    fusion_px = int(min(share, limit - fixed) // blended)
+    fusion = tile_size((height, width), fusion_px, fusion_halo_px)
+    measuring = fixed + lattice + pixel * _with_halos((rows, columns), (height, width), halo)
+    fusing = fixed + blended * _with_halos(fusion, (height, width), fusion_halo_px)
     return Plan(
         strip_rows=rows,
-        halo_rows=halo,
-        fusion_rows=fusion_rows,
-        memory_gb=max(measuring, labelling, fusing) / _GB,
+        tile_columns=columns,
+        halo_px=halo,
+        fusion=(fusion[0] + 2 * fusion_halo_px, fusion[1] + 2 * _rounded_up(fusion_halo_px, LANES)),
+        memory_gb=max(measuring, others, fusing) / _GB,
         scratch_gb=count * height * width * depth * stack.dtype.itemsize / _GB,
     )
+
+
+def tile_size(size: tuple[int, int], budget_px: int, halo: int) -> tuple[int, int]:
+    """Rows and columns of tiles, without halo, of which each fits into a budget with it: those of least halo.
+
+    Args:
+        size: (H, W) of the picture.
+        budget_px: Pixels of a tile, halo included.
+        halo: Pixels of context on every side.
+    """
+    height, width = size
+
+    def tile(parts: int) -> tuple[int, int]:
+        columns = _rounded_up(-(-width // parts), LANES)
+        rows = budget_px // min(width, columns + 2 * _rounded_up(halo, LANES)) - 2 * halo
+        return min(max(LATTICE, rows // LATTICE * LATTICE), _rounded_up(height, LATTICE)), columns
+
+    def waste(parts: int) -> float:
+        chosen = tile(parts)
+        # Each part reads the whole rows again.
+        return _with_halos(chosen, size, halo) / (chosen[0] * min(chosen[1], width)) + 0.02 * parts
+
+    return tile(min(range(1, _MOST_PARTS + 1), key=waste))
+
+
+def _with_halos(tile: tuple[int, int], size: tuple[int, int], halo: int) -> int:
+    rows, columns = min(tile[0] + 2 * halo, size[0]), min(tile[1] + 2 * _rounded_up(halo, LANES), size[1])
+    return rows * columns
+
+
+def _spans(size: int, step: int) -> list[tuple[int, int]]:
+    return [(start, min(start + step, size)) for start in range(0, size, step)]
 
 
 def _rounded_up(value: int, multiple: int) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,20 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from dff import align, filters, fuse, io
-from dff.depth import LATTICE, DepthEstimator, Labels
+from dff import align, fuse, io
+from dff.depth import LATTICE, DepthEstimator, Labels, split_window
 from dff.focus import load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
+from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan, make_plan
+from dff.pipeline.strips import Strips, Tile, tiles
+from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import Alignment, DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
 
 RESIDUAL_GATE_PX = 0.3
 """Filtering along the stack pays where frames are registered better than this (rms)."""
-
-_INVALID_LOGIT = -40.0
 
 
 def open_stack(source: str | Path | list[str], settings: Settings) -> FocalStack:
@@ -46,7 +45,8 @@ def reconstruct(
     *,
     scratch: str | Path | None = None,
     on_progress: Progress = silent,
-    on_frame: Callable[[int, NDArray[Any]], None] | None = None,
+    watcher: Watcher = UNWATCHED,
+    journal: Journal | None = None,
 ) -> Reconstruction:
     """Turn a focal stack into a sharp picture and a depth map.
 
@@ -58,30 +58,39 @@ def reconstruct(
         settings: Every option.
         scratch: Folder for the scratch file; by default that of the settings, else the system's temporary folder.
         on_progress: Called as (stage, done, total).
-        on_frame: Called as (k, frame) with each frame as it was decoded.
+        watcher: Who is shown what is found as it is found.
+        journal: What earlier runs finished of this one; see `open_journal`.
 
     Raises:
         ValueError: frames or settings that cannot be used.
         OSError: not enough space for the scratch file.
     """
-    stages, messages = Stages(on_progress), []  # type: tuple[Stages, list[str]]
+    journal = journal or Journal()
+    messages: list[str] = []
+    stages = Stages(on_progress, journal, messages)
     _use_threads(settings.threads)
     with recorded_warnings(messages):
+        journal.warn_again()
         stack = _ordered(stack, settings, stages)
         geometry = stack.geometry or resolve_geometry(stack, settings)
         if note := unit_warning(geometry):
             warnings.warn(note, stacklevel=2)
         estimator = _estimator(stack, settings, geometry)
         plan = plan_for(stack, settings)
+        watcher.on_start(stack, geometry)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
-        with io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames:
-            _read(stack, frames, on_frame, stages)
-            alignment = _align(replace(stack, frames=frames), frames, settings, stages)
+        with journal.scratch(folder, stack) as frames:
+            _read(stack, frames, watcher, stages)
+            alignment = _align(replace(stack, frames=frames), settings, stages)
+            watcher.on_alignment(alignment)
+            _warp(stack, frames, alignment, stages)
             estimator = replace(estimator, z_sigma_frames=_coherence(settings, alignment))
-            strips = _Strips(frames, alignment, estimator, plan, stack.white)
+            strips = Strips(frames, alignment, estimator, plan, stack.white)
             labels = _label(strips, stages)
-            depth, nearest = _refine(strips, labels, stages)
-            picture = _fuse(strips, nearest, settings, stages)
+            if labels.label is not None:
+                watcher.on_labels(labels.label.numpy())
+            depth, nearest = _refine(strips, labels, stages, watcher)
+            picture = _fuse(strips, nearest, settings, stages, watcher)
     return Reconstruction(
         all_in_focus=picture,
         depth=depth,
@@ -90,94 +99,29 @@ def reconstruct(
         settings=settings,
         metadata=stack.metadata,
         names=stack.names,
+        files=stack.files,
         suffix=stack.suffix,
         timings_s=stages.timings_s,
         warnings=tuple(messages),
     )
 
 
-@dataclass
-class Stages:
-    """The stages of one run: who is told of their progress, and how long they took."""
-
-    on_progress: Progress
-    timings_s: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Any]:
-        """Time a stage; gives a function to call with the number of steps done."""
-        started = time.perf_counter()
-        self.on_progress(name, 0, total)
-        yield lambda done: self.on_progress(name, done, total)
-        self.timings_s[name] = self.timings_s.get(name, 0.0) + time.perf_counter() - started
-
-
 @contextmanager
 def recorded_warnings(messages: list[str]) -> Iterator[None]:
-    """Add each warning to the list once, and issue it again when the block ends."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Add each warning to the list once as it comes, and issue it again when the block ends."""
+    before = len(messages)
+
+    def record(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in messages:
+            messages.append(text)
+
+    with warnings.catch_warnings():
         warnings.simplefilter("always")
-        try:
-            yield
-        finally:
-            issued = list(caught)
-    for entry in issued:
-        message = " ".join(str(entry.message).split())
-        if message not in messages:
-            messages.append(message)
-            warnings.warn(message, stacklevel=4)
-
-
-@dataclass(frozen=True)
-class _Strips:
-    """The aligned frames, read strip by strip as the tensors that the stages take."""
-
-    frames: Any
-    alignment: Alignment
-    estimator: DepthEstimator
-    plan: Plan
-    white: float
-
-    @property
-    def size_px(self) -> tuple[int, int]:
-        return self.alignment.size_px
-
-    def rows(self, start: int, stop: int) -> Callable[[int], Tensor]:
-        """A function of k that gives the strip of frame k, (C, rows, W) float32 at the reference's brightness."""
-
-        def strip(k: int) -> Tensor:
-            pixels = self.frames.read_frame_rows(k, start, stop)
-            planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(torch.float32)
-            return planes.mul_(float(self.alignment.gains[k]) / self.white)
-
-        return strip
-
-    def volume(self, start: int, stop: int) -> Tensor:
-        """(N, rows, W) logits; frames that do not cover a pixel have none there."""
-        channels = self.estimator.measure.channels
-        images = torch.empty((len(self.frames), channels, stop - start, self.size_px[1]))
-        strip = self.rows(start, stop)
-        for k in range(len(self.frames)):
-            images[k] = _with_channels(strip(k), channels)
-        volume = self.estimator.volume(images)
-        for k, covered in self.partly_covered(start, stop, self.estimator.measure.border_px):
-            volume[k].masked_fill_(torch.from_numpy(~covered), _INVALID_LOGIT)
-        return volume
-
-    def partly_covered(self, start: int, stop: int, margin_px: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """Frames that do not cover all of a strip, with (rows, W) where they do, `margin_px` inside their edge."""
-        top, bottom = max(0, start - margin_px), min(self.size_px[0], stop + margin_px)
-        square = np.ones((2 * margin_px + 1, 2 * margin_px + 1), np.uint8)
-        for k, covered in enumerate(align.valid_frames(self.alignment, top, bottom)):
-            if not covered.all():
-                inner = cv2.erode(covered.view(np.uint8), square)[start - top : stop - top]
-                yield k, inner.astype(bool)
-
-
-def _with_channels(image: Tensor, channels: int) -> Tensor:
-    if len(image) == channels:
-        return image
-    return filters.luminance(image[None]) if channels == 1 else image.expand(channels, -1, -1)
+        warnings.showwarning = record
+        yield
+    for text in messages[before:]:
+        warnings.warn(text, stacklevel=4)
 
 
 def _use_threads(threads: int) -> None:
@@ -198,7 +142,9 @@ def _ordered(stack: FocalStack, settings: Settings, stages: Stages) -> FocalStac
     if settings.order != "auto":
         return stack
     with stages.stage("find the order", len(stack)) as done:
-        order = align.estimate_order(stack, on_progress=lambda _, step, __: done(step))
+        order = stages.journal.value(
+            "order", lambda: align.estimate_order(stack, on_progress=lambda _, step, __: done(step))
+        )
     return replace(_in_order(stack, order), positions=())
 
 
@@ -209,12 +155,24 @@ def _in_order(stack: FocalStack, order: list[int]) -> FocalStack:
 def _estimator(stack: FocalStack, settings: Settings, geometry: FocusGeometry) -> DepthEstimator:
     steps = np.diff(geometry.z)
     even = np.allclose(steps, steps.mean(), rtol=1e-3)
+    return replace(
+        _bare_estimator(settings),
+        z=None if even else np.asarray(geometry.z, float),
+        near_first=bool(geometry.z[0] > geometry.z[-1]),
+    )
+
+
+def _bare_estimator(settings: Settings) -> DepthEstimator:
+    """The estimator of any stack; smoothed labels let the window be that of planes for the most part."""
+    window_px, plane_px = settings.window_sigma_px, 0.0
+    if settings.depth_method == "regularised":
+        window_px, plane_px = split_window(window_px)
     return DepthEstimator(
-        measure=load_measure(settings.measure, window_sigma_px=settings.window_sigma_px),
+        measure=load_measure(settings.measure, window_sigma_px=window_px),
         method=settings.depth_method,
         smoothness=settings.smoothness,
         refit_radius=settings.refit_radius,
-        z=None if even else np.asarray(geometry.z, float),
+        plane_sigma_px=plane_px,
     )
 
 
@@ -224,51 +182,64 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
     Raises:
         ValueError: not enough memory for the smallest strip.
     """
-    measure = load_measure(settings.measure, window_sigma_px=settings.window_sigma_px)
-    estimator = DepthEstimator(measure)
-    return make_plan(stack, settings, halo_px=estimator.halo_px, channels=measure.channels)
+    estimator = _bare_estimator(settings)
+    return make_plan(
+        stack,
+        settings,
+        halo_px=estimator.halo_px,
+        channels=estimator.measure.channels,
+        fusion_halo_px=fuse.halo_px(settings.fusion),
+    )
 
 
-def _read(stack: FocalStack, frames: Any, on_frame: Callable[[int, NDArray[Any]], None] | None, stages: Stages) -> None:
+def _read(stack: FocalStack, frames: Any, watcher: Watcher, stages: Stages) -> None:
+    if stages.journal.finished("fuse") == stack.shape[0]:
+        return
     with stages.stage("read frames", len(stack)) as done:
-        for k in range(len(stack)):
+        for k in range(stages.journal.finished("read frames"), len(stack)):
             frame = stack.frames[k]
             frames.write_frame(k, frame)
-            if on_frame is not None:
-                on_frame(k, frame)
+            watcher.on_frame(k, frame)
             done(k + 1)
 
 
-def _align(stack: FocalStack, frames: Any, settings: Settings, stages: Stages) -> Alignment:
+def _align(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
     if settings.alignment:
         alignment = io.read_alignment(settings.alignment)
         _check_alignment(alignment, stack, settings.alignment)
     else:
-        with stages.stage("align", len(stack)) as done:
-            alignment = align.estimate_alignment(
-                stack,
-                model=settings.align,
-                max_shift=settings.max_shift,
-                max_scale=settings.max_scale,
-                max_rotation_deg=settings.max_rotation_deg,
-                brightness=settings.brightness,
-                on_progress=lambda _, step, __: done(step),
-            )
-    _warp(frames, alignment, stages)
+        alignment = stages.journal.alignment(lambda: _estimated(stack, settings, stages))
     return alignment
 
 
-def _warp(frames: Any, alignment: Alignment, stages: Stages) -> None:
+def _estimated(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
+    with stages.stage("align", len(stack)) as done:
+        return align.estimate_alignment(
+            stack,
+            model=settings.align,
+            max_shift=settings.max_shift,
+            max_scale=settings.max_scale,
+            max_rotation_deg=settings.max_rotation_deg,
+            brightness=settings.brightness,
+            on_progress=lambda _, step, __: done(step),
+        )
+
+
+def _warp(stack: FocalStack, frames: Any, alignment: Alignment, stages: Stages) -> None:
     """Move every frame onto the reference, outward from it.
 
     What a frame does not cover takes the pixels of its neighbour, so that filters along the stack meet no edge
-    there; those pixels are never evidence.
+    there; those pixels are never evidence. The frame that a killed run was at may be half moved: it is decoded again.
     """
     still, reference = np.eye(3), alignment.reference
     moved = [k for k in range(len(alignment)) if not np.array_equal(alignment.transforms[k], still)]
+    if stages.journal.finished("fuse") == stack.shape[0]:
+        return
+    first = stages.journal.finished("warp")
     with stages.stage("warp", len(moved)) as done:
-        for step, k in enumerate(sorted(moved, key=lambda k: abs(k - reference))):
-            frame = align.warp_frame(frames.read_frame(k), alignment.transforms[k])
+        for step, k in list(enumerate(sorted(moved, key=lambda k: abs(k - reference))))[first:]:
+            whole = stack.frames[k] if stages.journal.resumed and step == first else frames.read_frame(k)
+            frame = align.warp_frame(whole, alignment.transforms[k])
             covered = align.covered(alignment.transforms[k], alignment.size_px)
             if k != reference and not covered.all():
                 toward = k - 1 if k > reference else k + 1
@@ -301,71 +272,117 @@ def _coherence(settings: Settings, alignment: Alignment) -> float:
     return 0.0 if residual_px > RESIDUAL_GATE_PX else 1.0
 
 
-def _label(strips: _Strips, stages: Stages) -> Labels:
+def _label(strips: Strips, stages: Stages) -> Labels:
     """What the whole lattice says."""
     height, width = strips.size_px
-    plan = strips.plan
+    journal = stages.journal
+    if "noise logit" in journal.values:
+        return _kept_labels(strips, journal)
     lattice = torch.empty((len(strips.frames), -(-height // LATTICE), -(-width // LATTICE)), dtype=torch.float16)
+    rows = np.moveaxis(lattice.numpy(), 1, 0)
+    finished = journal.finished("measure focus")
+    journal.restore("lattice", rows, -(-finished // LATTICE))
     with stages.stage("measure focus", height) as done:
-        for start, stop in plan.strips(height):
-            top, bottom = plan.with_halo((start, stop), height)
-            part = strips.estimator.lattice(strips.volume(top, bottom))
-            first, last = start // LATTICE, -(-stop // LATTICE)
-            lattice[:, first:last] = part[:, first - top // LATTICE : last - top // LATTICE]
-            done(stop)
+        for strip in strips.plan.strips(height):
+            if strip[1] <= finished:
+                continue
+            for tile in tiles(strips.plan, strip, strips.size_px):
+                part = strips.estimator.lattice(strips.volume(tile))
+                place, inside = (tuple(map(_sites, slices)) for slices in (tile.place, tile.inside))
+                lattice[:, place[0], place[1]] = part[:, inside[0], inside[1]]
+            kept = _sites(slice(*strip))
+            journal.keep_rows("lattice", rows[kept], kept.start)
+            done(strip[1])
     with stages.stage("label", 1) as done:
         labels = strips.estimator.regularise(lattice)
+        if labels.label is not None:
+            journal.keep_rows("label", labels.label.numpy(), 0)
+        journal.set_value("noise logit", labels.noise_logit)
         done(1)
     return labels
 
 
-def _refine(strips: _Strips, labels: Labels, stages: Stages) -> tuple[DepthMap, NDArray[np.float32]]:
-    """Depth of every pixel, and an index for the picture at every pixel, known or not."""
+def _sites(pixels: slice) -> slice:
+    return slice(pixels.start // LATTICE, -(-pixels.stop // LATTICE))
+
+
+def _kept_labels(strips: Strips, journal: Journal) -> Labels:
     height, width = strips.size_px
-    index, sigma, nearest = (np.empty((height, width), np.float32) for _ in range(3))
-    confidence = np.empty((height, width), np.float32)
+    label = None
+    if strips.estimator.method == "regularised":
+        label = torch.empty((-(-height // LATTICE), -(-width // LATTICE)), dtype=torch.int64)
+        journal.restore("label", label.numpy(), len(label))
+    return Labels(label, journal.values["noise logit"])
+
+
+def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) -> tuple[DepthMap, NDArray[np.float32]]:
+    """Depth of every pixel, and an index for the picture at every pixel, known or not."""
+    height = strips.size_px[0]
+    maps = {name: np.empty(strips.size_px, np.float32) for name in ("index", "sigma", "confidence", "nearest")}
+    index, sigma, confidence, nearest = maps.values()
+    finished = stages.journal.finished("refine depth")
+    for name, values in maps.items():
+        stages.journal.restore(name, values, finished)
+    if finished:
+        watcher.on_rows(0, DepthMap(index[:finished], confidence[:finished], sigma[:finished]))
     with stages.stage("refine depth", height) as done:
-        for start, stop in strips.plan.strips(height):
-            top, bottom = strips.plan.with_halo((start, stop), height)
-            refined = strips.estimator.refine(strips.volume(top, bottom), labels, top=top)
-            inside = slice(start - top, stop - top)
-            index[start:stop] = refined.index[inside].numpy()
-            sigma[start:stop] = refined.sigma[inside].numpy()
-            confidence[start:stop] = refined.confidence[inside].numpy()
-            nearest[start:stop] = refined.label[inside].numpy()
-            _forget_ends(index[start:stop], nearest[start:stop], strips, (start, stop))
-            done(stop)
-    unknown = np.isnan(index)
-    sigma[unknown], confidence[unknown] = np.nan, 0
+        for strip in strips.plan.strips(height):
+            if strip[1] <= finished:
+                continue
+            for tile in tiles(strips.plan, strip, strips.size_px):
+                _refine_tile(strips, labels, tile, maps)
+            rows = slice(*strip)
+            for name, values in maps.items():
+                stages.journal.keep_rows(name, values[rows], strip[0])
+            watcher.on_rows(strip[0], DepthMap(index[rows], confidence[rows], sigma[rows]))
+            done(strip[1])
     known = np.isfinite(index)
     nearest[known] = index[known]
     return DepthMap(index, confidence, sigma), nearest
 
 
-def _forget_ends(
-    index: NDArray[np.float32], label: NDArray[np.float32], strips: _Strips, rows: tuple[int, int]
-) -> None:
-    """Make the depth unknown next to frames that do not cover the pixel: the peak may lie in them."""
-    for k, covered in strips.partly_covered(*rows, strips.estimator.measure.border_px):
+def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDArray[np.float32]]) -> None:
+    top, left = tile.read_rows[0], tile.read_columns[0]
+    frame = strips.frame_tiles(tile.read_rows, tile.read_columns)
+    refined = strips.estimator.refine(strips.volume(tile), labels, top=top, left=left, frame=frame)
+    found = (refined.index, refined.sigma, refined.confidence, refined.label)
+    index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
+    for k, covered in strips.partly_covered(tile.rows, tile.columns):
+        # The peak may lie in the frame that does not cover the pixel.
         index[~covered & (np.abs(label - k) <= 1)] = np.nan
+    unknown = np.isnan(index)
+    sigma[unknown], confidence[unknown] = np.nan, 0
+    for target, part in zip(maps.values(), (index, sigma, confidence, label)):
+        target[tile.place] = part
 
 
-def _fuse(strips: _Strips, index: NDArray[np.float32], settings: Settings, stages: Stages) -> NDArray[Any]:
+def _fuse(
+    strips: Strips, index: NDArray[np.float32], settings: Settings, stages: Stages, watcher: Watcher
+) -> NDArray[Any]:
     """The all-in-focus picture, in the frames' own type."""
     height, width = strips.size_px
     frames, method = strips.frames, settings.fusion
     picture = np.empty((height, width, frames.shape[2]), frames.dtype)
     plan = strips.plan.for_fusion(fuse.halo_px(method), fuse.row_multiple(method))
+    finished = stages.journal.finished("fuse")
+    stages.journal.restore("picture", picture, finished)
+    if finished:
+        watcher.on_picture(0, picture[:finished])
     with stages.stage("fuse", height) as done:
-        for start, stop in plan.strips(height):
-            top, bottom = plan.with_halo((start, stop), height)
-            fused = fuse.all_in_focus(
-                strips.rows(top, bottom),
-                count=len(frames),
-                index=torch.from_numpy(index[top:bottom]),
-                valid=torch.from_numpy(align.valid_frames(strips.alignment, top, bottom)),
-                method=method,
-            )
-            picture[start:stop] = fuse.to_dtype(fused[:, start - top : stop - top], frames.dtype)
-            done(stop)
+        for strip in plan.strips(height):
+            if strip[1] <= finished:
+                continue
+            for tile in tiles(plan, strip, strips.size_px):
+                fused = fuse.all_in_focus(
+                    strips.frame_tiles(tile.read_rows, tile.read_columns),
+                    count=len(frames),
+                    index=torch.from_numpy(index[tile.read]),
+                    valid=strips.valid(tile),
+                    method=method,
+                )
+                picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)
+            rows = slice(*strip)
+            stages.journal.keep_rows("picture", picture[rows], strip[0])
+            watcher.on_picture(strip[0], picture[rows])
+            done(strip[1])
     return picture

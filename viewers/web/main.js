@@ -4,6 +4,7 @@ import { VIEWS } from "dff/camera.js";
 import { readPage } from "dff/data.js";
 import { measurementsCsv, profileCsv, save, viewPng, visiblePly } from "dff/exports.js";
 import { followKeys, followPointer, followPicture } from "dff/gestures.js";
+import { attend } from "dff/live.js";
 import { drawLegend } from "dff/legend.js";
 import { spokenQuantity, spoken } from "dff/measure.js";
 import { Measurements } from "dff/measurements.js";
@@ -205,6 +206,7 @@ async function start() {
     window.dff.loadMs = performance.now();
     loading.classList.add("done");
     document.documentElement.dataset.ready = "true";
+    attend(window.dff);
   } catch (error) {
     loading.classList.add("wrong");
     loading.querySelector("p").textContent = error.message;

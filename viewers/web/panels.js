@@ -11,7 +11,7 @@ const MAP_OF_MODE = { height: "viridis", confidence: "cividis", frame: "turbo", 
 export function buildBar(app, bar) {
   const { meta } = app, known = Math.round(100 * meta.known_share);
   const [rows, columns] = meta.frame_size;
-  const facts = [`${columns} × ${rows} px`, `${meta.z.length} frames`, `${known} % measured`, meta.camera].filter(Boolean).join("  ·  ");
+  const facts = [`${columns} × ${rows} px`, `${meta.z.length} frames`, meta.live ? null : `${known} % measured`, meta.camera].filter(Boolean).join("  ·  ");
   const missing = [meta.xy_unit === "px" ? "X, Y in px" : null, meta.z_unit === "frames" ? "Z in frames" : null].filter(Boolean);
   const help = document.getElementById("help");
   buildHelp(help, meta);

@@ -108,6 +108,19 @@ export class Scene {
     this.makeSlopes();
   }
 
+  /** Tell the graphics driver that everything of the surface changed. */
+  renew() {
+    const { gl, units } = this;
+    for (const [name, unit] of Object.entries(units)) {
+      if (name === "drawn" || name === "flagMap") continue;
+      gl.activeTexture(gl.TEXTURE0 + unit);
+      gl.deleteTexture(gl.getParameter(gl.TEXTURE_BINDING_2D));
+    }
+    this.rampName = null;
+    this.makeTextures();
+    this.request();
+  }
+
   bytes(array) {
     const { gl, surface } = this;
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.R8UI, surface.width, surface.height, 0, gl.RED_INTEGER, gl.UNSIGNED_BYTE, array);

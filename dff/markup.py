@@ -1,4 +1,4 @@
-"""The look of the report page, and a helper that writes its tags."""
+"""The look of report pages, and helpers that write their tags."""
 
 from __future__ import annotations
 

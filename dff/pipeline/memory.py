@@ -1,0 +1,40 @@
+"""Memory of this process and of the machine, in GB (10^9 bytes)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+_MACHINE = Path("/proc/meminfo")
+_GROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+def peak_memory_gb() -> float:
+    """Largest resident memory of this process so far; NaN where the system does not tell it."""
+    return _kilobytes(_STATUS, "VmHWM:") / 1e6
+
+
+def forget_peak() -> None:
+    """Let the largest resident memory start from now, where the system can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def available_memory_gb() -> float:
+    """Memory that new work can take: what the machine has free, within the limit of the container."""
+    free = _kilobytes(_MACHINE, "MemAvailable:") / 1e6
+    if free != free:
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    limit = _GROUP.read_text().strip() if _GROUP.is_file() else ""
+    return min(free, int(limit) / 1e9) if limit.isdecimal() else free
+
+
+def _kilobytes(path: Path, name: str) -> float:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next((int(line.split()[1]) * 1.024 for line in lines if line.startswith(name)), float("nan"))

@@ -1,0 +1,40 @@
+"""Who looks on while a run goes: what it finds, as it finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dff.stack import Alignment, DepthMap, FocalStack, FocusGeometry
+
+
+def _unwatched(*_: Any) -> None:
+    """Nobody looks."""
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Functions that a run calls as it goes, in its own thread; what they take belongs to the run and is only read.
+
+    They should return at once; what they raise ends the run.
+    """
+
+    on_start: Callable[[FocalStack, FocusGeometry], None] = _unwatched
+    """Once the order of the frames is known."""
+    on_frame: Callable[[int, NDArray[Any]], None] = _unwatched
+    """(k, frame): each frame as it was decoded, (H, W, C)."""
+    on_alignment: Callable[[Alignment], None] = _unwatched
+    """Once frames are registered, before they are moved."""
+    on_labels: Callable[[NDArray[np.int64]], None] = _unwatched
+    """(h, w) sharpest frame on the lattice, every LATTICE px of the picture; not called where a method has none."""
+    on_rows: Callable[[int, DepthMap], None] = _unwatched
+    """(first row, depth of full-width rows)."""
+    on_picture: Callable[[int, NDArray[Any]], None] = _unwatched
+    """(first row, full-width rows of the all-in-focus picture)."""
+
+
+UNWATCHED = Watcher()
