@@ -131,8 +131,8 @@ class Settings:
     # Depth
     measure: str = option("ring-difference", "focus measure: see `dff measures`", group="depth")
     window_sigma_px: float = option(
-        3.0,
-        "standard deviation of the window a focus measure is averaged over",
+        2.0,
+        "standard deviation of the window that depth is averaged over",
         group="depth",
         flag="--window",
         unit="px",

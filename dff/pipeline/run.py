@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from dff import fuse, io
-from dff.depth import LATTICE, DepthEstimator, Labels
+from dff.depth import LATTICE, DepthEstimator, Labels, split_window
 from dff.focus import NETWORKS, FocusMeasure, load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.journal import Journal, Stages
@@ -103,12 +103,24 @@ def make_estimator(settings: Settings, geometry: FocusGeometry) -> DepthEstimato
     """How depth is found; the filter along the stack is off until the alignment is known."""
     steps = np.diff(geometry.z)
     even = np.allclose(steps, steps.mean(), rtol=1e-3)
+    return replace(
+        _bare_estimator(settings),
+        z=None if even else np.asarray(geometry.z, float),
+        near_first=bool(geometry.z[0] > geometry.z[-1]),
+    )
+
+
+def _bare_estimator(settings: Settings) -> DepthEstimator:
+    """The estimator of any stack; smoothed labels let the window be that of planes for the most part."""
+    window_px, plane_px = settings.window_sigma_px, 0.0
+    if settings.depth_method == "regularised":
+        window_px, plane_px = split_window(window_px)
     return DepthEstimator(
-        measure=chosen_measure(settings),
+        measure=chosen_measure(settings.but(window_sigma_px=window_px)),
         method=settings.depth_method,
         smoothness=settings.smoothness,
         refit_radius=settings.refit_radius,
-        z=None if even else np.asarray(geometry.z, float),
+        plane_sigma_px=plane_px,
     )
 
 
@@ -128,13 +140,12 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
     Raises:
         ValueError: not enough memory for the smallest strip.
     """
-    measure = chosen_measure(settings)
-    estimator = DepthEstimator(measure)
+    estimator = _bare_estimator(settings)
     return make_plan(
         stack,
         settings,
         halo_px=estimator.halo_px,
-        channels=measure.channels,
+        channels=estimator.measure.channels,
         fusion_halo_px=fuse.halo_px(settings.fusion),
     )
 
@@ -210,7 +221,8 @@ def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) ->
 
 def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDArray[np.float32]]) -> None:
     top, left = tile.read_rows[0], tile.read_columns[0]
-    refined = strips.estimator.refine(strips.volume(tile), labels, top=top, left=left)
+    frame = strips.frame_tiles(tile)
+    refined = strips.estimator.refine(strips.volume(tile), labels, top=top, left=left, frame=frame)
     found = (refined.index, refined.sigma, refined.confidence, refined.label)
     index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
     for k, covered in strips.partly_covered(tile.rows, tile.columns):
