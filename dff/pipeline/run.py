@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from dff.depth import LATTICE, DepthEstimator, Labels, split_window
 from dff.focus import NETWORKS, FocusMeasure, load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.journal import Journal, Stages
-from dff.pipeline.plan import Plan, make_plan
+from dff.pipeline.plan import Plan, make_plan, scratch_bytes
 from dff.pipeline.prepare import (
     align_frames,
     coherence,
@@ -30,6 +31,8 @@ from dff.pipeline.strips import Strips, Tile, tiles
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
+
+_NOISE_ROWS = 512
 
 
 def reconstruct(
@@ -72,13 +75,13 @@ def reconstruct(
         plan = plan_for(stack, settings)
         watcher.on_start(stack, geometry)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
-        with journal.scratch(folder, stack) as frames:
+        with journal.scratch(folder, stack) as frames, _kept_logits(folder, stack, estimator) as kept:
             read_frames(stack, frames, watcher, stages)
             alignment = align_frames(replace(stack, frames=frames), settings, stages)
             watcher.on_alignment(alignment)
             warp_frames(stack, frames, alignment, stages)
             estimator = replace(estimator, z_sigma_frames=coherence(settings, alignment))
-            strips = Strips(frames, alignment, estimator, plan, stack.white)
+            strips = Strips(frames, alignment, estimator, plan, stack.white, kept)
             labels = _label(strips, stages)
             if labels.label is not None:
                 watcher.on_labels(labels.label.numpy())
@@ -147,7 +150,15 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
         halo_px=estimator.halo_px,
         channels=estimator.measure.channels,
         fusion_halo_px=fuse.halo_px(settings.fusion),
+        network_bytes=estimator.measure.network_bytes,
     )
+
+
+def _kept_logits(folder: Path, stack: FocalStack, estimator: DepthEstimator) -> AbstractContextManager[Any]:
+    """Scratch space for the logits of a network, which are found once; those of an operator are quickly found again."""
+    if not estimator.measure.network_bytes:
+        return nullcontext()
+    return io.ScratchArrays(folder, scratch_bytes(stack, kept=True) - scratch_bytes(stack, kept=False))
 
 
 def _label(strips: Strips, stages: Stages) -> Labels:
@@ -165,7 +176,9 @@ def _label(strips: Strips, stages: Stages) -> Labels:
             if strip[1] <= finished:
                 continue
             for tile in tiles(strips.plan, strip, strips.size_px):
-                part = strips.estimator.lattice(strips.volume(tile))
+                volume = strips.volume(tile)
+                strips.keep(tile, volume)
+                part = strips.estimator.lattice(volume)
                 place, inside = (tuple(map(_sites, slices)) for slices in (tile.place, tile.inside))
                 lattice[:, place[0], place[1]] = part[:, inside[0], inside[1]]
             kept = _sites(slice(*strip))
@@ -220,9 +233,9 @@ def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) ->
 
 
 def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDArray[np.float32]]) -> None:
+    tile, volume = strips.again(tile)
     top, left = tile.read_rows[0], tile.read_columns[0]
-    frame = strips.frame_tiles(tile)
-    refined = strips.estimator.refine(strips.volume(tile), labels, top=top, left=left, frame=frame)
+    refined = strips.estimator.refine(volume, labels, top=top, left=left, frame=strips.frame_tiles(tile))
     found = (refined.index, refined.sigma, refined.confidence, refined.label)
     index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
     for k, covered in strips.partly_covered(tile.rows, tile.columns):
@@ -242,6 +255,7 @@ def _fuse(
     frames, method = strips.frames, settings.fusion
     picture = np.empty((height, width, frames.shape[2]), frames.dtype)
     plan = strips.plan.for_fusion(fuse.halo_px(method), fuse.row_multiple(method))
+    noise = stages.journal.value("noise", lambda: _noise(strips))
     finished = stages.journal.finished("fuse")
     stages.journal.restore("picture", picture, finished)
     if finished:
@@ -256,8 +270,8 @@ def _fuse(
                     count=len(frames),
                     index=torch.from_numpy(index[tile.read]),
                     valid=strips.valid(tile),
-                    whole=True,
                     method=method,
+                    noise=noise,
                 )
                 picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)
             rows = slice(*strip)
@@ -265,3 +279,11 @@ def _fuse(
             watcher.on_picture(strip[0], picture[rows])
             done(strip[1])
     return picture
+
+
+def _noise(strips: Strips) -> float:
+    """Standard deviation of the noise of a frame, white being one, from the middle rows of a few frames."""
+    last, middle = len(strips.frames) - 1, strips.size_px[0] // 2
+    rows = max(0, middle - _NOISE_ROWS // 2), min(strips.size_px[0], middle + _NOISE_ROWS // 2)
+    some = sorted({0, last // 3, 2 * last // 3, last})
+    return fuse.noise_level(strips.frames.read_frame_rows(k, *rows) for k in some)
