@@ -139,7 +139,9 @@ def _add_fuse(commands: Any) -> None:
     parser.add_argument("--model", help=f"what decides: see `dff measures` (default {FUSION_MODEL}, or the preset's)")
     parser.add_argument("--force", action="store_true", help="replace an existing picture")
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    add_settings(parser, groups=("preset", "alignment", "network", "running"), names=("order", "jpeg_quality"))
+    add_settings(
+        parser, groups=("preset", "alignment", "network", "running"), names=("order", "soft_skin", "jpeg_quality")
+    )
     parser.set_defaults(command=fuse)
 
 
@@ -267,7 +269,9 @@ def _add_train(commands: Any) -> None:
         "--render", type=int, default=0, metavar="COUNT", help="first render scenes until there are COUNT"
     )
     parser.add_argument("--photographs", help="folder of JPEG pictures for the textures of rendered scenes")
+    parser.add_argument("--start", metavar="WEIGHTS", help="weight file to start from instead of a fresh network")
     parser.add_argument("--steps", type=int, default=8000, help="steps of the optimiser (default 8000)")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="largest step size (default 0.002)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and samples (default 0)")
     parser.add_argument("--device", default="cpu", help="where it is trained: cpu or cuda (default cpu)")
     parser.add_argument(
@@ -632,7 +636,9 @@ def train(options: argparse.Namespace) -> int:
         network=options.name,
         scenes=options.scenes,
         output=options.output,
+        start=options.start,
         steps=options.steps,
+        learning_rate=options.learning_rate,
         seed=options.seed,
         device=options.device,
         encoder_weights=options.encoder_weights,

@@ -68,3 +68,14 @@ def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0, left:
             label = torch.where(better, candidate, label)
             best = torch.where(better, support, best)
     return label
+
+
+def largest(values: Tensor, reach: int) -> Tensor:
+    """(H, W) float32 maximum over a square.
+
+    Args:
+        values: (H, W).
+        reach: Pixels on either side.
+    """
+    across = F.max_pool2d(values.to(torch.float32)[None, None], (1, 2 * reach + 1), 1, (0, reach))
+    return F.max_pool2d(across, (2 * reach + 1, 1), 1, (reach, 0))[0, 0]

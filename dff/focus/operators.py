@@ -87,7 +87,7 @@ def ring_kernel(disk_px: float, gap_px: float, ring_px: float) -> Kernel:
 
 
 def ring_difference(
-    *, window_sigma_px: float = 3.0, disk_px: float = 1.0, gap_px: float = 1.0, ring_px: float = 1.0
+    *, window_sigma_px: float = 1.0, disk_px: float = 0.5, gap_px: float = 1.0, ring_px: float = 1.0
 ) -> FocusMeasure:
     """A disk minus the ring around it, with a gap between them (Surh et al., CVPR 2017).
 

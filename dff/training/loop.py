@@ -35,6 +35,8 @@ class Recipe:
     """Folder of rendered scenes."""
     output: str
     """Folder for checkpoints, log, curve and weights."""
+    start: str | None = None
+    """Weight file that the run starts from; tensors it lacks start as the network makes them."""
     steps: int = 8000
     learning_rate: float | None = None
     """Highest; by default what suits the network."""
@@ -42,7 +44,7 @@ class Recipe:
     """Name of an encoder trained elsewhere to start from."""
     warm_up_steps: int = 200
     weight_decay: float = 1e-4
-    pixel_frames: int = 10 * 128 * 128
+    pixel_frames: int = 12 * 128 * 128
     """Largest number of pixels times frames in one step."""
     samples_a_step: int = 1
     averaging: float = 0.998
@@ -94,6 +96,10 @@ class Run:
         """A fresh run."""
         torch.manual_seed(recipe.seed)
         network = recipe.build().to(recipe.device)
+        if recipe.start is not None:
+            expected = network.state_dict()
+            given = weight_files.load_weights(recipe.network, expected, path=recipe.start, complete=False)
+            network.load_state_dict(expected | given)
         average = deepcopy(network).requires_grad_(False)
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
         return Run(network, average, optimiser)
@@ -194,9 +200,9 @@ def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Pat
         "network": recipe.network,
         "options": dict(getattr(network, "options", {})),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "command": f"dff train {recipe.network} -o {Path(recipe.output).name} --scenes {Path(recipe.scenes).name} "
-        f"--steps {recipe.steps} --seed {recipe.seed} --device {recipe.device}",
-        "settings": asdict(recipe) | {"scenes": Path(recipe.scenes).name, "output": Path(recipe.output).name},
+        "command": command(recipe),
+        "settings": asdict(recipe) | {name: Path(getattr(recipe, name)).name for name in ("scenes", "output")},
+        "parent": parent(recipe),
         "data": describe_cache(recipe.scenes),
         "seed": recipe.seed,
         "steps": run.step,
@@ -207,6 +213,22 @@ def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Pat
     }
     weight_files.save_weights(path, network.state_dict(), card)
     return path
+
+
+def command(recipe: Recipe) -> str:
+    """The command that trains so, given the scenes."""
+    start = f"--start {Path(recipe.start).name} " if recipe.start else ""
+    return (
+        f"dff train {recipe.network} -o {Path(recipe.output).name} --scenes {Path(recipe.scenes).name} {start}"
+        f"--steps {recipe.steps} --learning-rate {recipe.highest_rate:g} --seed {recipe.seed} --device {recipe.device}"
+    )
+
+
+def parent(recipe: Recipe) -> dict[str, str] | None:
+    """Name and SHA-256 of the weights that the run started from."""
+    if recipe.start is None:
+        return None
+    return {"file": Path(recipe.start).name, "sha256": weight_files.checksum(recipe.start)}
 
 
 def machine(device: str) -> str:
