@@ -206,8 +206,9 @@ def _flags(depth: DepthMap, shown: NDArray[np.bool_], settings: Settings) -> NDA
     """
     confident = depth.known & (depth.confidence >= settings.min_confidence)
     flags = np.where(confident & ~shown, STRAY, 0).astype(np.uint8)
-    everywhere = surface.joined(depth.index, settings.cut_frames)
-    exported = surface.joined(np.where(shown, depth.index, np.float32(np.nan)), settings.cut_frames)
+    maps = depth.index, np.where(shown, depth.index, np.float32(np.nan))
+    with ThreadPoolExecutor(2) as pool:
+        everywhere, exported = pool.map(lambda index: surface.joined(index, settings.cut_frames), maps)
     for bit, whole, part, pair in (
         (ACROSS, everywhere[0], exported[0], shown[:, 1:] & shown[:, :-1]),
         (DOWN, everywhere[1], exported[1], shown[1:] & shown[:-1]),
