@@ -298,7 +298,7 @@ def _add_view(commands: Any) -> None:
     parser = commands.add_parser(
         "view",
         help="a result in the browser, or in a window of Open3D",
-        description="Show a result in the browser; measurements are kept in its folder. Ctrl-C ends it.",
+        description="Show a result in the browser; measurements and edits are kept in its folder. Ctrl-C ends it.",
         epilog="example: dff view result",
     )
     parser.add_argument("result", help="result folder")
