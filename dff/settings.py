@@ -131,7 +131,7 @@ class Settings:
     # Depth
     measure: str = option("ring-difference", "focus measure: see `dff measures`", group="depth")
     window_sigma_px: float = option(
-        2.0,
+        2.5,
         "standard deviation of the window that depth is averaged over",
         group="depth",
         flag="--window",
