@@ -246,7 +246,7 @@ def test_a_network_is_asked_once_and_tiles_hardly_move_depth(dome: Scene, monkey
     assert len(asked) == 2
     both = np.isfinite(cut.depth.index) & np.isfinite(whole.index)
     assert both.mean() > 0.8
-    assert np.abs(cut.depth.index - whole.index)[both].max() < 0.02
+    assert np.quantile(np.abs(cut.depth.index - whole.index)[both], 0.99) < 0.02
 
 
 def frame_tensor_of(scene: Scene) -> Any:
