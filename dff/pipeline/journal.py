@@ -217,7 +217,8 @@ def _continued(folder: Path, lines: Sequence[dict[str, Any]]) -> Journal:
 
 def _header(stack: FocalStack, settings: Settings) -> dict[str, Any]:
     """Everything that a result depends on."""
-    tables = {name: Path(path) for name in ("z_file", "alignment") if (path := getattr(settings, name))}
+    named = {name: Path(str(getattr(settings, name))) for name in ("z_file", "alignment", "weights")}
+    tables = {name: path for name, path in named.items() if path.is_file()}
     return {
         "dff": VERSION,
         "libraries": io.library_versions(),
