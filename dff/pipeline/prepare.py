@@ -85,7 +85,7 @@ def _in_order(stack: FocalStack, order: list[int]) -> FocalStack:
 
 def read_frames(stack: FocalStack, frames: Any, watcher: Watcher, stages: Stages) -> None:
     """Decode every frame into the scratch file."""
-    if stages.journal.finished("fuse") == stack.shape[0]:
+    if not stages.journal.needs_frames(stack.shape[0]):
         return
     with stages.stage("read frames", len(stack)) as done:
         for k, frame in _decoded_ahead(stack, stages.journal.finished("read frames")):
@@ -142,7 +142,7 @@ def warp_frames(stack: FocalStack, frames: Any, alignment: Alignment, stages: St
     """
     still, reference = np.eye(3), alignment.reference
     moved = [k for k in range(len(alignment)) if not np.array_equal(alignment.transforms[k], still)]
-    if stages.journal.finished("fuse") == stack.shape[0]:
+    if not stages.journal.needs_frames(stack.shape[0]):
         return
     first = stages.journal.finished("warp")
     with stages.stage("warp", len(moved)) as done:
