@@ -21,7 +21,7 @@ from dff.settings import Settings
 from dff.simulate import render_scene
 from dff.stack import Progress, silent
 
-SETTINGS = Settings(threads=1, step_mm=0.1, pixel_size_mm=0.02, formats="ply,obj", max_memory_gb=0.6)
+SETTINGS = Settings(threads=1, step_mm=0.1, pixel_size_mm=0.02, formats="ply,obj", slabs="6/2", max_memory_gb=0.6)
 SIZE_PX = 96
 MOMENTS = [pytest.param(4, id="4"), pytest.param(20, id="20", marks=pytest.mark.slow)]
 
@@ -116,7 +116,7 @@ def interrupted(frames: Path, output: Path, stage: str, *, resume: bool) -> None
 def test_finished_stages_are_not_run_again(frames: Path, whole: Path, tmp_path: Path) -> None:
     """Ctrl-C keeps what is finished; what goes on starts from there, with less memory and other scratch too."""
     output = tmp_path / "result"
-    for stage in ("read frames", "align", "warp", "measure focus", "refine depth", "fuse", "mesh"):
+    for stage in ("read frames", "align", "warp", "measure focus", "refine depth", "fuse", "slabs", "mesh"):
         interrupted(frames, output, stage, resume=True)
     stages: dict[str, int] = {}
     other = SETTINGS.but(max_memory_gb=0.7, scratch=str(tmp_path))

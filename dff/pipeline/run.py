@@ -27,6 +27,7 @@ from dff.pipeline.prepare import (
     use_threads,
     warp_frames,
 )
+from dff.pipeline.slabs import fuse_slabs
 from dff.pipeline.strips import Strips, Tile, tiles
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
@@ -88,6 +89,7 @@ def reconstruct(
             strips = replace(strips, estimator=estimator.matched(labels))
             depth, nearest = _refine(strips, labels, stages, watcher)
             picture = _fuse(strips, nearest, settings, stages, watcher)
+            fuse_slabs(strips, stack, settings, stages)
     return Reconstruction(
         all_in_focus=picture,
         depth=depth,
