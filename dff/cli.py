@@ -271,6 +271,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--photographs", help="folder of JPEG pictures for the textures of rendered scenes")
     parser.add_argument("--start", metavar="WEIGHTS", help="weight file to start from instead of a fresh network")
     parser.add_argument("--steps", type=int, default=8000, help="steps of the optimiser (default 8000)")
+    parser.add_argument("--stop", type=int, metavar="STEP", help="step to end at, before the learning rate has fallen")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="largest step size (default 0.002)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and samples (default 0)")
     parser.add_argument("--device", default="cpu", help="where it is trained: cpu or cuda (default cpu)")
@@ -298,7 +299,7 @@ def _add_view(commands: Any) -> None:
     parser = commands.add_parser(
         "view",
         help="a result in the browser, or in a window of Open3D",
-        description="Show a result in the browser; measurements are kept in its folder. Ctrl-C ends it.",
+        description="Show a result in the browser; measurements and edits are kept in its folder. Ctrl-C ends it.",
         epilog="example: dff view result",
     )
     parser.add_argument("result", help="result folder")
@@ -638,6 +639,7 @@ def train(options: argparse.Namespace) -> int:
         output=options.output,
         start=options.start,
         steps=options.steps,
+        stop=options.stop,
         learning_rate=options.learning_rate,
         seed=options.seed,
         device=options.device,
@@ -647,7 +649,7 @@ def train(options: argparse.Namespace) -> int:
         for done, _ in enumerate(fill_cache(options.scenes, options.render, photographs=options.photographs)):
             on_progress("rendering", done + 1, options.render)
         path = train(recipe, on_progress=on_progress)
-    _say(f"{path}: trained for {recipe.steps} steps; the run card is beside it")
+    _say(f"{path}: trained for {recipe.stop or recipe.steps} steps; the run card is beside it")
     return 0
 
 

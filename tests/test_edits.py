@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,11 @@ import pytest
 from dff import cli, io, pipeline
 from dff.align import covered, warp_frame
 from dff.edits import STROKE_KINDS, Edits, Stroke, stroke_distance, stroke_weight, stroke_window
+from dff.optics import unknown_geometry
 from dff.pipeline.sources import source_frames
 from dff.settings import Settings
 from dff.simulate import render_scene
-from dff.stack import Alignment, FocalStack, Reconstruction, Scene
+from dff.stack import Alignment, DepthMap, FocalStack, Reconstruction, Scene
 from dff.surface import fill_smoothly
 
 SIZE = (96, 112)
@@ -132,6 +134,14 @@ def test_damaged_edits_are_refused_in_one_line(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^edits.json: must .+; got .+") as caught:
         io.edits_from(content, "edits.json")
     assert "\n" not in str(caught.value)
+
+
+def test_the_documented_edits_are_edits() -> None:
+    """The example in docs/results.md is read as it stands."""
+    text = (Path(__file__).parents[1] / "docs" / "results.md").read_text().split("## edits.json")[1]
+    found = re.search(r"```json\n(.*?)```", text, re.DOTALL)
+    assert found
+    assert io.edits_from(json.loads(found[1])).counts == {"frame": 1, "unknown": 1}
 
 
 # ---- a membrane
@@ -358,6 +368,31 @@ def test_only_frames_that_are_needed_are_read(folder: Path, tmp_path: Path, made
     assert contents(folder, but=("edits.json",)) == before
     pipeline.apply_edits(folder, frames=moved)
     assert (io.read_reconstruction(folder).depth.index[area_of(stroke()) <= 8.9] == 4).all()
+
+
+def test_frames_that_are_pages_of_one_file_are_found_again(tmp_path: Path) -> None:
+    """By their names, in any order, also of a file that was moved."""
+    import tifffile
+
+    pages = np.random.default_rng(0).integers(0, 255, (5, 20, 24), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
+    stack = io.read_stack(tmp_path / "stack.tif").subset([4, 2, 0])
+    again = io.reopen_frames(stack.files, stack.names, stack.shape, stack.dtype)
+    for k, page in enumerate((4, 2, 0)):
+        np.testing.assert_array_equal(again[k][..., 0], pages[page])
+    (tmp_path / "stack.tif").rename(tmp_path / "moved.tif")
+    result = Reconstruction(
+        all_in_focus=pages[0][..., None],
+        depth=DepthMap(*(np.zeros((20, 24), np.float32) for _ in range(3))),
+        geometry=unknown_geometry(range(3), (20, 24)),
+        alignment=Alignment.identity(3, (20, 24)),
+        names=stack.names,
+        files=stack.files,
+    )
+    with pytest.raises(FileNotFoundError, match=r"stack.tif must be there"):
+        source_frames(result, [1])
+    moved = source_frames(result, [1], moved_to=tmp_path / "moved.tif")
+    np.testing.assert_array_equal(moved[1][..., 0], pages[2])
 
 
 def test_edits_of_another_picture_are_refused(folder: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from dff import cli, filters, io, pipeline
 from dff.focus import FOCUS_MEASURES, skin
-from dff.settings import PRESETS, Settings
+from dff.settings import PRESETS, Settings, flag_of
 from dff.stack import FocalStack, ImageMetadata
 
 SIZE_PX = (64, 80)
@@ -172,3 +172,15 @@ def test_the_portrait_preset_softens(tmp_path: Path) -> None:
     settings = Settings.of("portrait", align="none", threads=1, measure=PRESETS["portrait"].model)
     assert settings.soft_skin
     assert pipeline.fuse_frames(stack, settings).shape == sharp.shape
+
+
+def test_the_documents_tell_every_change_of_every_preset() -> None:
+    """docs/networks.md has a row a change, with the flag and the reason that the settings give."""
+    told = (Path(__file__).parent.parent / "docs" / "networks.md").read_text()
+    flags = {spec.name: flag_of(spec.name, spec.metadata) for spec in fields(Settings)}
+    for preset in PRESETS.values():
+        assert f"`--model {preset.model}` | {preset.model_reason} |" in told
+        for option, change in preset.changes.items():
+            value = "" if change.value is True else f" {change.value:g}" if isinstance(change.value, float) else ""
+            value = value or ("" if change.value is True else f" {change.value}")
+            assert f"`{flags[option]}{value}` | {change.reason} |" in told

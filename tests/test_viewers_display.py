@@ -171,3 +171,42 @@ def test_a_larger_picture_and_a_narrow_screen_leave_room_for_the_model(browser: 
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
         assert page.evaluate("document.querySelector('#bar .name').clientWidth") > 30
         page.close()
+
+
+@pytest.mark.slow
+def test_a_page_of_12_megapixels_opens_measures_and_is_painted(browser: Any, tmp_path: Path) -> None:
+    """4000 x 3000 pixels with textures, without a graphics card: every pixel is there, and the brush answers."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:3000, :4000].astype(np.float32)
+    index = 4 + 8 * np.exp(-((x - 2000) ** 2 + (y - 1500) ** 2) / 1e6) + rng.normal(0, 0.02, x.shape)
+    picture = np.repeat(np.repeat(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8), 10, 0), 10, 1)
+    result = Reconstruction(
+        all_in_focus=picture,
+        depth=DepthMap(index.astype(np.float32), np.full(x.shape, 0.9, np.float32), np.full(x.shape, 0.1, np.float32)),
+        geometry=stepped_geometry(STEP_MM * np.arange(FRAMES), (3000, 4000), pixel_size_mm=0.001),
+        alignment=Alignment.identity(FRAMES, (3000, 4000)),
+        names=tuple(f"frame {k}" for k in range(FRAMES)),
+    )
+    io.write_reconstruction(result, tmp_path / "large")
+    page = browser.new_page(viewport=SIZE)
+    page.goto(write_page(tmp_path / "large", tmp_path / "scan.html").as_uri())
+    page.wait_for_selector("html[data-ready=true]", state="attached", timeout=240_000)
+    assert page.evaluate("[dff.surface.width, dff.surface.height, dff.meta.stride]") == [4000, 3000, 1]
+    page.evaluate("dff.measurements.add('distance', [[2000, 1500], [100, 100]])")
+    value = next(v for v in page.evaluate("dff.measurements.entries[0].values") if v["name"] == "ΔZ")
+    assert value["value"] == pytest.approx((float(index[1500, 2000]) - float(index[100, 100])) * STEP_MM, rel=0.01)
+    seconds = page.evaluate(
+        """async () => {
+            const start = performance.now();
+            dff.brush.choose('unknown');
+            dff.brush.setRadius(60);
+            dff.brush.begin([2000, 1500]);
+            dff.brush.move([2400, 1500]);
+            dff.brush.end();
+            await dff.edits.shown;
+            return (performance.now() - start) / 1000;
+        }"""
+    )
+    assert page.evaluate("dff.surface.at(2200, 1500).known") is False
+    page.close()
+    assert seconds < 20

@@ -21,7 +21,7 @@ from dff.depth.plane import fit_planes, split_window
 from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, fit_peak, has_peak
 from dff.depth.regularise import regularise_depth
-from dff.depth.select import LATTICE, lattice_volume, select_depth, upsample_label
+from dff.depth.select import LATTICE, lattice_volume, peak_drop, select_depth, upsample_label
 from dff.focus import FocusMeasure, focus_volume, frame_units
 from dff.stack import DepthMap
 
@@ -41,6 +41,10 @@ __all__ = [
 
 _BLOCK_PX = 1 << 14
 _FLOOR_FRAMES = 0.05
+_SHARP_FRAMES = 0.1
+
+NARROW_DROP = 0.35
+"""Focus curves that drop more than this within a frame are narrow: the blur grows by 0.6 px a frame or more."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,13 @@ class Labels:
     """(h, w) int64 smoothed labels; None where the method takes each pixel's own."""
     noise_logit: float
     """Logit of a place without texture."""
+    drop: float = 0.0
+    """How much a logit drops one frame from its peak."""
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the energy falls off within a frame or two."""
+        return self.drop > NARROW_DROP
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ class DepthEstimator:
     z_sigma_frames: float = 0.0
     z: NDArray[np.floating] | None = None
     """(N,) positions of the frames where the steps are uneven; any unit."""
-    plane_sigma_px: float = 1.7
+    plane_sigma_px: float = 2.3
     """Standard deviation of the window over which the indices of pixels are averaged as planes."""
     near_first: bool = True
     """Whether the first frame is focused nearest to the camera."""
@@ -91,9 +102,16 @@ class DepthEstimator:
     def regularise(self, lattice: Tensor) -> Labels:
         """(N, h, w) lattice of the whole picture, which is used up → its labels and its noise."""
         noise_logit = confidence.noise_level(lattice)
+        drop = peak_drop(lattice, noise_logit)
         if self.method != "regularised":
-            return Labels(None, noise_logit)
-        return Labels(regularise_depth(lattice, smoothness=self.smoothness), noise_logit)
+            return Labels(None, noise_logit, drop)
+        return Labels(regularise_depth(lattice, smoothness=self.smoothness), noise_logit, drop)
+
+    def matched(self, labels: Labels) -> DepthEstimator:
+        """The estimator to refine with: its measure is as fine as the blur of the neighbouring frames allows."""
+        if self.measure.coarse is None or not labels.narrow:
+            return self
+        return replace(self, measure=self.measure.coarse)
 
     def refine(
         self,
@@ -130,9 +148,7 @@ class DepthEstimator:
         spread = confidence.label_range(label)
         rows = max(1, _BLOCK_PX // label.shape[1])
         blocks = [slice(top, top + rows) for top in range(0, len(label), rows)]
-        parts = [
-            self._fitted_rows(volume[:, block], label[block], spread[block], labels.noise_logit) for block in blocks
-        ]
+        parts = [self._fitted_rows(volume[:, block], label[block], spread[block], labels) for block in blocks]
         features = torch.cat([part.features for part in parts if part.features is not None], 1)
         single = Pixels(torch.cat([part.index for part in parts]), torch.cat([part.sigma for part in parts]), label)
         if self.method == "regularised":
@@ -148,6 +164,7 @@ class DepthEstimator:
         label = index.round().to(torch.int64)
         weight = torch.where(single.known, 1 / (single.sigma.square() + _FLOOR_FRAMES**2), 0.0)
         value, mean_weight = fit_planes(index, weight, self.plane_sigma_px)
+        value = self._sharpened(value, weight, mean_weight)
         value = torch.where(single.known, value, torch.nan)
         share = torch.ones_like(value)
         if frame is not None:
@@ -160,6 +177,12 @@ class DepthEstimator:
         independent = self.measure.samples / (self.measure.samples + 2 * math.pi * self.plane_sigma_px**2)
         sigma = ((1 / mean_weight - _FLOOR_FRAMES**2).clamp_min(0) * independent).sqrt()
         return Surface(value, sigma, label, share)
+
+    def _sharpened(self, value: Tensor, weight: Tensor, mean_weight: Tensor) -> Tensor:
+        """Planes that have been given back the relief that averaging once more takes, where noise allows it."""
+        again, _ = fit_planes(value.nan_to_num(), weight, self.plane_sigma_px)
+        share = _SHARP_FRAMES**2 / (_SHARP_FRAMES**2 + 1 / mean_weight - _FLOOR_FRAMES**2)
+        return value + share * (value - again)
 
     def _judged(self, single: Pixels, surface: Surface, features: Tensor) -> Refined:
         """What is known of a surface, and how surely."""
@@ -174,18 +197,19 @@ class DepthEstimator:
             surface.label,
         )
 
-    def _fitted_rows(self, volume: Tensor, label: Tensor, spread: Tensor, noise_logit: float) -> Pixels:
+    def _fitted_rows(self, volume: Tensor, label: Tensor, spread: Tensor, labels: Labels) -> Pixels:
         times = frame_units(np.arange(len(volume)) if self.z is None else self.z)
         fit = fit_peak(
             volume,
             label,
             radius=self.refit_radius,
             position=times,
-            noise_logit=noise_logit,
+            noise_logit=labels.noise_logit,
             samples=self.measure.samples,
+            narrow=labels.narrow,
         )
         fit = replace(fit, index=_interpolate(fit.index, times))
-        features = confidence.curve_features(volume, label, spread, fit, noise_logit)
+        features = confidence.curve_features(volume, label, spread, fit, labels.noise_logit)
         known = has_peak(fit, label, len(volume), self.refit_radius)
         known &= features[confidence.FEATURES.index("drop")] > confidence.LEAST_DROP
         return Pixels(torch.where(known, fit.index, torch.nan), fit.sigma, label, features)
@@ -260,5 +284,7 @@ def estimate_depth(
     estimator = DepthEstimator(measure, method, smoothness, refit_radius, z_sigma_frames, z)
     volume = estimator.volume(images)
     labels = estimator.regularise(estimator.lattice(volume))
+    if (matched := estimator.matched(labels)) is not estimator:
+        estimator, volume = matched, matched.volume(images)
     refined = estimator.refine(volume, labels, frame=lambda k: images[k])
     return DepthMap(refined.index.cpu().numpy(), refined.confidence.cpu().numpy(), refined.sigma.cpu().numpy())

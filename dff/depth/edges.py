@@ -24,7 +24,9 @@ from dff.depth.select import largest
 JUMP_FRAMES = 3.0
 """Neighbouring labels farther apart than this are an edge."""
 NEAR_EDGE_PX = 2
-"""How far from an edge labels are doubted."""
+"""How far from an edge labels are doubted: the reach of a single pixel's energy."""
+_PICTURE_PX = 4
+"""How far the nearer surface is looked for whose frame shows the edge."""
 VOTE_PX = 8
 """Neighbours up to this far have a vote."""
 HALO_PX = 4 * VOTE_PX
@@ -82,7 +84,7 @@ def voters(where: Tensor) -> Tensor:
 
 def nearer_label(label: Tensor, near_first: bool) -> Tensor:
     """(H, W) int64 label of the nearest surface around each pixel: the frame in which an edge there is sharp."""
-    near = -largest(-label, NEAR_EDGE_PX) if near_first else largest(label, NEAR_EDGE_PX)
+    near = -largest(-label, _PICTURE_PX) if near_first else largest(label, _PICTURE_PX)
     return near.to(torch.int64)
 
 

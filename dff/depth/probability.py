@@ -10,19 +10,20 @@ from torch import Tensor
 from dff.depth.confidence import LEAST_PROBABILITY
 from dff.depth.refine import Refined
 
+SPREAD_FRAMES = 0.6
+"""Standard deviation of the soft labels that networks learn from: their probabilities are spread by it."""
 HALF_WIDTH_FRAMES = 1.5
-"""A frame more or less is what is asked; half a frame is the spread of the soft labels that networks learn from.
-
-With it the confidence told is the share that is right to a frame, within 0.03, on rendered scenes.
-"""
+"""A frame more or less is what is asked; half a frame is due to the spread of the labels."""
+SIGMA_FLOOR_FRAMES = 0.1
+"""Least standard deviation told, as that of the operators."""
 
 
 def read_probability(volume: Tensor, label: Tensor, *, radius: int = 3) -> Refined:
     """Mean frame around a label, its standard deviation, and the probability that it is right to one frame.
 
-    Mean and deviation are those of the probability within `radius` frames of the label: other peaks do not pull. The
-    confidence is the probability within HALF_WIDTH_FRAMES of the mean, cut frames counted in part; where it is less
-    than LEAST_PROBABILITY the answer is a guess: unknown.
+    Mean and deviation are those of the probability within `radius` frames of the label: other peaks do not pull. From
+    the variance that of the soft labels is taken off. The confidence is the probability within HALF_WIDTH_FRAMES of
+    the mean, cut frames counted in part; where it is less than LEAST_PROBABILITY the answer is a guess: unknown.
     A label on the first or last frame may belong to something outside of the sweep: unknown.
 
     Args:
@@ -38,7 +39,8 @@ def read_probability(volume: Tensor, label: Tensor, *, radius: int = 3) -> Refin
             moment += share * j**power
     mass = moments[0].clamp_min(torch.finfo(volume.dtype).tiny)
     mean = moments[1] / mass
-    sigma = (moments[2] / mass - mean**2).clamp_min(0).sqrt()
+    variance = moments[2] / mass - mean**2 - SPREAD_FRAMES**2
+    sigma = (variance.clamp_min(0) + SIGMA_FLOOR_FRAMES**2).sqrt()
     index = label + mean
     confidence = torch.zeros_like(mean)
     for j in range(-radius, radius + 1):

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_WEIGHT_POWER = 2.0
-_BEND = 0.25
+_BROAD, _NARROW = (1.5, 0.25), (4.0, 0.5)
+"""Power of the energies as weights, and bend q, of broad and narrow focus curves."""
 _FLATTEST = 1e-6
 
 
@@ -52,15 +52,15 @@ def fit_peak(
     position: NDArray[np.floating] | None = None,
     noise_logit: float = -torch.inf,
     samples: float = 50.0,
+    narrow: bool = False,
 ) -> PeakFit:
     """Vertex of the weighted least-squares parabola through the energies within `radius` frames of the label.
 
-    Not the logarithm l of the energy is taken for a parabola but (1 - exp(-q l)) / q, q = 0.25: the energy of a
-    texture falls off with defocus as a power of a parabola, and the logarithm alone leaves a bias that is periodic in
-    the fraction of the frame. Weights are the energies squared, relative to the largest, so that the fit narrows by
-    itself where the peak is narrow. A logit's variance is that of the logarithm of a mean of n squared samples of
-    signal and noise, v = (2 / n) (2 r - 1) / r², r the energy over that of the noise; the normal matrix carries it
-    to the vertex.
+    Not the logarithm l of the energy is taken for a parabola but (1 - exp(-q l)) / q: the energy of a texture falls
+    off with defocus as a power of a parabola, and the logarithm leaves a bias that is periodic in the fraction of the
+    frame. Weights are a power of the energies relative to the largest, so that the fit narrows by itself where the
+    peak is narrow. A logit's variance is that of the logarithm of a mean of n squared samples of signal and noise,
+    v = (2 / n) (2 r - 1) / r², r the energy over that of the noise; the normal matrix carries it to the vertex.
 
     Args:
         volume: (N, H, W) logits.
@@ -69,8 +69,9 @@ def fit_peak(
         position: (N,) frame index each plane of the volume stands for; evenly spaced by default.
         noise_logit: Logit of a place without texture.
         samples: Number n of independent samples in a window of the measure.
+        narrow: Whether the energy falls off within a frame or two.
     """
-    count = len(volume)
+    count, (power, bend) = len(volume), _NARROW if narrow else _BROAD
     t = torch.as_tensor(np.arange(count) if position is None else position, dtype=torch.float32, device=volume.device)
     frame = label + torch.arange(-radius, radius + 1, device=volume.device)[:, None, None]
     inside = (frame >= 0) & (frame < count)
@@ -78,10 +79,10 @@ def fit_peak(
     logit = volume.gather(0, frame)
     height = logit.amax(0)
     drop = logit - height
-    weight = (drop * _WEIGHT_POWER).exp_().mul_(inside)
-    stretch = (drop * -_BEND).exp_()
+    weight = (drop * power).exp_().mul_(inside)
+    stretch = (drop * -bend).exp_()
     noise = _variance(logit - noise_logit, samples).mul_((weight * stretch).square_())
-    sums = _sums(t[frame] - t[label], weight, (1 - stretch) / _BEND, noise)
+    sums = _sums(t[frame] - t[label], weight, (1 - stretch) / bend, noise)
     slope, curvature, residual, sigma = _solve(sums)
     return PeakFit(t[label] - slope / (2 * curvature), -curvature, height, residual, sigma)
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_CLEAR = 1.5
 LATTICE = 4
 """The lattice has one site for every LATTICE x LATTICE pixels; strips must start at multiples of it."""
 
@@ -39,6 +40,24 @@ def lattice_volume(volume: Tensor) -> Tensor:
         )
         result[k] = F.avg_pool2d(padded.exp_(), LATTICE)[0, 0].log_()
     return result
+
+
+def peak_drop(lattice: Tensor, noise_logit: float) -> float:
+    """How much a logit drops one frame from its peak: the median of the sites that stand out of the noise.
+
+    Args:
+        lattice: (N, h, w) logits.
+        noise_logit: Logit of a place without texture.
+
+    Returns:
+        0 where there is no such site.
+    """
+    if len(lattice) < 3:
+        return 0.0
+    peak = lattice[1:-1].argmax(0) + 1
+    below, here, above = (lattice.gather(0, (peak + step)[None])[0].to(torch.float32) for step in (-1, 0, 1))
+    clear = (here > noise_logit + _CLEAR) & (here >= lattice[0]) & (here >= lattice[-1])
+    return float((here - 0.5 * (below + above))[clear].median()) if clear.any() else 0.0
 
 
 def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0, left: int = 0) -> Tensor:

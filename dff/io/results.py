@@ -40,6 +40,7 @@ RESULT_FILES = (
     "points.*",
     "mesh.*",
     "previews",
+    "slabs",
     "measurements.json",
     "edits.json",
     "originals",
@@ -95,6 +96,10 @@ class ResultPaths:
     def frame_preview(self, k: int) -> Path:
         """The small picture of frame k, as it was read."""
         return self.previews / "frames" / f"{k:03d}.jpg"
+
+    def slab(self, start: int, stop: int, suffix: str) -> Path:
+        """The sharp picture of the frames from start up to stop."""
+        return self.folder / "slabs" / f"slab_{start:03d}-{stop - 1:03d}{suffix}"
 
     @property
     def measurements(self) -> Path:

@@ -327,10 +327,13 @@ def reopen_frames(
         frames, index = _frames_of(paths, first), tuple(range(len(paths)))
     else:
         found = _open(paths[0], 1, False, None, None)
-        missing = sorted(set(names) - set(found.names))
+        # Names end in "[page]"; the file may have another name by now.
+        pages = {name[name.rfind("[") :]: k for k, name in enumerate(found.names)}
+        wanted = [name[name.rfind("[") :] for name in names]
+        missing = [name for name, page in zip(names, wanted) if page not in pages]
         if missing:
             raise ValueError(f"{paths[0]}: must hold the frames of the result; got no {missing[0]}; give its own file")
-        frames, index = found.frames, tuple(found.names.index(name) for name in names)
+        frames, index = found.frames, tuple(pages[page] for page in wanted)
     source = _Source(
         frames=frames,
         index=index,

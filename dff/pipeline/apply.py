@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from dff import io, surface
 from dff.edits import Edits
 from dff.pipeline.folder import write_previews, write_surfaces
@@ -70,6 +72,9 @@ def apply_edits(
         io.link_tree(base, kept, leave_out=USER_FILES)
         io.write_edits(edits, kept / "edits.json")
         _write(painted, staging, on_progress)
+        if np.array_equal(painted.all_in_focus, result.all_in_focus):
+            # Encoding it anew could cost a JPEG its last bits.
+            io.link_file(io.result_paths(base).all_in_focus, io.result_paths(staging).all_in_focus)
 
     _replace(target, fill)
     return painted

@@ -16,6 +16,7 @@ from dff import io, optics, preview, surface
 from dff.pipeline.journal import Stages, fingerprint, open_journal
 from dff.pipeline.prepare import recorded_warnings
 from dff.pipeline.run import reconstruct
+from dff.pipeline.slabs import write_slabs
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, Progress, Reconstruction, silent
@@ -88,6 +89,7 @@ def reconstruct_to_folder(
             write_surfaces(result, shown, staging, stages)
         else:
             warnings.warn("no pixel has a trustworthy depth: no point cloud and no mesh were written", stacklevel=2)
+        write_slabs(result, staging, journal, stages)
         write_previews(result, shown, staging, stages)
         told = tuple(messages) or result.warnings
         result = replace(result, warnings=told, fingerprint=digest)

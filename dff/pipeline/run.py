@@ -27,6 +27,7 @@ from dff.pipeline.prepare import (
     use_threads,
     warp_frames,
 )
+from dff.pipeline.slabs import fuse_slabs
 from dff.pipeline.strips import Strips, Tile, tiles
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
@@ -85,8 +86,10 @@ def reconstruct(
             labels = _label(strips, stages)
             if labels.label is not None:
                 watcher.on_labels(labels.label.numpy())
+            strips = replace(strips, estimator=estimator.matched(labels))
             depth, nearest = _refine(strips, labels, stages, watcher)
             picture = _fuse(strips, nearest, settings, stages, watcher)
+            fuse_slabs(strips, stack, settings, stages)
     return Reconstruction(
         all_in_focus=picture,
         depth=depth,
@@ -188,6 +191,7 @@ def _label(strips: Strips, stages: Stages) -> Labels:
         labels = strips.estimator.regularise(lattice)
         if labels.label is not None:
             journal.keep_rows("label", labels.label.numpy(), 0)
+        journal.set_value("drop", labels.drop)
         journal.set_value("noise logit", labels.noise_logit)
         done(1)
     return labels
@@ -203,7 +207,7 @@ def _kept_labels(strips: Strips, journal: Journal) -> Labels:
     if strips.estimator.method == "regularised":
         label = torch.empty((-(-height // LATTICE), -(-width // LATTICE)), dtype=torch.int64)
         journal.restore("label", label.numpy(), len(label))
-    return Labels(label, journal.values["noise logit"])
+    return Labels(label, journal.values["noise logit"], journal.values["drop"])
 
 
 def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) -> tuple[DepthMap, NDArray[np.float32]]:

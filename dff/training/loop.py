@@ -38,6 +38,8 @@ class Recipe:
     start: str | None = None
     """Weight file that the run starts from; tensors it lacks start as the network makes them."""
     steps: int = 8000
+    stop: int | None = None
+    """Step to end at, before the learning rate has fallen all the way; the last one if not given."""
     learning_rate: float | None = None
     """Highest; by default what suits the network."""
     encoder_weights: str | None = None
@@ -135,18 +137,19 @@ def train(recipe: Recipe, *, on_progress: Callable[[str, int, int], None] | None
         run.load(checkpoint)
     training, held_back = split(read_cache(recipe.scenes), recipe.held_back)
     log, saved_at = Log(output / "log.csv", run.step), time.monotonic()
-    while run.step < recipe.steps:
+    last = recipe.stop or recipe.steps
+    while run.step < last:
         losses = one_step(run, recipe, training)
         log.add(losses)
-        if run.step % recipe.log_steps == 0 or run.step == recipe.steps:
+        if run.step % recipe.log_steps == 0 or run.step == last:
             log.write(run.step, learning_rate(recipe, run.step))
-        if time.monotonic() - saved_at > recipe.checkpoint_s or run.step == recipe.steps:
+        if time.monotonic() - saved_at > recipe.checkpoint_s or run.step == last:
             now = time.monotonic()
             run.hours, saved_at = run.hours + (now - saved_at) / 3600, now
             run.save(checkpoint)
             draw_curve(output / "log.csv", output / "curve.png")
         if on_progress:
-            on_progress("training", run.step, recipe.steps)
+            on_progress("training", run.step, last)
     return save_result(run, recipe, held_back)
 
 
@@ -218,9 +221,11 @@ def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Pat
 def command(recipe: Recipe) -> str:
     """The command that trains so, given the scenes."""
     start = f"--start {Path(recipe.start).name} " if recipe.start else ""
+    stop = f"--stop {recipe.stop} " if recipe.stop else ""
     return (
         f"dff train {recipe.network} -o {Path(recipe.output).name} --scenes {Path(recipe.scenes).name} {start}"
-        f"--steps {recipe.steps} --learning-rate {recipe.highest_rate:g} --seed {recipe.seed} --device {recipe.device}"
+        f"--steps {recipe.steps} {stop}--learning-rate {recipe.highest_rate:g} --seed {recipe.seed} "
+        f"--device {recipe.device}"
     )
 
 
