@@ -120,6 +120,7 @@ ENTRY = {"kind": "unknown", "radius_px": 3, "hardness": 1, "points": [[1, 2]]}
         {"edits": [{**ENTRY, "points": [[1, 2, 3]]}]},
         {"edits": [{**ENTRY, "points": [[1, None]]}]},
         {"edits": [{**ENTRY, "points": "11"}]},
+        {"edits": [{**ENTRY, "points": [1, 2, 3, 4]}]},
         {"edits": [{**ENTRY, "radius_px": "wide"}]},
         {"edits": [{**ENTRY, "kind": "frame", "frame": 1.5}]},
         {"edits": [{**ENTRY, "kind": "frame", "frame": True}]},

@@ -6,6 +6,7 @@ import * as shaders from "dff/shaders.js";
 import { restfulSigma, smoothed } from "dff/smooth.js";
 
 const KNOWN = 8;
+const LEAST_SPREAD = 4; // largest over smallest error that colours span
 const MOVING_MS = 45;
 const CHUNK_MS = 60;
 const SETTLE_MS = 160;
@@ -214,7 +215,7 @@ export class Scene {
     if (chosen) return chosen;
     if (mode === "height") return meta.heights;
     if (mode === "frame") return [0, this.surface.count - 1];
-    if (mode === "error") return [Math.max(meta.sigmas[0], 1e-9), Math.max(meta.sigmas[1], meta.sigmas[0] * 1.5, 1e-8)];
+    if (mode === "error") return spread(...meta.sigmas);
     return [0, 1];
   }
 
@@ -483,6 +484,12 @@ export class Scene {
     const found = new Float32Array(bits.buffer);
     return Number.isNaN(found[0]) ? null : [found[0], found[1]];
   }
+}
+
+/** A range of errors, wide enough that errors of one size are not drawn as the least there is. */
+function spread(low, high) {
+  const middle = Math.sqrt(Math.max(low, 1e-9) * Math.max(high, 1e-9)), half = Math.sqrt(LEAST_SPREAD);
+  return [Math.min(Math.max(low, 1e-9), middle / half), Math.max(high, middle * half)];
 }
 
 /** The index map with holes filled from the left, or else from above, so that triangles at holes stay small. */
