@@ -120,9 +120,14 @@ export class Brush {
 
   // ---- pulling: places are page coordinates, null beside the surface
 
-  /** Start a stroke; says whether there is one. */
-  begin(place) {
+  /** Start a stroke, or take the frame to paint with from a place; says whether there is a stroke. */
+  begin(place, sampling = false) {
     if (!this.kind || !place) return false;
+    if (sampling) {
+      const point = this.app.surface.at(...place);
+      if (point?.known) this.app.setFocus(Math.round(point.index));
+      return false;
+    }
     this.path = [];
     this.move(place);
     return true;
