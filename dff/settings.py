@@ -131,8 +131,8 @@ class Settings:
     # Depth
     measure: str = option("ring-difference", "focus measure: see `dff measures`", group="depth")
     window_sigma_px: float = option(
-        3.0,
-        "standard deviation of the window a focus measure is averaged over",
+        2.5,
+        "standard deviation of the window that depth is averaged over",
         group="depth",
         flag="--window",
         unit="px",
@@ -192,7 +192,15 @@ class Settings:
         group="picture",
         choices=("weighted", "pick", "pyramid"),
     )
+    soft_skin: bool = option(
+        False, "feather the transitions between frames on smooth skin; `dff fuse` only", group="picture"
+    )
     jpeg_quality: int = option(95, "quality of a JPEG all-in-focus picture", group="picture", minimum=1, maximum=100)
+    slabs: str | None = option(
+        None,
+        "write sharp pictures of slabs of frames too, for retouching: frames of a slab / frames shared, such as 10/3",
+        group="picture",
+    )
 
     # Surface
     formats: str = option("ply", "surface files to write, comma separated: ply, obj, glb, stl, xyz", group="surface")
@@ -237,6 +245,24 @@ class Settings:
             raise ValueError(
                 f"--formats: must name {', '.join(SURFACE_FORMATS)}; got {self.formats!r}; separate names by commas"
             )
+
+        if self.slabs is not None:
+            self._check_slabs()
+
+    def _check_slabs(self) -> None:
+        size, _, overlap = str(self.slabs).partition("/")
+        if not (size.isdecimal() and overlap.isdecimal() and int(size) >= 2 and int(overlap) < int(size)):
+            raise ValueError(
+                f"--slabs: must be frames of a slab / frames shared, fewer; got {self.slabs!r}; give for example 10/3"
+            )
+
+    @property
+    def slab_frames(self) -> tuple[int, int] | None:
+        """Frames of a slab, and frames that neighbours share; None without slabs."""
+        if self.slabs is None:
+            return None
+        size, _, overlap = self.slabs.partition("/")
+        return int(size), int(overlap)
 
     @classmethod
     def of(cls, preset: str | None = None, **given: Any) -> Settings:
@@ -323,6 +349,7 @@ PRESETS = {
         model_reason="it looks at large surroundings, where skin alone says little",
         changes={
             "window_sigma_px": Change(5.0, "skin has little texture: more of it has to be averaged"),
+            "soft_skin": Change(True, "a sharp seam between two frames on a cheek is seen at once"),
             "smoothness": Change(2.0, "labels on skin are uncertain and skin has no steps"),
             "z_sigma_frames": Change(
                 0.0, "frames are far apart: filtering along the stack would mix sharp and blurred"

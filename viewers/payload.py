@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +36,8 @@ SIGMA_LEAST, SIGMA_RATIO = 1e-3, 1.08
 ACROSS, DOWN, STRAY = 1, 2, 4
 """Bits of a pixel: joined to the one at its right, to the one below; an outlier or island."""
 
+QUANTA = ((2_000_000, 2.0**-10), (8_000_000, 2.0**-8), (math.inf, 2.0**-7))
+"""Step of the packed index in frames for maps of up to so many pixels: large pages stay below 20 MB."""
 _BLOCK_PX = 1 << 19
 _FRAMES_BYTES = 6_000_000
 _JPEG_QUALITY = 88
@@ -98,21 +100,25 @@ def payload_of(
     """
     planes = planes_of(result, shown)
     rows = max(1, _BLOCK_PX // shown.shape[1])
-    maps = {name: packed_blocks(plane, rows) for name, plane in planes.items()}
-    meta = meta_of(result, folder, shown, thinning)
-    picture = jpeg(colours_8bit(result.all_in_focus), _JPEG_QUALITY)
-    return Payload({**meta, "rows": rows, "frames": len(frames)}, maps, picture, frames)
+    with ThreadPoolExecutor(2) as pool:
+        meta = pool.submit(meta_of, result, folder, shown, thinning)
+        picture = pool.submit(lambda: jpeg(colours_8bit(result.all_in_focus), _JPEG_QUALITY))
+        maps = {name: packed_blocks(plane, rows) for name, plane in planes.items()}
+    return Payload({**meta.result(), "rows": rows, "frames": len(frames)}, maps, picture.result(), frames)
 
 
 def planes_of(result: Reconstruction, shown: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
     """The maps of a page in the whole numbers that it holds, by name: index, confidence, sigma, flags."""
     depth = result.depth
-    return {
-        "index": packed_index(depth.index, quantum_for(depth.index.size, len(result.geometry))),
-        "confidence": np.floor(depth.confidence * CONFIDENCE_LEVELS + 1e-3).astype(np.uint8),
-        "sigma": _sigma_code(depth.sigma),
-        "flags": _flags(depth, shown, result.settings),
+    makers: dict[str, Callable[[], NDArray[Any]]] = {
+        "flags": lambda: _flags(depth, shown, result.settings),
+        "index": lambda: packed_index(depth.index, quantum_for(depth.index.size, len(result.geometry))),
+        "sigma": lambda: _sigma_code(depth.sigma),
+        "confidence": lambda: np.floor(depth.confidence * CONFIDENCE_LEVELS + 1e-3).astype(np.uint8),
     }
+    with ThreadPoolExecutor(2) as pool:
+        planes = {name: pool.submit(make) for name, make in makers.items()}
+    return {name: planes[name].result() for name in ("index", "confidence", "sigma", "flags")}
 
 
 def meta_of(
@@ -140,7 +146,8 @@ def stride_for(size_px: tuple[int, ...], max_megapixels: float) -> int:
 
 def quantum_for(pixels: int, frames: int) -> float:
     """Step of the packed index in frames: far below the noise, and fine enough for 16 bits."""
-    return max(2.0**-10 if pixels <= 2_000_000 else 2.0**-8, (frames - 1) / 65533)
+    fine = next(step for most, step in QUANTA if pixels <= most)
+    return max(fine, (frames - 1) / 65533)
 
 
 def packed_index(index: FloatArray, quantum: float) -> NDArray[np.uint16]:
@@ -186,9 +193,10 @@ def _thinned(result: Reconstruction, stride: int, first: int) -> tuple[DepthMap,
 
 
 def _sigma_code(sigma: FloatArray) -> NDArray[np.uint8]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        code = np.round(np.log(sigma / SIGMA_LEAST) / np.log(SIGMA_RATIO))
-    return np.where(np.isfinite(sigma), np.clip(np.nan_to_num(code), 0, 254), 255).astype(np.uint8)
+    known = np.isfinite(sigma)
+    least = np.where(known, np.maximum(sigma, np.float32(SIGMA_LEAST)), np.float32(SIGMA_LEAST)).astype(np.float32)
+    ratio = np.asarray(cv2.log(least / np.float32(SIGMA_LEAST)), np.float32) * np.float32(1 / math.log(SIGMA_RATIO))
+    return np.where(known, np.minimum(np.rint(ratio), 254), 255).astype(np.uint8)
 
 
 def _flags(depth: DepthMap, shown: NDArray[np.bool_], settings: Settings) -> NDArray[np.uint8]:
@@ -198,8 +206,9 @@ def _flags(depth: DepthMap, shown: NDArray[np.bool_], settings: Settings) -> NDA
     """
     confident = depth.known & (depth.confidence >= settings.min_confidence)
     flags = np.where(confident & ~shown, STRAY, 0).astype(np.uint8)
-    everywhere = surface.joined(depth.index, settings.cut_frames)
-    exported = surface.joined(np.where(shown, depth.index, np.float32(np.nan)), settings.cut_frames)
+    maps = depth.index, np.where(shown, depth.index, np.float32(np.nan))
+    with ThreadPoolExecutor(2) as pool:
+        everywhere, exported = pool.map(lambda index: surface.joined(index, settings.cut_frames), maps)
     for bit, whole, part, pair in (
         (ACROSS, everywhere[0], exported[0], shown[:, 1:] & shown[:, :-1]),
         (DOWN, everywhere[1], exported[1], shown[1:] & shown[:-1]),

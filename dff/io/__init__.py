@@ -10,7 +10,7 @@ from dff.io.edits import edits_content, edits_from, read_edits, write_edits
 from dff.io.films import write_film
 from dff.io.images import read_image
 from dff.io.listing import files_of, list_stacks
-from dff.io.maps import read_description, read_map, write_map
+from dff.io.maps import read_description, read_map, write_grid, write_map
 from dff.io.metadata import read_metadata
 from dff.io.pictures import picture_suffix, write_image
 from dff.io.results import (
@@ -24,7 +24,7 @@ from dff.io.results import (
     write_reconstruction,
 )
 from dff.io.scenes import check_scene_output, write_geometry, write_scene
-from dff.io.scratch import ScratchStack, clear_scratch, temporary_folder
+from dff.io.scratch import ScratchArrays, ScratchStack, clear_scratch, temporary_folder
 from dff.io.stacks import read_frames, read_stack, reopen_frames
 from dff.io.staging import clear_path, clear_work, link_file, link_tree, staged_folder
 from dff.io.surfaces import write_mesh, write_points
@@ -34,6 +34,7 @@ __all__ = [
     "FocusTable",
     "FrameError",
     "ResultPaths",
+    "ScratchArrays",
     "ScratchStack",
     "append_line",
     "atomic_folder",
@@ -78,6 +79,7 @@ __all__ = [
     "write_edits",
     "write_film",
     "write_geometry",
+    "write_grid",
     "write_image",
     "write_json",
     "write_map",

@@ -6,6 +6,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata as packages
 from pathlib import Path
@@ -39,6 +40,7 @@ RESULT_FILES = (
     "points.*",
     "mesh.*",
     "previews",
+    "slabs",
     "measurements.json",
     "edits.json",
     "originals",
@@ -94,6 +96,10 @@ class ResultPaths:
     def frame_preview(self, k: int) -> Path:
         """The small picture of frame k, as it was read."""
         return self.previews / "frames" / f"{k:03d}.jpg"
+
+    def slab(self, start: int, stop: int, suffix: str) -> Path:
+        """The sharp picture of the frames from start up to stop."""
+        return self.folder / "slabs" / f"slab_{start:03d}-{stop - 1:03d}{suffix}"
 
     @property
     def measurements(self) -> Path:
@@ -301,9 +307,12 @@ def read_reconstruction(folder: str | Path) -> Reconstruction:
     picture = base / Path(content["picture"]).name
     paths = ResultPaths(base, picture.suffix)
     try:
+        with ThreadPoolExecutor(2) as pool:
+            maps = pool.map(read_map, (paths.index, paths.confidence, paths.sigma))
+            pixels = read_image(picture)
         return Reconstruction(
-            all_in_focus=read_image(picture),
-            depth=DepthMap(read_map(paths.index), read_map(paths.confidence), read_map(paths.sigma)),
+            all_in_focus=pixels,
+            depth=DepthMap(*maps),
             geometry=_geometry(content["geometry"]),
             alignment=read_alignment(paths.alignment),
             settings=_settings(content["settings"]),

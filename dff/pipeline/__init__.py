@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dff.pipeline.aligned import align_to_folder
 from dff.pipeline.apply import apply_edits, describe_edits
+from dff.pipeline.convert import convert_result
 from dff.pipeline.folder import reconstruct_to_folder
 from dff.pipeline.fusion import fuse_frames, fuse_to_file
 from dff.pipeline.geometry import resolve_geometry
@@ -17,8 +19,10 @@ from dff.pipeline.watch import Watcher
 __all__ = [
     "ResumeError",
     "Watcher",
+    "align_to_folder",
     "apply_edits",
     "available_memory_gb",
+    "convert_result",
     "describe",
     "describe_edits",
     "fingerprint",

@@ -16,6 +16,7 @@ from dff import io, optics, preview, surface
 from dff.pipeline.journal import Stages, fingerprint, open_journal
 from dff.pipeline.prepare import recorded_warnings
 from dff.pipeline.run import reconstruct
+from dff.pipeline.slabs import write_slabs
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, Progress, Reconstruction, silent
@@ -88,11 +89,21 @@ def reconstruct_to_folder(
             write_surfaces(result, shown, staging, stages)
         else:
             warnings.warn("no pixel has a trustworthy depth: no point cloud and no mesh were written", stacklevel=2)
+        write_slabs(result, staging, journal, stages)
         write_previews(result, shown, staging, stages)
         told = tuple(messages) or result.warnings
-        result = replace(result, timings_s=stages.timings_s, warnings=told, fingerprint=digest)
-        io.result_paths(staging).reconstruction.unlink(missing_ok=True)
-        io.write_reconstruction(result, staging)
+        result = replace(result, warnings=told, fingerprint=digest)
+        result = write_maps(result, staging, stages)
+    return result
+
+
+def write_maps(result: Reconstruction, folder: Path, stages: Stages) -> Reconstruction:
+    """Write the picture, the maps and the summary; gives the result with the times of all stages but this one."""
+    result = replace(result, timings_s=dict(stages.timings_s))
+    with stages.stage("write", 1) as done:
+        io.result_paths(folder).reconstruction.unlink(missing_ok=True)
+        io.write_reconstruction(result, folder)
+        done(1)
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -84,14 +85,26 @@ def _in_order(stack: FocalStack, order: list[int]) -> FocalStack:
 
 def read_frames(stack: FocalStack, frames: Any, watcher: Watcher, stages: Stages) -> None:
     """Decode every frame into the scratch file."""
-    if stages.journal.finished("fuse") == stack.shape[0]:
+    if not stages.journal.needs_frames(stack.shape[0]):
         return
     with stages.stage("read frames", len(stack)) as done:
-        for k in range(stages.journal.finished("read frames"), len(stack)):
-            frame = stack.frames[k]
+        for k, frame in _decoded_ahead(stack, stages.journal.finished("read frames")):
             frames.write_frame(k, frame)
             watcher.on_frame(k, frame)
             done(k + 1)
+
+
+def _decoded_ahead(stack: FocalStack, first: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """(k, frame) from a first one on; the next is decoded by another thread while one is worked on."""
+    if first == len(stack):
+        return
+    with ThreadPoolExecutor(1) as decoder:
+        coming = decoder.submit(stack.frames.__getitem__, first)
+        for k in range(first, len(stack)):
+            frame = coming.result()
+            if k + 1 < len(stack):
+                coming = decoder.submit(stack.frames.__getitem__, k + 1)
+            yield k, frame
 
 
 def align_frames(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
@@ -129,7 +142,7 @@ def warp_frames(stack: FocalStack, frames: Any, alignment: Alignment, stages: St
     """
     still, reference = np.eye(3), alignment.reference
     moved = [k for k in range(len(alignment)) if not np.array_equal(alignment.transforms[k], still)]
-    if stages.journal.finished("fuse") == stack.shape[0]:
+    if not stages.journal.needs_frames(stack.shape[0]):
         return
     first = stages.journal.finished("warp")
     with stages.stage("warp", len(moved)) as done:
