@@ -60,7 +60,7 @@ export class Brush {
     this.apply.disabled = meta.served ? edits.isApplied : !count;
     const strokes = `${count} stroke${count === 1 ? "" : "s"}`;
     const state = !count && !edits.applied.length ? "The result stays as it is until the edits are applied."
-      : edits.isApplied ? `${strokes}, applied.` : `${strokes}, not applied yet${meta.served ? "" : ": save them into the result folder, then run dff apply"}.`;
+      : edits.isApplied ? `${strokes}, applied.` : `${strokes}, not applied yet${meta.served ? "" : ": save edits.json into the result folder, then run dff apply"}.`;
     this.words.textContent = state;
     const frame = this.kinds.querySelector("[data-value=frame]");
     if (frame) frame.textContent = scene.state.focus < 0 ? "Frame" : `Frame ${Math.round(scene.state.focus)}`;

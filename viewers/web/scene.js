@@ -6,6 +6,7 @@ import * as shaders from "dff/shaders.js";
 import { restfulSigma, smoothed } from "dff/smooth.js";
 
 const KNOWN = 8;
+const MOST_CONFIDENCE = 0.9; // colours of confidence start here at the latest
 const LEAST_SPREAD = 4; // largest over smallest error that colours span
 const MOVING_MS = 45;
 const CHUNK_MS = 60;
@@ -214,9 +215,17 @@ export class Scene {
     const chosen = this.state.ranges[mode];
     if (chosen) return chosen;
     if (mode === "height") return meta.heights;
-    if (mode === "frame") return [0, this.surface.count - 1];
+    if (mode === "frame") return this.frameRange();
+    if (mode === "confidence") return [Math.min(this.surface.minConfidence, MOST_CONFIDENCE), 1];
     if (mode === "error") return spread(...meta.sigmas);
     return [0, 1];
+  }
+
+  /** Frames between the lowest and the highest height. */
+  frameRange() {
+    const ends = this.surface.meta.heights.map((height) => this.surface.indexOfHeight(height));
+    const low = Math.max(0, Math.floor(Math.min(...ends))), high = Math.min(this.surface.count - 1, Math.ceil(Math.max(...ends)));
+    return high > low ? [low, high] : [0, this.surface.count - 1];
   }
 
   colourUniforms() {
