@@ -131,8 +131,8 @@ class Settings:
     # Depth
     measure: str = option("ring-difference", "focus measure: see `dff measures`", group="depth")
     window_sigma_px: float = option(
-        3.0,
-        "standard deviation of the window a focus measure is averaged over",
+        2.5,
+        "standard deviation of the window that depth is averaged over",
         group="depth",
         flag="--window",
         unit="px",
@@ -196,6 +196,11 @@ class Settings:
         False, "feather the transitions between frames on smooth skin; `dff fuse` only", group="picture"
     )
     jpeg_quality: int = option(95, "quality of a JPEG all-in-focus picture", group="picture", minimum=1, maximum=100)
+    slabs: str | None = option(
+        None,
+        "write sharp pictures of slabs of frames too, for retouching: frames of a slab / frames shared, such as 10/3",
+        group="picture",
+    )
 
     # Surface
     formats: str = option("ply", "surface files to write, comma separated: ply, obj, glb, stl, xyz", group="surface")
@@ -240,6 +245,24 @@ class Settings:
             raise ValueError(
                 f"--formats: must name {', '.join(SURFACE_FORMATS)}; got {self.formats!r}; separate names by commas"
             )
+
+        if self.slabs is not None:
+            self._check_slabs()
+
+    def _check_slabs(self) -> None:
+        size, _, overlap = str(self.slabs).partition("/")
+        if not (size.isdecimal() and overlap.isdecimal() and int(size) >= 2 and int(overlap) < int(size)):
+            raise ValueError(
+                f"--slabs: must be frames of a slab / frames shared, fewer; got {self.slabs!r}; give for example 10/3"
+            )
+
+    @property
+    def slab_frames(self) -> tuple[int, int] | None:
+        """Frames of a slab, and frames that neighbours share; None without slabs."""
+        if self.slabs is None:
+            return None
+        size, _, overlap = self.slabs.partition("/")
+        return int(size), int(overlap)
 
     @classmethod
     def of(cls, preset: str | None = None, **given: Any) -> Settings:

@@ -21,7 +21,7 @@ from dff.settings import Settings
 from dff.simulate import render_scene
 from dff.stack import Progress, silent
 
-SETTINGS = Settings(threads=1, step_mm=0.1, pixel_size_mm=0.02, formats="ply,obj", max_memory_gb=0.6)
+SETTINGS = Settings(threads=1, step_mm=0.1, pixel_size_mm=0.02, formats="ply,obj", slabs="6/2", max_memory_gb=0.6)
 SIZE_PX = 96
 MOMENTS = [pytest.param(4, id="4"), pytest.param(20, id="20", marks=pytest.mark.slow)]
 
@@ -116,7 +116,7 @@ def interrupted(frames: Path, output: Path, stage: str, *, resume: bool) -> None
 def test_finished_stages_are_not_run_again(frames: Path, whole: Path, tmp_path: Path) -> None:
     """Ctrl-C keeps what is finished; what goes on starts from there, with less memory and other scratch too."""
     output = tmp_path / "result"
-    for stage in ("read frames", "align", "warp", "measure focus", "refine depth", "fuse", "mesh"):
+    for stage in ("read frames", "align", "warp", "measure focus", "refine depth", "fuse", "slabs", "mesh"):
         interrupted(frames, output, stage, resume=True)
     stages: dict[str, int] = {}
     other = SETTINGS.but(max_memory_gb=0.7, scratch=str(tmp_path))
@@ -150,7 +150,7 @@ def test_without_resume_the_leftovers_go(frames: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"window_sigma_px": 2.0}, "--resume: the run was begun with --window 3.0; got 2.0; go on with the same"),
+        ({"window_sigma_px": 2.5}, "--resume: the run was begun with --window 2.0; got 2.5; go on with the same"),
         ({"measure": "laplacian"}, "--measure"),
         ({"every": 2}, "--every 1; got 2"),
     ],

@@ -16,15 +16,8 @@ from dff.depth import DepthEstimator
 from dff.focus import skin
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import make_plan
-from dff.pipeline.run import (
-    _align,
-    _coherence,
-    _ordered,
-    _read,
-    _use_threads,
-    _warp,
-    chosen_measure,
-)
+from dff.pipeline.prepare import align_frames, coherence, ordered, read_frames, use_threads, warp_frames
+from dff.pipeline.run import chosen_measure
 from dff.pipeline.strips import Strips, Tile, tiles
 from dff.pipeline.watch import UNWATCHED
 from dff.settings import DEFAULTS, Settings
@@ -54,43 +47,39 @@ def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress
         ValueError: frames or settings that cannot be used.
     """
     stages = Stages(on_progress, Journal())
-    _use_threads(settings.threads)
-    stack = _ordered(stack, settings, stages)
+    use_threads(settings.threads)
+    stack = ordered(stack, settings, stages)
     measure = chosen_measure(settings)
-    plan = make_plan(
-        stack,
-        settings,
-        halo_px=max(measure.halo_px, PICTURE_HALO_PX),
-        channels=max(measure.channels, stack.shape[2]),
-        fusion_halo_px=0,
-    )
+    halo_px = max(measure.halo_px, PICTURE_HALO_PX)
+    channels = max(measure.channels, stack.shape[2])
+    plan = make_plan(stack, settings, halo_px=halo_px, channels=channels, fusion_halo_px=0)
     folder = Path(settings.scratch or io.temporary_folder())
     with io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames:
-        _read(stack, frames, UNWATCHED, stages)
-        alignment = _align(replace(stack, frames=frames), settings, stages)
-        _warp(stack, frames, alignment, stages)
-        z_sigma_frames = _coherence(settings, alignment) if len(stack) > 2 else 0.0
+        read_frames(stack, frames, UNWATCHED, stages)
+        alignment = align_frames(replace(stack, frames=frames), settings, stages)
+        warp_frames(stack, frames, alignment, stages)
+        z_sigma_frames = coherence(settings, alignment) if len(stack) > 2 else 0.0
         estimator = DepthEstimator(measure, z_sigma_frames=z_sigma_frames)
         return _fused_tiles(Strips(frames, alignment, estimator, plan, stack.white), stack, settings.soft_skin, stages)
 
 
 def _fused_tiles(strips: Strips, stack: FocalStack, soft_skin: bool, stages: Stages) -> NDArray[Any]:
     """The picture in the frames' own type: a pair as a whole, more frames tile by tile."""
-    height, width = strips.size_px
+    height, width = stack.shape[:2]
+    plan = replace(strips.plan, strip_rows=height, tile_columns=width) if len(stack) == 2 else strips.plan
     picture = np.empty(stack.shape, stack.dtype)
-    whole = Tile((0, height), (0, width), (0, height), (0, width))
     with stages.stage("fuse", height) as done:
-        for strip in [(0, height)] if len(stack) == 2 else strips.plan.strips(height):
-            for tile in [whole] if len(stack) == 2 else tiles(strips.plan, strip, strips.size_px):
-                fused = _fused(strips, tile, soft_skin)[:, tile.inside[0], tile.inside[1]]
-                picture[tile.place] = fuse.to_dtype(fused, stack.dtype)
+        for strip in plan.strips(height):
+            for tile in tiles(plan, strip, (height, width)):
+                rows, columns = tile.inside
+                picture[tile.place] = fuse.to_dtype(_fused(strips, tile, soft_skin)[:, rows, columns], stack.dtype)
             done(strip[1])
     return picture
 
 
 def _fused(strips: Strips, tile: Tile, soft_skin: bool) -> Tensor:
     """(C, H, W) of a tile with its halo."""
-    measure, part = strips.estimator.measure, strips.frame_tiles(tile.read_rows, tile.read_columns)
+    measure, part = strips.estimator.measure, strips.frame_tiles(tile)
     temperature = 1.0 if measure.probabilistic else ENERGY_TEMPERATURE
     volume = strips.volume(tile) if soft_skin or measure.picture is None else None
     images = torch.stack([part(k) for k in range(len(strips.frames))]) if soft_skin or measure.picture else None
