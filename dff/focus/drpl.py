@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dff import filters
 from dff.focus import pairs, weight_files
-from dff.focus.inference import in_tiles
+from dff.focus.inference import NETWORK_BYTES, in_tiles
 from dff.focus.measure import FocusMeasure
 
 CHANNELS = 16
@@ -184,5 +184,6 @@ def drpl(
             tile_px=tile_px,
         ),
         probabilistic=True,
+        network_bytes=NETWORK_BYTES,
         picture=partial(fused_picture, network, halo_px=halo_px, tile_px=tile_px),
     )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dff import filters
 from dff.focus import conv_crf, pairs, weight_files
-from dff.focus.inference import in_tiles
+from dff.focus.inference import NETWORK_BYTES, in_tiles
 from dff.focus.measure import FocusMeasure
 
 WIDTH = 16
@@ -191,5 +191,6 @@ def fusegan(
         "confidence of a conditional GAN in the sharper of two neighbours, added up along the stack (FuseGAN)",
         partial(measured, network, refine=refine, chain=CHAIN, tile_px=tile_px),
         probabilistic=True,
+        network_bytes=NETWORK_BYTES,
         picture=partial(fused_picture, network, tile_px=tile_px),
     )

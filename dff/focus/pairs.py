@@ -27,7 +27,7 @@ class Chain:
     """No two neighbours differ by larger log-odds."""
 
     def __call__(self, log_odds: Tensor) -> Tensor:
-        """Logits of the frames from the log-odds between neighbours, with mean zero in every pixel.
+        """Logarithm of each frame's share from the log-odds between neighbours.
 
         Args:
             log_odds: (N - 1, H, W) that frame i + 1 is sharper than frame i.
@@ -36,8 +36,7 @@ class Chain:
             (N, H, W).
         """
         bounded = (log_odds / self.temperature).clamp(-self.most, self.most)
-        logits = F.pad(bounded.cumsum(0), (0, 0, 0, 0, 1, 0))
-        return logits - logits.mean(0)
+        return F.pad(bounded.cumsum(0), (0, 0, 0, 0, 1, 0)).log_softmax(0)
 
 
 PICTURE = Chain()
