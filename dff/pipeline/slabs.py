@@ -67,7 +67,6 @@ def _fused(strips: Strips, tile: Tile, spans: Sequence[tuple[int, int]], method:
             functools.partial(_shifted, frame, start),
             volume=volume[start:stop],
             valid=None if valid is None else valid[start:stop],
-            whole=True,
             method=method,
         )
         yield picture[:, rows, columns]
