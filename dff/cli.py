@@ -61,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_page(commands)
     _add_view(commands)
     _add_render(commands)
+    _add_apply(commands)
     return parser
 
 
@@ -138,7 +139,9 @@ def _add_fuse(commands: Any) -> None:
     parser.add_argument("--model", help=f"what decides: see `dff measures` (default {FUSION_MODEL}, or the preset's)")
     parser.add_argument("--force", action="store_true", help="replace an existing picture")
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    add_settings(parser, groups=("preset", "alignment", "network", "running"), names=("order", "jpeg_quality"))
+    add_settings(
+        parser, groups=("preset", "alignment", "network", "running"), names=("order", "soft_skin", "jpeg_quality")
+    )
     parser.set_defaults(command=fuse)
 
 
@@ -266,7 +269,10 @@ def _add_train(commands: Any) -> None:
         "--render", type=int, default=0, metavar="COUNT", help="first render scenes until there are COUNT"
     )
     parser.add_argument("--photographs", help="folder of JPEG pictures for the textures of rendered scenes")
+    parser.add_argument("--start", metavar="WEIGHTS", help="weight file to start from instead of a fresh network")
     parser.add_argument("--steps", type=int, default=8000, help="steps of the optimiser (default 8000)")
+    parser.add_argument("--stop", type=int, metavar="STEP", help="step to end at, before the learning rate has fallen")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="largest step size (default 0.002)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and samples (default 0)")
     parser.add_argument("--device", default="cpu", help="where it is trained: cpu or cuda (default cpu)")
     parser.add_argument(
@@ -293,7 +299,7 @@ def _add_view(commands: Any) -> None:
     parser = commands.add_parser(
         "view",
         help="a result in the browser, or in a window of Open3D",
-        description="Show a result in the browser; measurements are kept in its folder. Ctrl-C ends it.",
+        description="Show a result in the browser; measurements and edits are kept in its folder. Ctrl-C ends it.",
         epilog="example: dff view result",
     )
     parser.add_argument("result", help="result folder")
@@ -335,6 +341,20 @@ def _add_render(commands: Any) -> None:
     parser.add_argument("--relief", type=float, help="factor on the heights (default: so that they are seen)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=render)
+
+
+def _add_apply(commands: Any) -> None:
+    parser = commands.add_parser(
+        "apply",
+        help="what was painted in the viewer becomes picture, depth, cloud and mesh",
+        description="Apply the edits.json of a result; without edits, bring the untouched result back.",
+        epilog="example: dff apply result",
+    )
+    parser.add_argument("result", help="result folder")
+    parser.add_argument("--frames", metavar="PATH", help="folder or file the source frames are in, if they were moved")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and which frames it needs")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(command=apply)
 
 
 def _add_page_size(parser: argparse.ArgumentParser) -> None:
@@ -617,7 +637,10 @@ def train(options: argparse.Namespace) -> int:
         network=options.name,
         scenes=options.scenes,
         output=options.output,
+        start=options.start,
         steps=options.steps,
+        stop=options.stop,
+        learning_rate=options.learning_rate,
         seed=options.seed,
         device=options.device,
         encoder_weights=options.encoder_weights,
@@ -626,7 +649,7 @@ def train(options: argparse.Namespace) -> int:
         for done, _ in enumerate(fill_cache(options.scenes, options.render, photographs=options.photographs)):
             on_progress("rendering", done + 1, options.render)
         path = train(recipe, on_progress=on_progress)
-    _say(f"{path}: trained for {recipe.steps} steps; the run card is beside it")
+    _say(f"{path}: trained for {recipe.stop or recipe.steps} steps; the run card is beside it")
     return 0
 
 
@@ -652,6 +675,19 @@ def view(options: argparse.Namespace) -> int:
     _show(server.address, options)
     with suppress(KeyboardInterrupt):
         server.serve()
+    return 0
+
+
+def apply(options: argparse.Namespace) -> int:
+    """`dff apply`: what was painted on a result."""
+    from dff import pipeline
+
+    _say(pipeline.describe_edits(options.result))
+    if options.dry_run:
+        return 0
+    with _progress(options.quiet) as on_progress:
+        result = pipeline.apply_edits(options.result, frames=options.frames, on_progress=on_progress)
+    _say(f"known      {100 * result.depth.known.mean():.1f} % of the pixels\nresult     {options.result}")
     return 0
 
 

@@ -131,8 +131,8 @@ class Settings:
     # Depth
     measure: str = option("ring-difference", "focus measure: see `dff measures`", group="depth")
     window_sigma_px: float = option(
-        3.0,
-        "standard deviation of the window a focus measure is averaged over",
+        2.5,
+        "standard deviation of the window that depth is averaged over",
         group="depth",
         flag="--window",
         unit="px",
@@ -191,6 +191,9 @@ class Settings:
         "how frames become one picture: mean weighted by sharpness, sub-frame pick, or Laplacian-pyramid blend",
         group="picture",
         choices=("weighted", "pick", "pyramid"),
+    )
+    soft_skin: bool = option(
+        False, "feather the transitions between frames on smooth skin; `dff fuse` only", group="picture"
     )
     jpeg_quality: int = option(95, "quality of a JPEG all-in-focus picture", group="picture", minimum=1, maximum=100)
     slabs: str | None = option(
@@ -346,6 +349,7 @@ PRESETS = {
         model_reason="it looks at large surroundings, where skin alone says little",
         changes={
             "window_sigma_px": Change(5.0, "skin has little texture: more of it has to be averaged"),
+            "soft_skin": Change(True, "a sharp seam between two frames on a cheek is seen at once"),
             "smoothness": Change(2.0, "labels on skin are uncertain and skin has no steps"),
             "z_sigma_frames": Change(
                 0.0, "frames are far apart: filtering along the stack would mix sharp and blurred"

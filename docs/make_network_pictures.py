@@ -51,8 +51,6 @@ def strip(name: str, images: Tensor) -> NDArray[np.uint8]:
     measure = load_measure(name)
     volume = focus_volume(images, measure)
     share = (volume / (1.0 if measure.probabilistic else ENERGY_TEMPERATURE)).softmax(0)
-    if name in ("drpl", "fusegan"):
-        share = volume.softmax(0)
     picture = measure.picture(images) if measure.picture else (images * share[:, None]).sum(0)
     panels = [titled(grey(share[k]), f"weight of frame {k + 1}") for k in SHOWN]
     panels.append(titled(coloured(volume.argmax(0), len(images)), "sharpest frame"))

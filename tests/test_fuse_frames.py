@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dff import cli, filters, io, pipeline
-from dff.focus import FOCUS_MEASURES
-from dff.settings import PRESETS, Settings
+from dff.focus import FOCUS_MEASURES, skin
+from dff.settings import PRESETS, Settings, flag_of
 from dff.stack import FocalStack, ImageMetadata
 
 SIZE_PX = (64, 80)
@@ -136,3 +136,51 @@ def test_presets_are_the_choices_of_the_option() -> None:
     """What the option offers is what there is."""
     (option,) = [spec for spec in fields(Settings) if spec.name == "preset"]
     assert tuple(option.metadata["choices"]) == tuple(PRESETS)
+
+
+def test_skin_is_told_by_colour_and_smoothness() -> None:
+    """Fair and dark skin count, sky, leaves and grey do not; neither does an edge."""
+    colours = {"fair": (0.88, 0.67, 0.56), "dark": (0.45, 0.30, 0.22), "sky": (0.5, 0.7, 0.95), "leaf": (0.3, 0.5, 0.2)}
+    found = {
+        name: float(skin.skin_share(torch.tensor(colour).view(3, 1, 1).expand(3, 24, 24)).mean())
+        for name, colour in {**colours, "grey": (0.5, 0.5, 0.5)}.items()
+    }
+    assert min(found["fair"], found["dark"]) > 0.9
+    assert max(found["sky"], found["leaf"], found["grey"]) < 0.1
+    edge = torch.tensor(colours["fair"]).view(3, 1, 1).repeat(1, 24, 24)
+    edge[:, :, 12:] *= 0.6
+    assert float(skin.skin_share(edge)[:, 11:13].max()) < 0.5
+
+
+def test_a_seam_on_skin_is_feathered_and_elsewhere_kept() -> None:
+    """Two frames of different brightness meet in a line: on skin the step becomes a slope, on blue it stays."""
+    step = torch.ones(2, 1, 64, 64)
+    step[1] = 0.98
+    share = torch.zeros(2, 64, 64)
+    share[0, :, :32], share[1, :, 32:] = 1, 1
+    for colour, feathered in (((0.88, 0.67, 0.56), True), ((0.5, 0.7, 0.95), False)):
+        images = step * torch.tensor(colour).view(3, 1, 1)
+        picture = (images * share[:, None]).sum(0)
+        jump = skin.softened(picture, images, share)[0, 32].diff().abs().max()
+        before = picture[0, 32].diff().abs().max()
+        assert bool(jump < 0.3 * before) == feathered
+
+
+def test_the_portrait_preset_softens(tmp_path: Path) -> None:
+    """The preset runs end to end on a pair, with the network that it names."""
+    stack, sharp = stack_of(2, np.uint8)
+    settings = Settings.of("portrait", align="none", threads=1, measure=PRESETS["portrait"].model)
+    assert settings.soft_skin
+    assert pipeline.fuse_frames(stack, settings).shape == sharp.shape
+
+
+def test_the_documents_tell_every_change_of_every_preset() -> None:
+    """docs/networks.md has a row a change, with the flag and the reason that the settings give."""
+    told = (Path(__file__).parent.parent / "docs" / "networks.md").read_text()
+    flags = {spec.name: flag_of(spec.name, spec.metadata) for spec in fields(Settings)}
+    for preset in PRESETS.values():
+        assert f"`--model {preset.model}` | {preset.model_reason} |" in told
+        for option, change in preset.changes.items():
+            value = "" if change.value is True else f" {change.value:g}" if isinstance(change.value, float) else ""
+            value = value or ("" if change.value is True else f" {change.value}")
+            assert f"`{flags[option]}{value}` | {change.reason} |" in told

@@ -159,6 +159,8 @@ def test_measurements_wait_for_their_folder(server: live.LiveServer, scene: Scen
     """What is measured while the run goes is in the result folder afterwards, and nothing is there before."""
     assert ask(server, "measurements.json", body=json.dumps(LIST).encode())[0] == 204
     assert ask(server, "measurements.json", body=b"{}")[0] == 400
+    with pytest.raises(ValueError, match="still goes; wait"):
+        server.apply()
     assert not server.folder.exists()
     io.write_reconstruction(_result(scene), server.folder)
     server.finish()

@@ -73,11 +73,17 @@ def make_payload(result: Reconstruction, folder: str | Path, *, max_megapixels: 
             that were measured.
     """
     stride = stride_for(result.depth.index.shape, max_megapixels)
-    first = (stride - 1) // 2
+    thinning = stride, (stride - 1) // 2
+    frames = _frames(Path(folder), len(result.geometry))
+    small, shown = thinned_result(result, *thinning)
+    return payload_of(small, Path(folder), shown, frames, thinning)
+
+
+def thinned_result(result: Reconstruction, stride: int, first: int) -> tuple[Reconstruction, NDArray[np.bool_]]:
+    """A result with the maps and the picture of its page, and which of their pixels belong to the exported surface."""
     depth, shown = _thinned(result, stride, first)
     picture = _thinned_picture(result.all_in_focus, stride, depth.index.shape)
-    frames = _frames(Path(folder), len(result.geometry))
-    return payload_of(replace(result, depth=depth, all_in_focus=picture), Path(folder), shown, frames, (stride, first))
+    return replace(result, depth=depth, all_in_focus=picture), shown
 
 
 def payload_of(
@@ -97,7 +103,7 @@ def payload_of(
     with ThreadPoolExecutor(2) as pool:
         meta = pool.submit(meta_of, result, folder, shown, thinning)
         picture = pool.submit(lambda: jpeg(colours_8bit(result.all_in_focus), _JPEG_QUALITY))
-        maps = {name: list(pool.map(deflated, _blocks(plane, rows))) for name, plane in planes.items()}
+        maps = {name: packed_blocks(plane, rows) for name, plane in planes.items()}
     return Payload({**meta.result(), "rows": rows, "frames": len(frames)}, maps, picture.result(), frames)
 
 
@@ -162,8 +168,10 @@ def deflated(plane: NDArray[Any]) -> bytes:
     return packer.compress(np.ascontiguousarray(parts).tobytes()) + packer.flush()
 
 
-def _blocks(plane: NDArray[Any], rows: int) -> list[NDArray[Any]]:
-    return [plane[top : top + rows] for top in range(0, len(plane), rows)]
+def packed_blocks(plane: NDArray[Any], rows: int) -> list[bytes]:
+    """A map as deflated blocks of rows, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(deflated, [plane[top : top + rows] for top in range(0, len(plane), rows)]))
 
 
 def _thinned(result: Reconstruction, stride: int, first: int) -> tuple[DepthMap, NDArray[np.bool_]]:
@@ -198,8 +206,9 @@ def _flags(depth: DepthMap, shown: NDArray[np.bool_], settings: Settings) -> NDA
     """
     confident = depth.known & (depth.confidence >= settings.min_confidence)
     flags = np.where(confident & ~shown, STRAY, 0).astype(np.uint8)
-    everywhere = surface.joined(depth.index, settings.cut_frames)
-    exported = surface.joined(np.where(shown, depth.index, np.float32(np.nan)), settings.cut_frames)
+    maps = depth.index, np.where(shown, depth.index, np.float32(np.nan))
+    with ThreadPoolExecutor(2) as pool:
+        everywhere, exported = pool.map(lambda index: surface.joined(index, settings.cut_frames), maps)
     for bit, whole, part, pair in (
         (ACROSS, everywhere[0], exported[0], shown[:, 1:] & shown[:, :-1]),
         (DOWN, everywhere[1], exported[1], shown[1:] & shown[:-1]),
@@ -223,6 +232,7 @@ def _about(result: Reconstruction, folder: Path) -> dict[str, Any]:
         "z": geometry.z,
         "centre": geometry.centre_px[result.alignment.reference],
         "transforms": result.alignment.transforms.reshape(-1, 9),
+        "gains": result.alignment.gains,
         "frame_size": list(result.alignment.size_px),
         "names": result.names,
         "min_confidence": settings.min_confidence,
@@ -232,6 +242,9 @@ def _about(result: Reconstruction, folder: Path) -> dict[str, Any]:
         "known_share": float(result.depth.known.mean()),
         "camera": result.metadata.camera,
         "measurements": None,
+        "edits": None,
+        "applied": None,
+        "untouched": False,
         "served": False,
     }
 

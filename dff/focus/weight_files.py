@@ -55,13 +55,16 @@ def _options(file: Path, name: str) -> dict[str, Any]:
         return {}
 
 
-def load_weights(name: str, expected: Mapping[str, Tensor], *, path: str | Path | None = None) -> dict[str, Tensor]:
+def load_weights(
+    name: str, expected: Mapping[str, Tensor], *, path: str | Path | None = None, complete: bool = True
+) -> dict[str, Tensor]:
     """Weights of a network, in float32.
 
     Args:
         name: Name of the network.
         expected: Tensors of the network, whose names and shapes the file must have.
         path: A weight file; the one that comes with the package if not given.
+        complete: Whether the file must have all of them; a file of an older, smaller network has not.
 
     Raises:
         ValueError: no such file, a checksum that differs from the card's, or weights of another network.
@@ -72,6 +75,8 @@ def load_weights(name: str, expected: Mapping[str, Tensor], *, path: str | Path 
     data = file.read_bytes()
     _check_sum(file, data)
     tensors = _parse(file, data)
+    if not complete:
+        expected = {key: tensor for key, tensor in expected.items() if key in tensors}
     _check_shapes(file, name, tensors, expected)
     return {key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()}
 
@@ -99,6 +104,11 @@ def save_weights(
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """In the type that weights are kept in; whole numbers stay whole numbers."""
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def card_path(path: str | Path) -> Path:

@@ -19,7 +19,7 @@ from dff.io.checkpoints import files_digest
 from dff.io.checks import CheckedFrames, FrameError, check_alike, repeated_files, usable_frames
 from dff.io.formats import Header, kind_of, read_header
 from dff.io.images import FileFrames
-from dff.io.listing import list_files
+from dff.io.listing import list_files, natural_key
 from dff.io.metadata import read_metadata
 from dff.stack import FocalStack, FocusGeometry, Frames, ImageMetadata, Reconstruction
 
@@ -303,3 +303,45 @@ def _chosen_rows(geometry: FocusGeometry | None, found: _Source) -> FocusGeometr
             f"geometry: must have one row a frame; got {len(geometry)} rows for {count} frames; mend the table"
         )
     return geometry.rows(found.index)
+
+
+def reopen_frames(
+    files: Sequence[str | Path], names: Sequence[str], shape: tuple[int, int, int], dtype: np.dtype[Any]
+) -> Frames:
+    """The frames of a stack that was read before; only the files of those that are asked for need to be there.
+
+    Args:
+        files: The file of each frame, as `FocalStack.files` has them.
+        names: The name of each frame.
+        shape: (H, W, C) of the frames.
+        dtype: Their type.
+
+    Raises:
+        OSError: a file that holds all frames is not there.
+        ValueError: it does not hold frames of these names.
+    """
+    paths = tuple(Path(file) for file in files)
+    if len(set(paths)) > 1:
+        # RAW frames were developed with the white balance of the first file.
+        first = min(range(len(paths)), key=lambda k: natural_key(paths[k]))
+        frames, index = _frames_of(paths, first), tuple(range(len(paths)))
+    else:
+        found = _open(paths[0], 1, False, None, None)
+        # Names end in "[page]"; the file may have another name by now.
+        pages = {name[name.rfind("[") :]: k for k, name in enumerate(found.names)}
+        wanted = [name[name.rfind("[") :] for name in names]
+        missing = [name for name, page in zip(names, wanted) if page not in pages]
+        if missing:
+            raise ValueError(f"{paths[0]}: must hold the frames of the result; got no {missing[0]}; give its own file")
+        frames, index = found.frames, tuple(pages[page] for page in wanted)
+    source = _Source(
+        frames=frames,
+        index=index,
+        names=tuple(names),
+        files=paths,
+        shape=shape,
+        dtype=dtype,
+        metadata=ImageMetadata(),
+        suffix=paths[0].suffix.lower(),
+    )
+    return CheckedFrames(_in_unit_range(source).frames, source.names, shape, dtype, index)

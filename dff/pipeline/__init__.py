@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dff.pipeline.aligned import align_to_folder
+from dff.pipeline.apply import apply_edits, describe_edits
 from dff.pipeline.convert import convert_result
 from dff.pipeline.folder import reconstruct_to_folder
 from dff.pipeline.forecast import forecast, told_time
@@ -13,6 +14,7 @@ from dff.pipeline.memory import available_memory_gb, forget_peak, peak_memory_gb
 from dff.pipeline.plan import kept_gb
 from dff.pipeline.prepare import open_stack
 from dff.pipeline.report import describe, summary
+from dff.pipeline.retouch import retouch
 from dff.pipeline.run import plan_for, reconstruct
 from dff.pipeline.watch import Watcher
 
@@ -20,9 +22,11 @@ __all__ = [
     "ResumeError",
     "Watcher",
     "align_to_folder",
+    "apply_edits",
     "available_memory_gb",
     "convert_result",
     "describe",
+    "describe_edits",
     "fingerprint",
     "forecast",
     "forget_peak",
@@ -35,6 +39,7 @@ __all__ = [
     "reconstruct",
     "reconstruct_to_folder",
     "resolve_geometry",
+    "retouch",
     "summary",
     "told_time",
 ]

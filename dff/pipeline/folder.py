@@ -159,7 +159,6 @@ class _FramePreviews:
 def _previews(result: Reconstruction, shown: DepthMap, folder: Path) -> dict[str, Callable[[], NDArray[np.uint8]]]:
     geometry, settings = result.geometry, result.settings
     pictures: dict[str, Callable[[], NDArray[np.uint8]]] = {
-        "contact.jpg": lambda: preview.contact_sheet(_FramePreviews(folder, len(result.names))),
         "depth.png": lambda: preview.depth_picture(
             optics.height_map(shown.index, geometry),
             geometry.z_unit,
@@ -168,6 +167,8 @@ def _previews(result: Reconstruction, shown: DepthMap, folder: Path) -> dict[str
         ),
         "confidence.png": lambda: preview.confidence_picture(result.depth.confidence),
     }
+    if io.result_paths(folder).frame_preview(0).is_file():
+        pictures["contact.jpg"] = lambda: preview.contact_sheet(_FramePreviews(folder, len(result.names)))
     if shown.known.any():
         parts = (shown, geometry, result.alignment, result.all_in_focus)
         mesh = functools.partial(surface.grid_mesh, *parts, cut_frames=settings.cut_frames, max_faces=_STILL_FACES)

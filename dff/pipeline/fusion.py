@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dff import fuse, io
 from dff.depth import DepthEstimator
+from dff.focus import skin
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import make_plan
 from dff.pipeline.prepare import align_frames, coherence, ordered, read_frames, use_threads, warp_frames
@@ -32,7 +33,7 @@ def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress
     """All-in-focus picture of frames of one subject, in their own type.
 
     A measure that comes with a rule of its own, as the fusion networks do, makes the picture; for the others the
-    frames are weighted by the softmax of their logits. A pair is fused as a whole, more frames strip by strip.
+    frames are weighted by the softmax of their logits. A pair is fused as a whole, more frames tile by tile.
 
     Args:
         stack: Two frames or more.
@@ -59,10 +60,10 @@ def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress
         warp_frames(stack, frames, alignment, stages)
         z_sigma_frames = coherence(settings, alignment) if len(stack) > 2 else 0.0
         estimator = DepthEstimator(measure, z_sigma_frames=z_sigma_frames)
-        return _fused_tiles(Strips(frames, alignment, estimator, plan, stack.white), stack, stages)
+        return _fused_tiles(Strips(frames, alignment, estimator, plan, stack.white), stack, settings.soft_skin, stages)
 
 
-def _fused_tiles(strips: Strips, stack: FocalStack, stages: Stages) -> NDArray[Any]:
+def _fused_tiles(strips: Strips, stack: FocalStack, soft_skin: bool, stages: Stages) -> NDArray[Any]:
     """The picture in the frames' own type: a pair as a whole, more frames tile by tile."""
     height, width = stack.shape[:2]
     plan = replace(strips.plan, strip_rows=height, tile_columns=width) if len(stack) == 2 else strips.plan
@@ -71,23 +72,25 @@ def _fused_tiles(strips: Strips, stack: FocalStack, stages: Stages) -> NDArray[A
         for strip in plan.strips(height):
             for tile in tiles(plan, strip, (height, width)):
                 rows, columns = tile.inside
-                picture[tile.place] = fuse.to_dtype(_fused(strips, tile)[:, rows, columns], stack.dtype)
+                picture[tile.place] = fuse.to_dtype(_fused(strips, tile, soft_skin)[:, rows, columns], stack.dtype)
             done(strip[1])
     return picture
 
 
-def _fused(strips: Strips, tile: Tile) -> Tensor:
+def _fused(strips: Strips, tile: Tile, soft_skin: bool) -> Tensor:
     """(C, H, W) of a tile with its halo."""
-    measure, count, frame = strips.estimator.measure, len(strips.frames), strips.frame_tiles(tile)
-    if measure.picture is not None:
-        return measure.picture(torch.stack([frame(k) for k in range(count)]))
-    return fuse.all_in_focus(
-        frame,
-        volume=strips.volume(tile),
-        valid=strips.valid(tile),
-        method="weighted",
-        temperature=1.0 if measure.probabilistic else ENERGY_TEMPERATURE,
-    )
+    measure, part = strips.estimator.measure, strips.frame_tiles(tile)
+    temperature = 1.0 if measure.probabilistic else ENERGY_TEMPERATURE
+    volume = strips.volume(tile) if soft_skin or measure.picture is None else None
+    images = torch.stack([part(k) for k in range(len(strips.frames))]) if soft_skin or measure.picture else None
+    if measure.picture is not None and images is not None:
+        picture = measure.picture(images)
+    else:
+        valid = strips.valid(tile)
+        picture = fuse.all_in_focus(part, volume=volume, valid=valid, method="weighted", temperature=temperature)
+    if soft_skin and images is not None and volume is not None and len(picture) == 3:
+        picture = skin.softened(picture, images, (volume / temperature).softmax(0))
+    return picture
 
 
 def fuse_to_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from dff import fuse, io
-from dff.depth import LATTICE, DepthEstimator, Labels
+from dff.depth import LATTICE, DepthEstimator, Labels, split_window
 from dff.focus import NETWORKS, FocusMeasure, load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.journal import Journal, Stages
-from dff.pipeline.plan import Plan, make_plan
+from dff.pipeline.plan import Plan, make_plan, scratch_bytes
 from dff.pipeline.prepare import (
     align_frames,
     coherence,
@@ -31,6 +32,8 @@ from dff.pipeline.strips import Strips, Tile, tiles
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
+
+_NOISE_ROWS = 512
 
 
 def reconstruct(
@@ -69,20 +72,21 @@ def reconstruct(
         geometry = stack.geometry or resolve_geometry(stack, settings)
         if note := unit_warning(geometry):
             warnings.warn(note, stacklevel=2)
-        estimator = _estimator(stack, settings, geometry)
+        estimator = make_estimator(settings, geometry)
         plan = plan_for(stack, settings)
         watcher.on_start(stack, geometry)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
-        with journal.scratch(folder, stack) as frames:
+        with journal.scratch(folder, stack) as frames, _kept_logits(folder, stack, estimator) as kept:
             read_frames(stack, frames, watcher, stages)
             alignment = align_frames(replace(stack, frames=frames), settings, stages)
             watcher.on_alignment(alignment)
             warp_frames(stack, frames, alignment, stages)
             estimator = replace(estimator, z_sigma_frames=coherence(settings, alignment))
-            strips = Strips(frames, alignment, estimator, plan, stack.white)
+            strips = Strips(frames, alignment, estimator, plan, stack.white, kept)
             labels = _label(strips, stages)
             if labels.label is not None:
                 watcher.on_labels(labels.label.numpy())
+            strips = replace(strips, estimator=estimator.matched(labels))
             depth, nearest = _refine(strips, labels, stages, watcher)
             picture = _fuse(strips, nearest, settings, stages, watcher)
             fuse_slabs(strips, stack, settings, stages)
@@ -101,15 +105,28 @@ def reconstruct(
     )
 
 
-def _estimator(stack: FocalStack, settings: Settings, geometry: FocusGeometry) -> DepthEstimator:
+def make_estimator(settings: Settings, geometry: FocusGeometry) -> DepthEstimator:
+    """How depth is found; the filter along the stack is off until the alignment is known."""
     steps = np.diff(geometry.z)
     even = np.allclose(steps, steps.mean(), rtol=1e-3)
+    return replace(
+        _bare_estimator(settings),
+        z=None if even else np.asarray(geometry.z, float),
+        near_first=bool(geometry.z[0] > geometry.z[-1]),
+    )
+
+
+def _bare_estimator(settings: Settings) -> DepthEstimator:
+    """The estimator of any stack; smoothed labels let the window be that of planes for the most part."""
+    window_px, plane_px = settings.window_sigma_px, 0.0
+    if settings.depth_method == "regularised":
+        window_px, plane_px = split_window(window_px)
     return DepthEstimator(
-        measure=chosen_measure(settings),
+        measure=chosen_measure(settings.but(window_sigma_px=window_px)),
         method=settings.depth_method,
         smoothness=settings.smoothness,
         refit_radius=settings.refit_radius,
-        z=None if even else np.asarray(geometry.z, float),
+        plane_sigma_px=plane_px,
     )
 
 
@@ -129,15 +146,22 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
     Raises:
         ValueError: not enough memory for the smallest strip.
     """
-    measure = chosen_measure(settings)
-    estimator = DepthEstimator(measure)
+    estimator = _bare_estimator(settings)
     return make_plan(
         stack,
         settings,
         halo_px=estimator.halo_px,
-        channels=measure.channels,
+        channels=estimator.measure.channels,
         fusion_halo_px=fuse.halo_px(settings.fusion),
+        network_bytes=estimator.measure.network_bytes,
     )
+
+
+def _kept_logits(folder: Path, stack: FocalStack, estimator: DepthEstimator) -> AbstractContextManager[Any]:
+    """Scratch space for the logits of a network, which are found once; those of an operator are quickly found again."""
+    if not estimator.measure.network_bytes:
+        return nullcontext()
+    return io.ScratchArrays(folder, scratch_bytes(stack, kept=True) - scratch_bytes(stack, kept=False))
 
 
 def _label(strips: Strips, stages: Stages) -> Labels:
@@ -155,7 +179,9 @@ def _label(strips: Strips, stages: Stages) -> Labels:
             if strip[1] <= finished:
                 continue
             for tile in tiles(strips.plan, strip, strips.size_px):
-                part = strips.estimator.lattice(strips.volume(tile))
+                volume = strips.volume(tile)
+                strips.keep(tile, volume)
+                part = strips.estimator.lattice(volume)
                 place, inside = (tuple(map(_sites, slices)) for slices in (tile.place, tile.inside))
                 lattice[:, place[0], place[1]] = part[:, inside[0], inside[1]]
             kept = _sites(slice(*strip))
@@ -165,6 +191,7 @@ def _label(strips: Strips, stages: Stages) -> Labels:
         labels = strips.estimator.regularise(lattice)
         if labels.label is not None:
             journal.keep_rows("label", labels.label.numpy(), 0)
+        journal.set_value("drop", labels.drop)
         journal.set_value("noise logit", labels.noise_logit)
         done(1)
     return labels
@@ -180,7 +207,7 @@ def _kept_labels(strips: Strips, journal: Journal) -> Labels:
     if strips.estimator.method == "regularised":
         label = torch.empty((-(-height // LATTICE), -(-width // LATTICE)), dtype=torch.int64)
         journal.restore("label", label.numpy(), len(label))
-    return Labels(label, journal.values["noise logit"])
+    return Labels(label, journal.values["noise logit"], journal.values["drop"])
 
 
 def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) -> tuple[DepthMap, NDArray[np.float32]]:
@@ -210,8 +237,9 @@ def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) ->
 
 
 def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDArray[np.float32]]) -> None:
+    tile, volume = strips.again(tile)
     top, left = tile.read_rows[0], tile.read_columns[0]
-    refined = strips.estimator.refine(strips.volume(tile), labels, top=top, left=left)
+    refined = strips.estimator.refine(volume, labels, top=top, left=left, frame=strips.frame_tiles(tile))
     found = (refined.index, refined.sigma, refined.confidence, refined.label)
     index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
     for k, covered in strips.partly_covered(tile.rows, tile.columns):
@@ -231,6 +259,7 @@ def _fuse(
     frames, method = strips.frames, settings.fusion
     picture = np.empty((height, width, frames.shape[2]), frames.dtype)
     plan = strips.plan.for_fusion(fuse.halo_px(method), fuse.row_multiple(method))
+    noise = stages.journal.value("noise", lambda: _noise(strips))
     finished = stages.journal.finished("fuse")
     stages.journal.restore("picture", picture, finished)
     if finished:
@@ -245,8 +274,8 @@ def _fuse(
                     count=len(frames),
                     index=torch.from_numpy(index[tile.read]),
                     valid=strips.valid(tile),
-                    whole=True,
                     method=method,
+                    noise=noise,
                 )
                 picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)
             rows = slice(*strip)
@@ -254,3 +283,11 @@ def _fuse(
             watcher.on_picture(strip[0], picture[rows])
             done(strip[1])
     return picture
+
+
+def _noise(strips: Strips) -> float:
+    """Standard deviation of the noise of a frame, white being one, from the middle rows of a few frames."""
+    last, middle = len(strips.frames) - 1, strips.size_px[0] // 2
+    rows = max(0, middle - _NOISE_ROWS // 2), min(strips.size_px[0], middle + _NOISE_ROWS // 2)
+    some = sorted({0, last // 3, 2 * last // 3, last})
+    return fuse.noise_level(strips.frames.read_frame_rows(k, *rows) for k in some)

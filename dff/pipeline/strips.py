@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff import align, filters
+from dff import align, filters, io
 from dff.depth import DepthEstimator
 from dff.pipeline.plan import LANES, Plan
 from dff.stack import Alignment
@@ -67,6 +67,8 @@ class Strips:
     estimator: DepthEstimator
     plan: Plan
     white: float
+    kept: io.ScratchArrays | None = None
+    """Where logits are kept that are dear to find twice."""
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -94,6 +96,26 @@ class Strips:
         for k, covered in self.partly_covered(tile.read_rows, tile.read_columns):
             volume[k].masked_fill_(torch.from_numpy(~covered), _INVALID_LOGIT)
         return volume
+
+    def keep(self, tile: Tile, volume: Tensor) -> None:
+        """Keep the logits of a tile, if any are kept."""
+        if self.kept is not None:
+            self.kept.put(tile.rows + tile.columns, self._inner(tile, volume).numpy())
+
+    def again(self, tile: Tile) -> tuple[Tile, Tensor]:
+        """A tile and its logits once more; without halo, in half precision, where logits are kept.
+
+        A tile that was measured before the run was killed and resumed is measured again, to the same numbers.
+        """
+        if self.kept is None:
+            return tile, self.volume(tile)
+        found = self.kept.get(tile.rows + tile.columns)
+        inner = self._inner(tile, self.volume(tile)) if found is None else torch.from_numpy(found)
+        return replace(tile, read_rows=tile.rows, read_columns=tile.columns), inner.to(torch.float32)
+
+    @staticmethod
+    def _inner(tile: Tile, volume: Tensor) -> Tensor:
+        return volume[:, tile.inside[0], tile.inside[1]].to(torch.float16)
 
     def valid(self, tile: Tile) -> Tensor | None:
         """(N, H, W) which frames cover each pixel of a tile with its halo; None where all do."""

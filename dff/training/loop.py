@@ -35,14 +35,18 @@ class Recipe:
     """Folder of rendered scenes."""
     output: str
     """Folder for checkpoints, log, curve and weights."""
+    start: str | None = None
+    """Weight file that the run starts from; tensors it lacks start as the network makes them."""
     steps: int = 8000
+    stop: int | None = None
+    """Step to end at, before the learning rate has fallen all the way; the last one if not given."""
     learning_rate: float | None = None
     """Highest; by default what suits the network."""
     encoder_weights: str | None = None
     """Name of an encoder trained elsewhere to start from."""
     warm_up_steps: int = 200
     weight_decay: float = 1e-4
-    pixel_frames: int = 10 * 128 * 128
+    pixel_frames: int = 12 * 128 * 128
     """Largest number of pixels times frames in one step."""
     samples_a_step: int = 1
     averaging: float = 0.998
@@ -94,6 +98,10 @@ class Run:
         """A fresh run."""
         torch.manual_seed(recipe.seed)
         network = recipe.build().to(recipe.device)
+        if recipe.start is not None:
+            expected = network.state_dict()
+            given = weight_files.load_weights(recipe.network, expected, path=recipe.start, complete=False)
+            network.load_state_dict(expected | given)
         average = deepcopy(network).requires_grad_(False)
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
         return Run(network, average, optimiser)
@@ -129,18 +137,19 @@ def train(recipe: Recipe, *, on_progress: Callable[[str, int, int], None] | None
         run.load(checkpoint)
     training, held_back = split(read_cache(recipe.scenes), recipe.held_back)
     log, saved_at = Log(output / "log.csv", run.step), time.monotonic()
-    while run.step < recipe.steps:
+    last = recipe.stop or recipe.steps
+    while run.step < last:
         losses = one_step(run, recipe, training)
         log.add(losses)
-        if run.step % recipe.log_steps == 0 or run.step == recipe.steps:
+        if run.step % recipe.log_steps == 0 or run.step == last:
             log.write(run.step, learning_rate(recipe, run.step))
-        if time.monotonic() - saved_at > recipe.checkpoint_s or run.step == recipe.steps:
+        if time.monotonic() - saved_at > recipe.checkpoint_s or run.step == last:
             now = time.monotonic()
             run.hours, saved_at = run.hours + (now - saved_at) / 3600, now
             run.save(checkpoint)
             draw_curve(output / "log.csv", output / "curve.png")
         if on_progress:
-            on_progress("training", run.step, recipe.steps)
+            on_progress("training", run.step, last)
     return save_result(run, recipe, held_back)
 
 
@@ -194,9 +203,9 @@ def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Pat
         "network": recipe.network,
         "options": dict(getattr(network, "options", {})),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "command": f"dff train {recipe.network} -o {Path(recipe.output).name} --scenes {Path(recipe.scenes).name} "
-        f"--steps {recipe.steps} --seed {recipe.seed} --device {recipe.device}",
-        "settings": asdict(recipe) | {"scenes": Path(recipe.scenes).name, "output": Path(recipe.output).name},
+        "command": command(recipe),
+        "settings": asdict(recipe) | {name: Path(getattr(recipe, name)).name for name in ("scenes", "output")},
+        "parent": parent(recipe),
         "data": describe_cache(recipe.scenes),
         "seed": recipe.seed,
         "steps": run.step,
@@ -207,6 +216,24 @@ def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Pat
     }
     weight_files.save_weights(path, network.state_dict(), card)
     return path
+
+
+def command(recipe: Recipe) -> str:
+    """The command that trains so, given the scenes."""
+    start = f"--start {Path(recipe.start).name} " if recipe.start else ""
+    stop = f"--stop {recipe.stop} " if recipe.stop else ""
+    return (
+        f"dff train {recipe.network} -o {Path(recipe.output).name} --scenes {Path(recipe.scenes).name} {start}"
+        f"--steps {recipe.steps} {stop}--learning-rate {recipe.highest_rate:g} --seed {recipe.seed} "
+        f"--device {recipe.device}"
+    )
+
+
+def parent(recipe: Recipe) -> dict[str, str] | None:
+    """Name and SHA-256 of the weights that the run started from."""
+    if recipe.start is None:
+        return None
+    return {"file": Path(recipe.start).name, "sha256": weight_files.checksum(recipe.start)}
 
 
 def machine(device: str) -> str:

@@ -181,10 +181,11 @@ function stageRow(title, progress, now) {
 
 // ---- from the run to its result
 
-function leave({ camera, framed, scene }) {
+/** Load the page again, with the view as it is. */
+export function leave({ camera, framed, scene, picture: { zoom, centre, layer } }) {
   const { turn, tilt, target, distance, perspective } = camera, { mode, points } = scene.state;
   try {
-    sessionStorage.setItem(KEPT, JSON.stringify({ turn, tilt, target, distance, perspective, framed, mode, points }));
+    sessionStorage.setItem(KEPT, JSON.stringify({ turn, tilt, target, distance, perspective, framed, mode, points, wide: document.body.classList.contains("wide"), picture: { zoom, centre, layer } }));
   } catch {
     // Without storage the result opens with its own view.
   }
@@ -200,6 +201,10 @@ function resume(app) {
     // As above.
   }
   if (!kept) return;
+  document.body.classList.toggle("wide", kept.wide);
+  app.picture.resize();
+  document.querySelector(`#link [data-value="${kept.picture.layer}"]`)?.click();
+  Object.assign(app.picture, kept.picture);
   app.controls.mode(kept.mode);
   app.controls.points(kept.points);
   app.controls.perspective(kept.perspective);

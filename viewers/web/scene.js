@@ -3,6 +3,7 @@
 import { Camera } from "dff/camera.js";
 import { decodeBase64 } from "dff/data.js";
 import * as shaders from "dff/shaders.js";
+import { restfulSigma, smoothed } from "dff/smooth.js";
 
 const KNOWN = 8;
 const MOVING_MS = 45;
@@ -29,6 +30,7 @@ export class Scene {
     this.rate = this.software ? 2500 : 60000; // cells a millisecond; measured while drawing
     this.listeners = [];
     this.first = new Promise((done) => this.listeners.push(done)); // the first picture, coarse or not
+    this.restful = surface.smoothing = restfulSigma(surface, surface.meta.relief);
     this.makePrograms();
     this.makeTextures();
     this.targets = [null, null];
@@ -90,7 +92,7 @@ export class Scene {
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     this.units = { indexMap: 0, planes: 1, drawnMap: 2, confidenceMap: 3, sigmaMap: 4, picture: 5, slopes: 6, ramp: 7, flagMap: 8, drawn: 9 };
     this.texture(this.units.indexMap);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, filled(surface.index, width));
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, this.drawnIndex());
     this.texture(this.units.planes);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 3, surface.count, 0, gl.RGBA, gl.FLOAT, planeTable(surface.meta));
     this.drawnTexture = this.texture(this.units.drawnMap);
@@ -110,7 +112,9 @@ export class Scene {
 
   /** Tell the graphics driver that everything of the surface changed. */
   renew() {
-    const { gl, units } = this;
+    const { gl, units, surface } = this, calm = restfulSigma(surface, surface.meta.relief);
+    if (surface.smoothing === this.restful) surface.smoothing = calm;
+    this.restful = calm;
     for (const [name, unit] of Object.entries(units)) {
       if (name === "drawn" || name === "flagMap") continue;
       gl.activeTexture(gl.TEXTURE0 + unit);
@@ -126,15 +130,33 @@ export class Scene {
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.R8UI, surface.width, surface.height, 0, gl.RED_INTEGER, gl.UNSIGNED_BYTE, array);
   }
 
+  /** Index map to draw: smoothed as asked, holes filled. */
+  drawnIndex() {
+    const { surface } = this;
+    surface.shown = smoothed(surface, surface.smoothing);
+    return filled(surface.shown, surface.width);
+  }
+
+  /** Smooth what is drawn by so many px. */
+  setSmoothing(sigmaPx) {
+    const { gl, surface } = this;
+    surface.smoothing = sigmaPx;
+    gl.activeTexture(gl.TEXTURE0 + this.units.indexMap);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, surface.width, surface.height, gl.RED_INTEGER, gl.UNSIGNED_SHORT, this.drawnIndex());
+    this.makeSlopes();
+    this.request();
+  }
+
   makeSlopes() {
     const { gl, surface } = this;
-    this.texture(this.units.slopes, { filter: gl.LINEAR });
+    if (this.slopes) gl.deleteTexture(this.slopes);
+    this.slopes = this.texture(this.units.slopes, { filter: gl.LINEAR });
     this.haveSlopes = Boolean(gl.getExtension("EXT_color_buffer_float") || gl.getExtension("EXT_color_buffer_half_float"));
     if (!this.haveSlopes) return;
     const reach = Math.ceil(Math.sqrt((surface.width * surface.height) / (this.software ? 1e6 : 3e6)));
     const size = [Math.ceil(surface.width / reach), Math.ceil(surface.height / reach)];
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RG16F, ...size, 0, gl.RG, gl.HALF_FLOAT, null);
-    const slopes = gl.getParameter(gl.TEXTURE_BINDING_2D);
+    const { slopes } = this;
     const flags = this.texture(this.units.flagMap);
     this.bytes(surface.flags.map((bits, i) => (surface.index[i] ? bits | KNOWN : bits)));
     const target = gl.createFramebuffer();
@@ -205,7 +227,7 @@ export class Scene {
     return {
       view: new Float32Array([right[0], up[0], toward[0], 0, right[1], up[1], toward[1], 0, right[2], up[2], toward[2], 0, 0, 0, 0, 1]),
       mode: MODES.indexOf(state.mode), range, lamp: state.lamp.map((value) => value / length), lampShare: state.lampShare,
-      relief: camera.relief, contour: state.contour, focus: state.focus, confidenceLevels: meta.confidence_levels,
+      relief: camera.relief, contour: state.contour, focus: state.quiet ? -1 : state.focus, confidenceLevels: meta.confidence_levels,
       haveSlopes: this.haveSlopes ? 1 : 0, sigmaCode: meta.sigma_code, grey: state.grey ? 1 : 0, cut: state.cut,
       clipLow: surface.clip.map(([low]) => bound(low, -1)), clipHigh: surface.clip.map(([, high]) => bound(high, 1)),
     };
@@ -224,6 +246,24 @@ export class Scene {
     const { gl, surface } = this;
     gl.activeTexture(gl.TEXTURE0 + this.units.drawnMap);
     gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, surface.width, surface.height, gl.RED_INTEGER, gl.UNSIGNED_BYTE, surface.drawn);
+    this.request();
+  }
+
+  /** Tell the graphics driver that maps of the surface, or its picture, changed. */
+  updateMaps() {
+    const { gl, surface, units } = this, { width, height } = surface;
+    const put = (unit, type, data) => {
+      gl.activeTexture(gl.TEXTURE0 + unit);
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, width, height, gl.RED_INTEGER, type, data);
+    };
+    put(units.indexMap, gl.UNSIGNED_SHORT, this.drawnIndex());
+    put(units.confidenceMap, gl.UNSIGNED_BYTE, surface.confidence);
+    put(units.sigmaMap, gl.UNSIGNED_BYTE, surface.sigma);
+    put(units.drawnMap, gl.UNSIGNED_BYTE, surface.drawn);
+    gl.activeTexture(gl.TEXTURE0 + units.picture);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, gl.RGBA, gl.UNSIGNED_BYTE, surface.picture);
+    gl.generateMipmap(gl.TEXTURE_2D);
+    this.makeSlopes();
     this.request();
   }
 
