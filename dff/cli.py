@@ -507,10 +507,12 @@ def _reconstruct_in_view(stack: Any, output: Path, settings: Settings, options: 
 
 
 def _show(address: str, options: argparse.Namespace) -> None:
-    """Open an address in the browser, and print it."""
+    """Open an address in the browser, where there is a screen for one, and print it."""
     import webbrowser
 
-    opened = not options.no_open and webbrowser.open(address)
+    # Without a screen Python would open a browser for terminals, and wait for it.
+    screen = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    opened = bool(screen) and not options.no_open and webbrowser.open(address)
     sys.stdout.write(f"{address}\n")
     sys.stdout.flush()
     _say("dff: showing it in the browser; Ctrl-C ends" if opened else "dff: open this address; Ctrl-C ends")

@@ -112,10 +112,17 @@ def measure_browser(path: Path) -> None:
             )
             row(f"a frame of {kind}, ratio", f"{told} (1 is {times[1]:.0f} ms)")
         page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
-        row("memory of scripts", f"{page.evaluate('performance.memory.usedJSHeapSize') / 1e6:.0f} MB")
-        held = page.evaluate("['index', 'confidence', 'sigma', 'flags', 'drawn'].map((k) => dff.surface[k].byteLength)")
-        row("maps in memory", f"{sum(held) / 1e6:.0f} MB")
+        processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+        for kind, name in (("renderer", "memory of the page"), ("GPU", "memory of the drawing")):
+            used = sum(resident_mb(entry["id"]) for entry in processes if entry["type"] == kind)
+            row(name, f"{used:.0f} MB")
         browser.close()
+
+
+def resident_mb(process: int) -> float:
+    """Memory of a process on Linux."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e6
 
 
 def row(name: str, text: str) -> None:

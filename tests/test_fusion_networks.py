@@ -163,11 +163,11 @@ def test_neighbours_decide_alone(name: str) -> None:
 
 
 def test_log_odds_are_added_up_along_the_stack() -> None:
-    """Differences of the logits are the log-odds, bounded; the mean logit of a pixel is zero."""
+    """Differences of the logits are the log-odds over the temperature, bounded; shares sum to one."""
     odds = torch.tensor([2.0, 1.0, -20.0, 0.5]).view(4, 1, 1)
-    logits = pairs.chained(odds, 2.0)
+    logits = pairs.Chain(temperature=2.0, most=3.0)(odds)
     assert torch.allclose((logits[1:] - logits[:-1])[:, 0, 0], torch.tensor([1.0, 0.5, -3.0, 0.25]))
-    assert logits.mean().abs() < 1e-6
+    assert logits.logsumexp(0).abs() < 1e-6
     assert int(logits.argmax(0)) == 2
 
 

@@ -130,6 +130,20 @@ def test_finished_stages_are_not_run_again(frames: Path, whole: Path, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
 
 
+def test_a_watcher_is_shown_what_an_earlier_run_read(frames: Path, tmp_path: Path) -> None:
+    """All frames, those that are decoded already as their small pictures."""
+    output = tmp_path / "result"
+    interrupted(frames, output, "read frames", resume=True)
+    seen: dict[int, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stack = pipeline.open_stack(frames, SETTINGS)
+        watcher = pipeline.Watcher(on_frame=seen.__setitem__)
+        pipeline.reconstruct_to_folder(stack, output, SETTINGS, resume=True, watcher=watcher)
+    assert list(seen) == list(range(10))
+    assert all(np.abs(frame.astype(float) / 257 - seen[k]).mean() < 4 for k, frame in enumerate(stack.frames) if k < 4)
+
+
 def test_without_resume_the_leftovers_go(frames: Path, tmp_path: Path) -> None:
     """A new run deletes what is there, and leaves nothing when it is interrupted."""
     output = tmp_path / "result"

@@ -253,6 +253,15 @@ def test_the_keyboard_paints(offline: Any) -> None:
     assert offline.evaluate("[dff.brush.kind, dff.edits.strokes.length]") == [None, 0]
 
 
+def test_alt_click_takes_the_frame_from_there(offline: Any, result: Reconstruction) -> None:
+    choose(offline, "frame")
+    offline.keyboard.down("Alt")
+    pull(offline, (20, 50))
+    offline.keyboard.up("Alt")
+    assert offline.evaluate("dff.scene.state.focus") == round(float(result.depth.index[50, 20]))
+    assert offline.evaluate("dff.edits.strokes.length") == 0
+
+
 def test_offline_strokes_are_saved_as_the_command_reads_them(offline: Any, folder: Path) -> None:
     """What is downloaded changes the right pixels."""
     choose(offline, "unknown", 5)
@@ -297,6 +306,12 @@ def test_strokes_are_kept_shown_again_applied_and_taken_back(served: Any, folder
     ready(served)
     assert served.evaluate("dff.edits.isApplied")
     assert pipeline.apply_edits(folder).edits == {"frame": 1}
+    served.evaluate("dff.edits.clear()")
+    ready(served)
+    pipeline.apply_edits(folder)
+    served.reload()
+    served.wait_for_selector("html[data-ready=true]", state="attached", timeout=60_000)
+    np.testing.assert_array_equal(maps_of(served), untouched)
 
 
 # ---- fingers

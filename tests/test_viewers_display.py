@@ -153,7 +153,7 @@ def test_every_control_is_reached_and_named(page: Any) -> None:
 
 def test_a_larger_picture_and_a_narrow_screen_leave_room_for_the_model(browser: Any, path: Path) -> None:
     """The model is framed in what is left, and nothing is wider than the screen."""
-    for size, script in (((1000, 700), "dff.toggleWide()"), ((390, 780), "dff.togglePanel('link')"), ((390, 780), "0")):
+    for size, script in (((1000, 700), "dff.toggleWide()"), ((390, 780), "dff.togglePanel('link')")):
         page = browser.new_page(viewport={"width": size[0], "height": size[1]})
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-ready=true]", state="attached", timeout=60_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import os
@@ -229,6 +230,23 @@ def test_interrupting_the_run_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", int(capsys.readouterr().out.split(":")[2].split("/")[0])))
+
+
+@pytest.mark.parametrize(("display", "no_open", "opened"), [(":0", False, 1), (":0", True, 0), (None, False, 0)])
+def test_a_browser_is_opened_where_there_is_a_screen(
+    display: str | None, no_open: bool, opened: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Never one for terminals, which the run would wait for; the address is printed all the same."""
+    asked: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: not asked.append(address))
+    monkeypatch.setattr(cli.sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    if display:
+        monkeypatch.setenv("DISPLAY", display)
+    cli._show("http://127.0.0.1:1/x/", argparse.Namespace(no_open=no_open))
+    assert asked == ["http://127.0.0.1:1/x/"] * opened
+    assert capsys.readouterr().out == "http://127.0.0.1:1/x/\n"
 
 
 def until(page: Any, condition: str) -> None:

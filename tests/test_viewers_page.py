@@ -201,10 +201,10 @@ def expected_colour(
     if mode == "height":
         return ramp("viridis", (height - low) / (high - low))
     if mode == "confidence":
-        return ramp("cividis", float(result.depth.confidence[row, column]))
+        return ramp("cividis", (float(result.depth.confidence[row, column]) - low) / (high - low))
     if mode == "frame":
         k = round(float(result.depth.index[row, column]))
-        return ramp("turbo", k / (len(result.geometry) - 1)) * (1 if k % 2 == 0 else 0.82)
+        return ramp("turbo", (k - low) / (high - low)) * (1 if k % 2 == 0 else 0.82)
     if mode == "error":
         step = abs(float(result.geometry.z[0] - result.geometry.z[1]))
         sigma = float(result.depth.sigma[row, column]) * step

@@ -64,11 +64,18 @@ class ResultServer:
 
     payload: Payload | None = None
     """What the page shows; None until there is a result."""
+    stamp = 0
+    """When the result was written that the page shows: `dff apply` may write another one meanwhile."""
 
     def open(self) -> None:
         """Read the result."""
         self.stored()
+        self.stamp = self._written()
         self.payload = folder_payload(self.folder, max_megapixels=self.max_megapixels)
+
+    def _written(self) -> int:
+        path = io.result_paths(self.folder).reconstruction
+        return path.stat().st_mtime_ns if path.is_file() else self.stamp
 
     @property
     def port(self) -> int:
@@ -90,6 +97,8 @@ class ResultServer:
 
     def html(self) -> bytes:
         """The page, with the measurements and the edits that are kept in the folder."""
+        if self.stamp != self._written():
+            self.open()
         if self.payload is None:
             raise ValueError(f"{self.folder}: must hold a result; got none yet; wait for the run")
         return page(self.payload, served=True, measurements=self.stored(), edits=self.painted()).encode()
@@ -172,7 +181,7 @@ class ResultServer:
         """
         with self.writing:
             pipeline.apply_edits(self.folder)
-            self.payload = folder_payload(self.folder, max_megapixels=self.max_megapixels)
+            self.open()
 
 
 class _Server(ThreadingHTTPServer):

@@ -41,7 +41,7 @@ __all__ = [
 
 _BLOCK_PX = 1 << 14
 _FLOOR_FRAMES = 0.05
-_SHARP_FRAMES = 0.1
+_SHARP_FRAMES = 0.06
 
 NARROW_DROP = 0.35
 """Focus curves that drop more than this within a frame are narrow: the blur grows by 0.6 px a frame or more."""
@@ -138,25 +138,40 @@ class DepthEstimator:
         if self.measure.probabilistic:
             refined = read_probability(volume, label, radius=self.refit_radius)
             return refined if self.method != "argmax" else replace(refined, index=_whole_frames(refined))
-        return self._fitted(volume, label, labels, frame)
+        surface, features = self.evidence(volume, label, labels, frame)
+        probability = confidence.probability(features)
+        known = surface.index.isfinite() & (probability > confidence.LEAST_PROBABILITY)
+        return Refined(
+            torch.where(known, surface.index, torch.nan),
+            torch.where(known, confidence.calibrated_sigma(surface.sigma), torch.nan),
+            torch.where(known, probability, 0.0),
+            surface.label,
+        )
 
-    def _fitted(self, volume: Tensor, label: Tensor, labels: Labels, frame: Callable[[int], Tensor] | None) -> Refined:
-        """Sub-frame index, standard deviation and confidence from parabolas around the labels.
+    def evidence(
+        self, volume: Tensor, label: Tensor, labels: Labels, frame: Callable[[int], Tensor] | None = None
+    ) -> tuple[Surface, Tensor]:
+        """The surface of a part of the picture, and (F, H, W) what its probability is judged by.
 
-        Pixels are worked on in blocks of rows that stay in the processor's cache.
+        Args:
+            volume: (N, H, W) logits.
+            label: (H, W) int64 label of every pixel.
+            labels: What `regularise` gave.
+            frame: Gives the part of frame k as (C, H, W).
         """
         spread = confidence.label_range(label)
         rows = max(1, _BLOCK_PX // label.shape[1])
         blocks = [slice(top, top + rows) for top in range(0, len(label), rows)]
         parts = [self._fitted_rows(volume[:, block], label[block], spread[block], labels) for block in blocks]
-        features = torch.cat([part.features for part in parts if part.features is not None], 1)
-        single = Pixels(torch.cat([part.index for part in parts]), torch.cat([part.sigma for part in parts]), label)
+        index, sigma = (torch.cat([getattr(part, name) for part, _ in parts]) for name in ("index", "sigma"))
+        single = Pixels(index, sigma, label)
         if self.method == "regularised":
             surface = self._averaged(single, frame)
         else:
-            index = single.index if self.method == "subframe" else torch.where(single.known, label, torch.nan)
-            surface = Surface(index, single.sigma, label, torch.ones_like(index))
-        return self._judged(single, surface, features)
+            index = index if self.method == "subframe" else torch.where(single.known, label, torch.nan)
+            surface = Surface(index, sigma, label, torch.ones_like(index))
+        off = confidence.surface_features(single.index, surface.index, surface.share)
+        return surface, torch.cat([torch.cat([curves for _, curves in parts], 1), off])
 
     def _averaged(self, single: Pixels, frame: Callable[[int], Tensor] | None) -> Surface:
         """Planes over a window of single pixels, near occlusion edges over those of the same surface."""
@@ -181,23 +196,12 @@ class DepthEstimator:
     def _sharpened(self, value: Tensor, weight: Tensor, mean_weight: Tensor) -> Tensor:
         """Planes that have been given back the relief that averaging once more takes, where noise allows it."""
         again, _ = fit_planes(value.nan_to_num(), weight, self.plane_sigma_px)
-        share = _SHARP_FRAMES**2 / (_SHARP_FRAMES**2 + 1 / mean_weight - _FLOOR_FRAMES**2)
+        variance = (1 / mean_weight - _FLOOR_FRAMES**2).clamp_min(0)
+        share = 1 / (1 + (variance / _SHARP_FRAMES**2).square())
         return value + share * (value - again)
 
-    def _judged(self, single: Pixels, surface: Surface, features: Tensor) -> Refined:
-        """What is known of a surface, and how surely."""
-        probability = confidence.probability(
-            torch.cat([features, confidence.surface_features(single.index, surface.index, surface.share)])
-        )
-        known = surface.index.isfinite() & (probability > confidence.LEAST_PROBABILITY)
-        return Refined(
-            torch.where(known, surface.index, torch.nan),
-            torch.where(known, confidence.calibrated_sigma(surface.sigma), torch.nan),
-            torch.where(known, probability, 0.0),
-            surface.label,
-        )
-
-    def _fitted_rows(self, volume: Tensor, label: Tensor, spread: Tensor, labels: Labels) -> Pixels:
+    def _fitted_rows(self, volume: Tensor, label: Tensor, spread: Tensor, labels: Labels) -> tuple[Pixels, Tensor]:
+        """Focus curves of single pixels, in a block of rows that stays in the processor's cache."""
         times = frame_units(np.arange(len(volume)) if self.z is None else self.z)
         fit = fit_peak(
             volume,
@@ -212,7 +216,7 @@ class DepthEstimator:
         features = confidence.curve_features(volume, label, spread, fit, labels.noise_logit)
         known = has_peak(fit, label, len(volume), self.refit_radius)
         known &= features[confidence.FEATURES.index("drop")] > confidence.LEAST_DROP
-        return Pixels(torch.where(known, fit.index, torch.nan), fit.sigma, label, features)
+        return Pixels(torch.where(known, fit.index, torch.nan), fit.sigma, label), features
 
 
 @dataclass(frozen=True)
@@ -225,8 +229,6 @@ class Pixels:
     """(H, W) its standard deviation from noise alone."""
     label: Tensor
     """(H, W) int64."""
-    features: Tensor | None = None
-    """(F, H, W) of the curves."""
 
     @property
     def known(self) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dff import filters
 from dff.focus import pairs, weight_files
-from dff.focus.inference import in_tiles
+from dff.focus.inference import NETWORK_BYTES, in_tiles
 from dff.focus.measure import FocusMeasure
 
 CHANNELS = 16
@@ -28,6 +28,8 @@ DILATED_BLOCKS = 6
 """The last ones, whose dilation can be chosen."""
 DILATIONS = (1, 2, 3, 4)
 PUBLISHED_FIELD_PX = 67
+CHAIN = pairs.Chain(temperature=12.0, most=3.0)
+"""Of the measure: confidence of depth is then the share right to a frame, within 0.05, on scenes held back."""
 
 
 class ConvSwish(nn.Sequential):
@@ -112,12 +114,12 @@ def sharper(network: Drpl, first: Tensor, second: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def stack_logits(network: Drpl, images: Tensor, *, temperature: float = 1.0) -> Tensor:
+def stack_logits(network: Drpl, images: Tensor, *, chain: pairs.Chain = pairs.PICTURE) -> Tensor:
     """(N, 1, H, W) → (N, H, W), a pair of neighbours at a time."""
     network.to(images.device)
     before, after = pairs.neighbours(images[:, 0])
     odds = torch.cat([sharper(network, b[None], a[None]) for b, a in zip(after, before)])
-    return pairs.chained(odds, temperature)
+    return chain(odds)
 
 
 @torch.no_grad()
@@ -177,10 +179,11 @@ def drpl(
         "which of two neighbours is sharper, by deep regression, added up along the stack (DRPL)",
         partial(
             in_tiles,
-            partial(stack_logits, network, temperature=pairs.TEMPERATURE),
+            partial(stack_logits, network, chain=CHAIN),
             halo_px=halo_px,
             tile_px=tile_px,
         ),
         probabilistic=True,
+        network_bytes=NETWORK_BYTES,
         picture=partial(fused_picture, network, halo_px=halo_px, tile_px=tile_px),
     )

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from dff import filters
 from dff.focus import conv_crf, pairs, weight_files
-from dff.focus.inference import in_tiles
+from dff.focus.inference import NETWORK_BYTES, in_tiles
 from dff.focus.measure import FocusMeasure
 
 WIDTH = 16
 BLOCKS = 6
 STRIDE = 4
+CHAIN = pairs.Chain(temperature=4.5, most=3.0)
+"""Of the measure: confidence of depth is then the share right to a frame, within 0.03, on scenes held back."""
 HALO_PX = 64
 """Context of the generator: 63 px."""
 
@@ -127,7 +129,9 @@ def _compared(network: FuseGan, images: tuple[Tensor, Tensor], features: tuple[T
 
 
 @torch.no_grad()
-def stack_logits(network: FuseGan, images: Tensor, *, refine: bool = False, temperature: float = 1.0) -> Tensor:
+def stack_logits(
+    network: FuseGan, images: Tensor, *, refine: bool = False, chain: pairs.Chain = pairs.PICTURE
+) -> Tensor:
     """(N, 1, H, W) → (N, H, W): each frame encoded once, each pair of neighbours compared."""
     network.to(images.device)
     before, _ = pairs.neighbours(images[:, 0])
@@ -137,7 +141,7 @@ def stack_logits(network: FuseGan, images: Tensor, *, refine: bool = False, temp
         following = network.encode(both[1])
         odds.append(_compared(network, both[::-1], (following, features), refine))
         features = following
-    return pairs.chained(torch.cat(odds), temperature)
+    return chain(torch.cat(odds))
 
 
 def fused_picture(network: FuseGan, images: Tensor, *, tile_px: int | None = None) -> Tensor:
@@ -155,10 +159,10 @@ def fused_picture(network: FuseGan, images: Tensor, *, tile_px: int | None = Non
 
 
 def measured(
-    network: FuseGan, images: Tensor, *, refine: bool, temperature: float = 1.0, tile_px: int | None = None
+    network: FuseGan, images: Tensor, *, refine: bool, chain: pairs.Chain = pairs.PICTURE, tile_px: int | None = None
 ) -> Tensor:
     """(N, 1, H, W) → (N, H, W) logits of pictures of any size."""
-    compared = partial(stack_logits, network, refine=refine, temperature=temperature)
+    compared = partial(stack_logits, network, refine=refine, chain=chain)
     halo_px = HALO_PX + conv_crf.REACH_PX * refine
     return in_tiles(compared, images, halo_px=halo_px, multiple=STRIDE, tile_px=tile_px)
 
@@ -185,7 +189,8 @@ def fusegan(
         1,
         HALO_PX + conv_crf.REACH_PX * refine,
         "confidence of a conditional GAN in the sharper of two neighbours, added up along the stack (FuseGAN)",
-        partial(measured, network, refine=refine, temperature=pairs.TEMPERATURE, tile_px=tile_px),
+        partial(measured, network, refine=refine, chain=CHAIN, tile_px=tile_px),
         probabilistic=True,
+        network_bytes=NETWORK_BYTES,
         picture=partial(fused_picture, network, tile_px=tile_px),
     )

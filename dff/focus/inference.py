@@ -13,6 +13,8 @@ from dff.focus.measure import FocusMeasure
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 TILE_PX = 512
+NETWORK_BYTES = 8
+"""Memory a pixel and frame: networks look at one frame or pair at a time, in tiles, so that features hardly count."""
 BLEND_PX = 8
 """Half the width of the band over which one tile passes into the next."""
 

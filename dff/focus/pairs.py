@@ -8,19 +8,40 @@ networks know pairs only.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dff import filters
 
-MOST_LOG_ODDS = 6.0
-"""No two neighbours differ more surely than 400 to 1."""
-TEMPERATURE = 3.0
-"""Of measures: answers on neighbouring pairs err together, so that their sum is so many times too sure.
 
-With it the confidence told is the share that is right to a frame, within 0.03, on rendered scenes held back.
-"""
+@dataclass(frozen=True)
+class Chain:
+    """How answers on neighbours are added up."""
+
+    temperature: float = 1.0
+    """Divides each answer. Answers on neighbouring pairs err together, so that their plain sum is far too sure."""
+    most: float = 8.0
+    """No two neighbours differ by larger log-odds."""
+
+    def __call__(self, log_odds: Tensor) -> Tensor:
+        """Logarithm of each frame's share from the log-odds between neighbours.
+
+        Args:
+            log_odds: (N - 1, H, W) that frame i + 1 is sharper than frame i.
+
+        Returns:
+            (N, H, W).
+        """
+        bounded = (log_odds / self.temperature).clamp(-self.most, self.most)
+        return F.pad(bounded.cumsum(0), (0, 0, 0, 0, 1, 0)).log_softmax(0)
+
+
+PICTURE = Chain()
+"""For pictures: what is sharper takes nearly all."""
+
 CONTRAST_RADIUS_PX = 4
 CONTRAST_PASSES = 2
 CONTRAST_REACH_PX = 2 * CONTRAST_RADIUS_PX * CONTRAST_PASSES
@@ -46,21 +67,6 @@ def normalised(images: Tensor) -> Tensor:
     detail = images - smooth(images.flatten(0, 1)).view_as(images)
     contrast = smooth(detail.square().mean(1)).sqrt() + LEAST_CONTRAST
     return detail / contrast[:, None]
-
-
-def chained(log_odds: Tensor, temperature: float = 1.0) -> Tensor:
-    """Logits of the frames from the log-odds between neighbours, with mean zero in every pixel.
-
-    Args:
-        log_odds: (N - 1, H, W) that frame i + 1 is sharper than frame i.
-        temperature: Divides the logits.
-
-    Returns:
-        (N, H, W).
-    """
-    bounded = log_odds.clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS)
-    logits = F.pad(bounded.cumsum(0), (0, 0, 0, 0, 1, 0))
-    return (logits - logits.mean(0)) / temperature
 
 
 def neighbours(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from dff import filters
 from dff.focus import weight_files
-from dff.focus.inference import in_tiles
+from dff.focus.inference import NETWORK_BYTES, in_tiles
 from dff.focus.measure import FocusMeasure
 
 MEAN, DEVIATION = 0.45005, 0.26465
@@ -118,6 +118,7 @@ def sesf(
         HALO_PX,
         "spatial frequency of an autoencoder's features (SESF-Fuse)",
         measured,
+        network_bytes=NETWORK_BYTES,
         picture=partial(fused_picture, measured),
     )
 

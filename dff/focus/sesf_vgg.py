@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dff.focus import imagenet, weight_files
-from dff.focus.inference import in_tiles
+from dff.focus.inference import NETWORK_BYTES, in_tiles
 from dff.focus.measure import FocusMeasure
 
 CHANNELS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512)
@@ -149,4 +149,5 @@ def sesf_vgg(
         "saliency of VGG features, softmax over the frames",
         partial(in_tiles, partial(stack_logits, network), halo_px=HALO_PX, multiple=STRIDE, tile_px=tile_px),
         probabilistic=True,
+        network_bytes=NETWORK_BYTES,
     )

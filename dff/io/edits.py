@@ -76,7 +76,7 @@ def _stroke(entry: Mapping[str, Any]) -> Stroke:
         raise ValueError(f"frame: must be a whole number; got {frame!r}; name a frame")
     return Stroke(
         kind=str(entry["kind"]),
-        points=np.array(entry["points"], float).reshape(-1, 2),
+        points=np.array(entry["points"], float),
         radius_px=float(entry["radius_px"]),
         hardness=float(entry["hardness"]),
         frame=None if frame is None else int(frame),

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff import fuse, io
+from dff import fuse, io, surface
 from dff.depth import LATTICE, DepthEstimator
 from dff.depth.confidence import noise_level
 from dff.depth.sides import beyond_valley
@@ -23,6 +23,10 @@ from dff.stack import DepthMap, FloatArray, Progress
 _TILE_PX = 384
 _CONTEXT_PX = 8 * LATTICE
 """Labels are smoothed with this much around a tile, besides what the focus measure needs."""
+_LEAST_CONFIDENCE = 0.5
+"""A peak that is less probable than this does not compete."""
+_PATCH_PX = 13
+"""The other depth is taken where most of the pixels this far around have one: it is a surface, not a speckle."""
 
 
 class FocusWindow:
@@ -59,7 +63,7 @@ class FocusWindow:
         for tile in _tiles(part):
             around = self._widened(tile)
             images = self._images(around)
-            depth = self._depth(images, around, index[around], side)
+            depth = _coherent(self._depth(images, around, index[around], side))
             inside = tuple(slice(t.start - a.start, t.stop - a.start) for t, a in zip(tile, around))
             cut = DepthMap(*(plane[inside] for plane in (depth.index, depth.confidence, depth.sigma)))
             yield tile, cut, _picked(images[..., inside[0], inside[1]], cut.index)
@@ -113,6 +117,18 @@ class FocusWindow:
                 inner = cv2.erode(covered.astype(np.uint8), square)[around] > 0
                 beside |= ~inner & (np.abs(label.numpy() - k) <= 1)
         return beside
+
+
+def _coherent(depth: DepthMap) -> DepthMap:
+    """The depth where it is that of a surface, its gaps closed; unknown elsewhere."""
+    sure = depth.known & (depth.confidence >= _LEAST_CONFIDENCE)
+    taken = cv2.blur(sure.astype(np.float32), (_PATCH_PX, _PATCH_PX)) > 0.5
+    nothing = np.float32(np.nan)
+    index, sigma = (np.where(sure & taken, plane, nothing) for plane in (depth.index, depth.sigma))
+    between, deviation = surface.fill_smoothly(index, sigma, taken & ~sure)
+    index, sigma = np.where(sure, index, between), np.where(sure, sigma, deviation)
+    confidence = np.where(sure, depth.confidence, np.float32(_LEAST_CONFIDENCE))
+    return DepthMap(index, np.where(np.isfinite(index), confidence, np.float32(0)), sigma)
 
 
 def _tiles(part: Window) -> Iterator[Window]:

@@ -19,7 +19,7 @@ from dff.pipeline.run import reconstruct
 from dff.pipeline.slabs import write_slabs
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
-from dff.stack import DepthMap, FocalStack, Progress, Reconstruction, silent
+from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
 
 POINT_FORMATS = {"ply": "points.ply", "xyz": "points.xyz"}
 MESH_FORMATS = {"ply": "mesh.ply", "obj": "mesh.obj", "glb": "mesh.glb", "stl": "mesh.stl"}
@@ -63,6 +63,11 @@ def reconstruct_to_folder(
     io.check_output(output, force=force)
     messages: list[str] = []
 
+    def on_start(stack: FocalStack, geometry: FocusGeometry) -> None:
+        watcher.on_start(stack, geometry)
+        for k in range(journal.finished("read frames") if watcher is not UNWATCHED else 0):
+            watcher.on_frame(k, io.read_image(io.result_paths(staging).frame_preview(k)))
+
     def on_frame(k: int, frame: NDArray[Any]) -> None:
         write_frame_preview(k, frame, staging)
         watcher.on_frame(k, frame)
@@ -74,7 +79,7 @@ def reconstruct_to_folder(
             settings,
             scratch=settings.scratch or staging.parent,
             on_progress=on_progress,
-            watcher=replace(watcher, on_frame=on_frame),
+            watcher=replace(watcher, on_start=on_start, on_frame=on_frame),
             journal=journal,
         )
         stages = Stages(on_progress, journal)

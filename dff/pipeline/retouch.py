@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ HAND_SIGMA_FRAMES = 0.5
 
 _RIM_PX = 4
 """A filled area is held by what is known this close to it."""
+_SEAM_PX = 1.5
+"""Where only a part of a stroke has another depth, its picture fades into the rest over about this much."""
 
 
 def needed_frames(result: Reconstruction, edits: Edits) -> list[int]:
@@ -231,7 +234,8 @@ def _take_side(
     for tile, depth, light in focus.competing(window, before, side):
         inside = tuple(slice(t.start - w.start, t.stop - w.start) for t, w in zip(tile, window))
         found = depth.known
-        canvas.blend(tile, np.where(found, weight[inside], np.float32(0)), light)
+        seam = cv2.GaussianBlur(found.astype(np.float32), (0, 0), _SEAM_PX) * found
+        canvas.blend(tile, weight[inside] * seam, light)
         taken = found & area[inside]
         for plane, values in (
             (canvas.index, depth.index),

@@ -60,7 +60,7 @@ export class Brush {
     this.apply.disabled = meta.served ? edits.isApplied : !count;
     const strokes = `${count} stroke${count === 1 ? "" : "s"}`;
     const state = !count && !edits.applied.length ? "The result stays as it is until the edits are applied."
-      : edits.isApplied ? `${strokes}, applied.` : `${strokes}, not applied yet${meta.served ? "" : ": save them into the result folder, then run dff apply"}.`;
+      : edits.isApplied ? `${strokes}, applied.` : `${strokes}, not applied yet${meta.served ? "" : ": save edits.json into the result folder, then run dff apply"}.`;
     this.words.textContent = state;
     const frame = this.kinds.querySelector("[data-value=frame]");
     if (frame) frame.textContent = scene.state.focus < 0 ? "Frame" : `Frame ${Math.round(scene.state.focus)}`;
@@ -120,9 +120,14 @@ export class Brush {
 
   // ---- pulling: places are page coordinates, null beside the surface
 
-  /** Start a stroke; says whether there is one. */
-  begin(place) {
+  /** Start a stroke, or take the frame to paint with from a place; says whether there is a stroke. */
+  begin(place, sampling = false) {
     if (!this.kind || !place) return false;
+    if (sampling) {
+      const point = this.app.surface.at(...place);
+      if (point?.known) this.app.setFocus(Math.round(point.index));
+      return false;
+    }
     this.path = [];
     this.move(place);
     return true;

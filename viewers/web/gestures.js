@@ -90,7 +90,7 @@ function follow(canvas, act) {
     pointers.places.set(event.pointerId, pointers.placeOf(event));
     travelled = pointers.places.size > 1 ? Infinity : 0;
     if (painting) painting = act.brush.cancel();
-    else if (pointers.places.size === 1 && event.button === 0 && !event.shiftKey && !event.ctrlKey) painting = act.brush.begin(act.place(pointers.placeOf(event)));
+    else if (pointers.places.size === 1 && event.button === 0 && !event.shiftKey && !event.ctrlKey) painting = act.brush.begin(act.place(pointers.placeOf(event)), event.altKey);
     canvas.classList.add("turning");
   });
   canvas.addEventListener("pointermove", (event) => {

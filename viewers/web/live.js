@@ -8,7 +8,7 @@ const MISSES = 5;
 const KEPT = "dff:view";
 const STAGES = {
   "find the order": "Find the order", "read frames": "Read frames", align: "Align", warp: "Move frames", "measure focus": "Measure focus",
-  label: "Coarse depth", "refine depth": "Refine depth", fuse: "Sharp picture", points: "Point cloud", mesh: "Mesh", previews: "Previews",
+  label: "Coarse depth", "refine depth": "Refine depth", fuse: "Sharp picture", points: "Point cloud", mesh: "Mesh", previews: "Previews", write: "Result files",
 };
 const EXPECTED = Object.keys(STAGES).slice(1);
 
@@ -144,7 +144,7 @@ class Card {
     const last = stages.length ? stages[stages.length - 1][0] : null;
     const names = [...new Set([...(begun.has("find the order") ? ["find the order"] : []), ...EXPECTED, ...begun.keys()])];
     this.list.replaceChildren(...names.map((name) => stageRow(STAGES[name] ?? name, begun.get(name), name === last)));
-    if (residual.length && this.figure.hidden) this.drawResidual(residual);
+    if (residual.length && !this.caption.textContent) this.drawResidual(residual);
   }
 
   drawResidual(residual) {

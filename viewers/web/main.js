@@ -127,6 +127,7 @@ export class App {
     Object.assign(this.surface, changes);
     this.surface.updateDrawn();
     this.scene.updateDrawn();
+    this.drawLegend();
     this.picture.request();
   }
 

@@ -6,6 +6,8 @@ import * as shaders from "dff/shaders.js";
 import { restfulSigma, smoothed } from "dff/smooth.js";
 
 const KNOWN = 8;
+const MOST_CONFIDENCE = 0.9; // colours of confidence start here at the latest
+const LEAST_SPREAD = 4; // largest over smallest error that colours span
 const MOVING_MS = 45;
 const CHUNK_MS = 60;
 const SETTLE_MS = 160;
@@ -213,9 +215,17 @@ export class Scene {
     const chosen = this.state.ranges[mode];
     if (chosen) return chosen;
     if (mode === "height") return meta.heights;
-    if (mode === "frame") return [0, this.surface.count - 1];
-    if (mode === "error") return [Math.max(meta.sigmas[0], 1e-9), Math.max(meta.sigmas[1], meta.sigmas[0] * 1.5, 1e-8)];
+    if (mode === "frame") return this.frameRange();
+    if (mode === "confidence") return [Math.min(this.surface.minConfidence, MOST_CONFIDENCE), 1];
+    if (mode === "error") return spread(...meta.sigmas);
     return [0, 1];
+  }
+
+  /** Frames between the lowest and the highest height. */
+  frameRange() {
+    const ends = this.surface.meta.heights.map((height) => this.surface.indexOfHeight(height));
+    const low = Math.max(0, Math.floor(Math.min(...ends))), high = Math.min(this.surface.count - 1, Math.ceil(Math.max(...ends)));
+    return high > low ? [low, high] : [0, this.surface.count - 1];
   }
 
   colourUniforms() {
@@ -483,6 +493,12 @@ export class Scene {
     const found = new Float32Array(bits.buffer);
     return Number.isNaN(found[0]) ? null : [found[0], found[1]];
   }
+}
+
+/** A range of errors, wide enough that errors of one size are not drawn as the least there is. */
+function spread(low, high) {
+  const middle = Math.sqrt(Math.max(low, 1e-9) * Math.max(high, 1e-9)), half = Math.sqrt(LEAST_SPREAD);
+  return [Math.min(Math.max(low, 1e-9), middle / half), Math.max(high, middle * half)];
 }
 
 /** The index map with holes filled from the left, or else from above, so that triangles at holes stay small. */

@@ -8,7 +8,7 @@ const HAND_SIGMA_FRAMES = 0.5;
 
 /** Kinds of strokes, as edits.json names them. */
 export const KINDS = {
-  frame: { title: "Frame", hint: "Paint where the frame of the slider is the right one.", colour: "#ffb454" },
+  frame: { title: "Frame", hint: "Paint where the frame of the slider is the right one. Alt-click takes the frame from there; V shows picture or frame.", colour: "#ffb454" },
   fill: { title: "From around", hint: "Paint where the depth shall be laid between what is known around it.", colour: "#63d69a" },
   unknown: { title: "Unknown", hint: "Paint where there is no depth: a hole.", colour: "#ff7a6b" },
   nearer: { title: "Nearer", hint: "Paint where something farther shines through: dff apply takes the nearer depth.", colour: "#6ea8ff" },
