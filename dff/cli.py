@@ -434,6 +434,7 @@ def reconstruct(options: argparse.Namespace) -> int:
     stack = pipeline.open_stack(_sources(options.stack), settings)
     _say(pipeline.describe(stack, settings, output))
     if options.dry_run:
+        _say(pipeline.told_time(pipeline.forecast(stack, settings)))
         return 0
     if options.view:
         return _reconstruct_in_view(stack, output, settings, options)
