@@ -88,6 +88,32 @@ def test_a_watcher_sees_the_result_grow(dome: Scene, monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(np.concatenate([rows for _, rows in shown["on_picture"]]), result.all_in_focus)
 
 
+def test_any_number_of_threads_gives_the_same_result(dome: Scene) -> None:
+    """Registration, maps and picture, bit for bit."""
+    results = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for threads in (1, 2, 3):
+            results.append(pipeline.reconstruct(dome.stack, Settings(threads=threads)))
+    for other in results[1:]:
+        np.testing.assert_array_equal(other.alignment.transforms, results[0].alignment.transforms)
+        np.testing.assert_array_equal(other.depth.index, results[0].depth.index)
+        np.testing.assert_array_equal(other.depth.confidence, results[0].depth.confidence)
+        np.testing.assert_array_equal(other.depth.sigma, results[0].depth.sigma)
+        np.testing.assert_array_equal(other.all_in_focus, results[0].all_in_focus)
+
+
+def test_a_forecast_is_of_the_right_size(dome: Scene) -> None:
+    """Every stage has its time, and a stack of ten times the frames takes longer."""
+    stack = without_geometry(dome.stack)
+    few = pipeline.forecast(stack, ALIGNED)
+    many = pipeline.forecast(stack.subset([k % 14 for k in range(140)]), ALIGNED)
+    assert few.keys() >= {"read frames", "measure focus", "label", "refine depth", "fuse", "previews", "write"}
+    assert all(seconds >= 0 for seconds in few.values())
+    assert many["measure focus"] > 2 * few["measure focus"]
+    assert "about" in pipeline.told_time(many)
+
+
 def test_a_reversed_stack_with_the_far_frame_first_gives_the_same_heights(dome: Scene) -> None:
     """Turning the stack round and saying so changes nothing."""
     stack = without_geometry(dome.stack)
@@ -228,7 +254,6 @@ def test_memory_is_planned_within_the_limit() -> None:
         run.plan_for(replace(stack, shape=(20000, 30000, 3)), Settings(max_memory_gb=1.0))
 
 
-@pytest.mark.filterwarnings("ignore:alignment")
 def test_a_network_is_asked_once_and_tiles_hardly_move_depth(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its logits are kept between labelling and refining; half precision and tiles move depth by little."""
     asked: list[tuple[int, ...]] = []
@@ -264,6 +289,7 @@ def test_the_plan_counts_the_network(dome: Scene) -> None:
     assert network.scratch_gb == pytest.approx(operator.scratch_gb * (1 + 2 / (3 * dome.stack.dtype.itemsize)))
 
 
+@pytest.mark.filterwarnings("ignore:alignment")
 def test_an_alignment_can_be_applied_again(dome: Scene, tmp_path: Path) -> None:
     """The saved transforms give the same result as the run that found them."""
     first = pipeline.reconstruct(dome.stack, Settings(threads=1))

@@ -7,10 +7,10 @@ fits it anew on a smaller set.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dff.depth.refine import PeakFit
+from dff.depth.select import largest
 
 SECOND_PEAK_FRAMES = 4
 """Another peak is one at least this far from the label."""
@@ -19,12 +19,25 @@ RANGE_PX = 4
 LEAST_DROP = 0.05
 """A focus curve flatter than this (logarithm of energy, peak over mean) says nothing."""
 
+_FARTHEST_OFF = 3.0
+
 LEAST_PROBABILITY = 0.3
 """What is less probable than this is a guess, and counts as unknown."""
 
-FEATURES = ("margin", "drop", "above_noise", "label_range", "width", "residual", "log_sigma", "to_end")
+FEATURES = (
+    "margin",
+    "drop",
+    "above_noise",
+    "label_range",
+    "width",
+    "residual",
+    "log_sigma",
+    "to_end",
+    "off_plane",
+    "share",
+)
 
-WEIGHTS: tuple[float, ...] = (1.09, 1.55, -0.32, 0.15, -0.68, 0.18, -0.14, 0.01, -0.09)
+WEIGHTS: tuple[float, ...] = (1.09, 1.55, -0.32, 0.15, -0.68, 0.18, -0.14, 0.01, -0.09, 0.0, 0.0)
 """Constant, then one weight a feature: fitted on 36-frame stacks of 256 px, with blank parts, at SNR 150 and 35."""
 
 SIGMA_SCALE = 1.612
@@ -71,6 +84,17 @@ def curve_features(volume: Tensor, label: Tensor, spread: Tensor, fit: PeakFit, 
     )
 
 
+def surface_features(single: Tensor, surface: Tensor, share: Tensor) -> Tensor:
+    """(2, H, W) the last of FEATURES: how far single pixels are off the surface, and the share of the votes for it.
+
+    Args:
+        single: (H, W) index of each pixel by itself; NaN where it has none.
+        surface: (H, W) index of the surface.
+        share: (H, W) share of the votes.
+    """
+    return torch.stack([(single - surface).abs().nan_to_num(_FARTHEST_OFF).clamp_max(_FARTHEST_OFF), share])
+
+
 def _second_peak(volume: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Largest logit away from the label, and the mean logit of all frames."""
     count = len(volume)
@@ -84,9 +108,7 @@ def _second_peak(volume: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
 
 def label_range(label: Tensor) -> Tensor:
     """(H, W) largest less smallest label within RANGE_PX."""
-    planes = label.to(torch.float32)[None, None]
-    side = 2 * RANGE_PX + 1
-    return (F.max_pool2d(planes, side, 1, RANGE_PX) + F.max_pool2d(-planes, side, 1, RANGE_PX))[0, 0]
+    return largest(label, RANGE_PX) + largest(-label, RANGE_PX)
 
 
 def probability(features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sub-frame peaks: a parabola through the logits around each label, by weighted least squares."""
+"""Sub-frame peaks: a parabola through the energies around each label, by weighted least squares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_WEIGHT_POWER = 4.0
+_BROAD, _NARROW = (1.5, 0.25), (4.0, 0.5)
+"""Power of the energies as weights, and bend q, of broad and narrow focus curves."""
 _FLATTEST = 1e-6
 
 
@@ -51,10 +52,13 @@ def fit_peak(
     position: NDArray[np.floating] | None = None,
     noise_logit: float = -torch.inf,
     samples: float = 50.0,
+    narrow: bool = False,
 ) -> PeakFit:
-    """Vertex of the weighted least-squares parabola through the logits within `radius` frames of the label.
+    """Vertex of the weighted least-squares parabola through the energies within `radius` frames of the label.
 
-    Weights are the energies to the power 4 relative to the largest, so that the fit narrows by itself where the
+    Not the logarithm l of the energy is taken for a parabola but (1 - exp(-q l)) / q: the energy of a texture falls
+    off with defocus as a power of a parabola, and the logarithm leaves a bias that is periodic in the fraction of the
+    frame. Weights are a power of the energies relative to the largest, so that the fit narrows by itself where the
     peak is narrow. A logit's variance is that of the logarithm of a mean of n squared samples of signal and noise,
     v = (2 / n) (2 r - 1) / r², r the energy over that of the noise; the normal matrix carries it to the vertex.
 
@@ -65,47 +69,42 @@ def fit_peak(
         position: (N,) frame index each plane of the volume stands for; evenly spaced by default.
         noise_logit: Logit of a place without texture.
         samples: Number n of independent samples in a window of the measure.
+        narrow: Whether the energy falls off within a frame or two.
     """
-    count = len(volume)
+    count, (power, bend) = len(volume), _NARROW if narrow else _BROAD
     t = torch.as_tensor(np.arange(count) if position is None else position, dtype=torch.float32, device=volume.device)
-    centre, height = t[label], _height(volume, label, radius)
-    sums = [torch.zeros_like(height) for _ in range(14)]
-    for j in range(-radius, radius + 1):
-        frame = label + j
-        inside = (frame >= 0) & (frame < count)
-        frame = frame.clamp(0, count - 1)
-        logit = volume.gather(0, frame[None])[0]
-        y = logit - height
-        weight = (y * _WEIGHT_POWER).exp() * inside
-        _accumulate(sums, t[frame] - centre, y, weight, _variance(logit - noise_logit, samples))
+    frame = label + torch.arange(-radius, radius + 1, device=volume.device)[:, None, None]
+    inside = (frame >= 0) & (frame < count)
+    frame = frame.clamp_(0, count - 1)
+    logit = volume.gather(0, frame)
+    height = logit.amax(0)
+    drop = logit - height
+    weight = (drop * power).exp_().mul_(inside)
+    stretch = (drop * -bend).exp_()
+    noise = _variance(logit - noise_logit, samples).mul_((weight * stretch).square_())
+    sums = _sums(t[frame] - t[label], weight, (1 - stretch) / bend, noise)
     slope, curvature, residual, sigma = _solve(sums)
-    index = centre - slope / (2 * curvature)
-    return PeakFit(index, -curvature, height, residual, sigma)
-
-
-def _height(volume: Tensor, label: Tensor, radius: int) -> Tensor:
-    count = len(volume)
-    height = volume.gather(0, label[None])[0]
-    for j in range(-radius, radius + 1):
-        height = torch.maximum(height, volume.gather(0, (label + j).clamp(0, count - 1)[None])[0])
-    return height
+    return PeakFit(t[label] - slope / (2 * curvature), -curvature, height, residual, sigma)
 
 
 def _variance(above_noise: Tensor, samples: float) -> Tensor:
-    ratio = above_noise.clamp(0, 30).exp()
+    ratio = above_noise.clamp(0, 30).exp_()
     return (2 / samples) * (2 * ratio - 1) / ratio.square()
 
 
-def _accumulate(sums: list[Tensor], x: Tensor, y: Tensor, weight: Tensor, variance: Tensor) -> None:
-    """Add a sample: moments of x (0-4), of x y (5-7), of y² (8), and of x with squared weights (9-13)."""
-    sums[8] += weight * y * y
-    noise = weight * weight * variance
+def _sums(x: Tensor, weight: Tensor, y: Tensor, noise: Tensor) -> list[Tensor]:
+    """Moments of x (0-4), of x y (5-7), of y² (8), and of x with the noise (9-13), over the frames."""
+    moments, products, noises = [], [], []
+    product = weight * y
+    square = (product * y).sum(0)
     for power in range(5):
-        sums[power] += weight
-        sums[9 + power] += noise
+        moments.append(weight.sum(0))
+        noises.append(noise.sum(0))
         if power < 3:
-            sums[5 + power] += weight * y
+            products.append(product.sum(0))
+            product = product * x
         weight, noise = weight * x, noise * x
+    return [*moments, *products, square, *noises]
 
 
 def _solve(sums: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -9,6 +9,8 @@ from torch import Tensor
 _STEP_COST = 0.06
 _JUMP_COST = 0.7
 _TRUNCATION = 3.0
+_TIE = 4
+"""Sums of path costs that differ by no more than this, in steps of `resolution`, are as good."""
 _APART = 4
 """Frames from the best peak beyond which another is the second."""
 
@@ -34,7 +36,24 @@ def regularise_depth(lattice: Tensor, *, smoothness: float = 1.0) -> Tensor:
             moved, slabs = cost.movedim(axis, 0), total.movedim(axis, 0)
             sources = _Flipped(moved) if flip else moved
             aggregate(sources, _Flipped(slabs) if flip else slabs, smoothness, diagonals=axis == 1)
-    return total.argmin(0)
+    return _cheapest(total)
+
+
+def _cheapest(total: Tensor) -> Tensor:
+    """(h, w) int64 label of least total; of two neighbours that are as good, the one on the cheaper side.
+
+    The first of equals would not be the mirrored label of a stack turned around.
+    """
+    label = total.argmin(0)
+
+    def at(step: int) -> Tensor:
+        frame = label + step
+        found = total.gather(0, frame.clamp(0, len(total) - 1)[None])[0].to(torch.int32)
+        return torch.where((frame >= 0) & (frame < len(total)), found, torch.iinfo(torch.int32).max // 2)
+
+    bar = at(0) + _TIE
+    up, down = (at(1) <= bar) & (at(2) < at(-1)), (at(-1) <= bar) & (at(-2) < at(1))
+    return label + up.to(torch.int64) - down.to(torch.int64)
 
 
 class _Flipped:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_CLEAR = 1.5
 LATTICE = 4
 """The lattice has one site for every LATTICE x LATTICE pixels; strips must start at multiples of it."""
 
@@ -41,6 +42,24 @@ def lattice_volume(volume: Tensor) -> Tensor:
     return result
 
 
+def peak_drop(lattice: Tensor, noise_logit: float) -> float:
+    """How much a logit drops one frame from its peak: the median of the sites that stand out of the noise.
+
+    Args:
+        lattice: (N, h, w) logits.
+        noise_logit: Logit of a place without texture.
+
+    Returns:
+        0 where there is no such site.
+    """
+    if len(lattice) < 3:
+        return 0.0
+    peak = lattice[1:-1].argmax(0) + 1
+    below, here, above = (lattice.gather(0, (peak + step)[None])[0].to(torch.float32) for step in (-1, 0, 1))
+    clear = (here > noise_logit + _CLEAR) & (here >= lattice[0]) & (here >= lattice[-1])
+    return float((here - 0.5 * (below + above))[clear].median()) if clear.any() else 0.0
+
+
 def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0, left: int = 0) -> Tensor:
     """Full-resolution label: of the lattice labels around each pixel, the one its own logits support best.
 
@@ -68,3 +87,14 @@ def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0, left:
             label = torch.where(better, candidate, label)
             best = torch.where(better, support, best)
     return label
+
+
+def largest(values: Tensor, reach: int) -> Tensor:
+    """(H, W) float32 maximum over a square.
+
+    Args:
+        values: (H, W).
+        reach: Pixels on either side.
+    """
+    across = F.max_pool2d(values.to(torch.float32)[None, None], (1, 2 * reach + 1), 1, (0, reach))
+    return F.max_pool2d(across, (2 * reach + 1, 1), 1, (reach, 0))[0, 0]

@@ -38,6 +38,12 @@ class FocusMeasure:
     near_px: int | None = None
     """Distance within which most of the context lies; None: all of it up to the halo."""
 
+    picture: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
+    """(N, C, H, W) → (C, H, W): how the method itself fuses; None: frames weighted by the softmax of their logits."""
+    coarse: FocusMeasure | None = None
+    """The measure to refit with where the blur grows so much from frame to frame that fine detail is lost at once;
+    None: this one. It reaches no farther."""
+
     @property
     def border_px(self) -> int:
         """Pixels inside a frame's own edge whose logits must not be used."""

@@ -74,11 +74,11 @@ class Strips:
     def size_px(self) -> tuple[int, int]:
         return self.alignment.size_px
 
-    def frame_tiles(self, rows: Span, columns: Span) -> Callable[[int], Tensor]:
-        """A function of k that gives a part of frame k, (C, H, W) float32 at the reference's brightness."""
+    def frame_tiles(self, tile: Tile) -> Callable[[int], Tensor]:
+        """A function of k that gives a tile of frame k with its halo: (C, H, W) float32, as bright as the reference."""
 
         def part(k: int) -> Tensor:
-            pixels = self.frames.read_frame_rows(k, *rows)[:, slice(*columns)]
+            pixels = self.frames.read_frame_rows(k, *tile.read_rows)[:, tile.read[1]]
             planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(torch.float32)
             return planes.mul_(float(self.alignment.gains[k]) / self.white)
 
@@ -89,7 +89,7 @@ class Strips:
         channels = self.estimator.measure.channels
         sides = [stop - start for start, stop in (tile.read_rows, tile.read_columns)]
         images = torch.empty((len(self.frames), channels, *sides))
-        part = self.frame_tiles(tile.read_rows, tile.read_columns)
+        part = self.frame_tiles(tile)
         for k in range(len(self.frames)):
             images[k] = _with_channels(part(k), channels)
         volume = self.estimator.volume(images)

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from scipy.optimize import minimize
 
 from dff.depth import DepthEstimator, upsample_label
-from dff.depth.confidence import FEATURES, curve_features, label_range
-from dff.depth.refine import fit_peak, has_peak
+from dff.depth.confidence import FEATURES
 from dff.focus import load_measure
 from dff.simulate import render_scene
 from dff.stack import FloatArray, Scene
@@ -30,6 +30,7 @@ BLANK_SHARE = 3
 """One part in so many of the fitted pictures is made blank: noise alone, at a depth that cannot be known."""
 RIDGE = 1e-3
 BORDER_PX = 12
+JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
@@ -43,56 +44,61 @@ class Samples:
     sigma: FloatArray
     """(P,) standard deviation that noise alone predicts."""
 
-    def __add__(self, other: Samples) -> Samples:
-        return Samples(
-            np.concatenate([self.features, other.features]),
-            np.concatenate([self.error, other.error]),
-            np.concatenate([self.sigma, other.sigma]),
-        )
 
-
-def collect(scene: Scene, *, z_sigma_frames: float = 1.0, blank_snr: float | None = None) -> Samples:
-    """Features and errors at the pixels of a scene where a peak was found and the truth lies inside the sweep.
+def collect(scene: Scene, *, blank_snr: float | None = None, jpeg_quality: int | None = None) -> Samples:
+    """Features and errors at the pixels of a scene where a depth was found and the truth lies inside the sweep.
 
     Args:
         scene: The scene.
-        z_sigma_frames: Filter along the stack.
         blank_snr: Signal-to-noise ratio of a part that is made blank; None makes none.
+        jpeg_quality: Quality at which the frames are compressed; None leaves them as they are.
     """
     frames = np.stack([scene.stack.frames[k] for k in range(len(scene.stack))]) / scene.stack.white
     if blank_snr is not None:
         part = frames[:, :, : frames.shape[2] // BLANK_SHARE]
         noise = np.random.default_rng(SEED).normal(size=part.shape) * np.sqrt(0.5) / blank_snr
         part[:] = np.clip(0.5 + noise, 0, 1)
+    if jpeg_quality is not None:
+        frames = np.stack([_compressed(frame, jpeg_quality) for frame in frames])
     images = torch.from_numpy(frames.transpose(0, 3, 1, 2).astype(np.float32))
-    estimator = DepthEstimator(load_measure("ring-difference"), z_sigma_frames=z_sigma_frames)
+    estimator = DepthEstimator(load_measure("ring-difference"), z_sigma_frames=1.0)
     volume = estimator.volume(images)
     labels = estimator.regularise(estimator.lattice(volume))
     if labels.label is None:
         raise ValueError("confidence: needs the regularised method; got another; do not change the estimator")
+    matched = estimator.matched(labels)
+    volume = volume if matched is estimator else matched.volume(images)
     label = upsample_label(volume, labels.label)
-    fit = fit_peak(volume, label, noise_logit=labels.noise_logit, samples=estimator.measure.samples)
-    inside = np.isfinite(scene.index) & has_peak(fit, label, len(volume), estimator.refit_radius).numpy()
+    surface, features = matched.evidence(volume, label, labels, lambda k: images[k])
+    inside = np.isfinite(scene.index) & surface.index.isfinite().numpy()
     for edge in (np.s_[:BORDER_PX], np.s_[-BORDER_PX:], np.s_[:, :BORDER_PX], np.s_[:, -BORDER_PX:]):
         inside[edge] = False
-    features = curve_features(volume, label, label_range(label), fit, labels.noise_logit).numpy()[:, inside].T
-    return Samples(features, np.abs(fit.index.numpy() - scene.index)[inside], fit.sigma.numpy()[inside])
+    error = np.abs(surface.index.numpy() - scene.index)
+    return Samples(features.numpy()[:, inside].T, error[inside], surface.sigma.numpy()[inside])
 
 
-def rendered(names: Sequence[str], seed: int, *, blank: bool, size_px: int = 128) -> Samples:
-    """Samples of some scenes over sweeps and noise levels, with a blank part in each or none."""
-    total: Samples | None = None
+def _compressed(frame: FloatArray, quality: int) -> FloatArray:
+    """A frame as a camera writes it: encoded for display in 8 bits, and compressed."""
+    shown = np.rint(255 * np.clip(frame, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+    _, data = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.float32) / 255
+
+
+def rendered(names: Sequence[str], seed: int, *, size_px: int = 160) -> Samples:
+    """Samples of some scenes over sweeps, noise and compression, as they are and with a blank part."""
+    total: list[Samples] = []
     for number, name in enumerate(names):
         for turn, (frames, growth) in enumerate(SWEEPS):
-            snr = (150, 40)[(number + turn) % 2]
+            snr, quality = (150, 40)[(number + turn) % 2], (None, JPEG_QUALITY)[(number // 2 + turn) % 2]
             scene = render_scene(
                 name, size_px=size_px, frames=frames, blur_growth_px=growth, snr=snr, seed=seed + number, bits=8
             )
-            found = collect(scene, blank_snr=snr if blank else None)
-            total = found if total is None else total + found
-    if total is None:
+            total += [collect(scene, blank_snr=blank, jpeg_quality=quality) for blank in (None, snr)]
+    if not total:
         raise ValueError("confidence: needs at least one scene; got none; name some")
-    return total
+    return Samples(
+        *(np.concatenate([getattr(part, name) for part in total]) for name in ("features", "error", "sigma"))
+    )
 
 
 def fit_weights(samples: Samples) -> FloatArray:
@@ -129,12 +135,12 @@ def fit_sigma(seed: int) -> tuple[float, float]:
 
 def main() -> None:
     """Fit, and report."""
-    fitted_on = rendered(FIT_ON, SEED, blank=True) + rendered(FIT_ON, SEED + 100, blank=False)
+    fitted_on = rendered(FIT_ON, SEED)
     weights = fit_weights(fitted_on)
     scale, floor = fit_sigma(SEED)
     lines = [f"FEATURES = {FEATURES}", f"WEIGHTS = {tuple(round(float(w), 3) for w in weights)}"]
     lines.append(f"SIGMA_SCALE = {scale:.3f}, SIGMA_FLOOR_FRAMES = {floor:.3f}")
-    checked = rendered(CHECK_ON, SEED + 500, blank=True)
+    checked = rendered(CHECK_ON, SEED + 500)
     for name, samples in (("fitted on", fitted_on), ("held back", checked)):
         modelled, right = confidence_of(weights, samples.features), samples.error <= 1
         lines.append(f"{name}: {right.mean():.3f} right, {modelled.mean():.3f} modelled")

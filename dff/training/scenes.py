@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -220,7 +221,7 @@ def photograph(light: FloatArray, sharp: FloatArray, random: np.random.Generator
         moves = random.uniform(-0.5, 0.5, (count, 2))
         light = moved(light, moves)
     gamma = 1.0 if random.random() < 0.6 else random.uniform(1.8, 2.4)
-    images = np.clip(light + noise(light, random), 0, 1) ** np.float32(1 / gamma)
+    images: NDArray[Any] = np.clip(light + noise(light, random), 0, 1) ** np.float32(1 / gamma)
     sharp = np.clip(sharp, 0, 1) ** np.float32(1 / gamma)
     if random.random() < 0.5:
         quality = int(random.integers(75, 98)) if random.random() < 0.5 else None
