@@ -64,7 +64,12 @@ class ResultServer:
         self.token = secrets.token_urlsafe(24)
         self.writing, self.reading = threading.Lock(), threading.Lock()
         self.frames: Frames | None = None
-        self.http = _Server((HOST, port), _handler(self))
+        try:
+            self.http = _Server((HOST, port), _handler(self))
+        except (OSError, OverflowError) as error:
+            raise OSError(
+                f"--port: must be a free port of this machine; got {port}; leave it out or give another"
+            ) from error
 
     payload: Payload | None = None
     """What the page shows; None until there is a result."""
