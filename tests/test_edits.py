@@ -372,7 +372,7 @@ def test_only_frames_that_are_needed_are_read(folder: Path, tmp_path: Path, made
     (folder / "reconstruction.json").write_text(json.dumps(table))
     before = contents(folder)
     paint(folder, stroke("frame", frame=4))
-    with pytest.raises(FileNotFoundError, match=rf"{names[4]} must be there .*; got none in .*gone; .*--frames"):
+    with pytest.raises(FileNotFoundError, match=rf"{names[4]} must be there; got none in .*gone; .*--frames"):
         pipeline.apply_edits(folder)
     assert contents(folder, but=("edits.json",)) == before
     pipeline.apply_edits(folder, frames=moved)
