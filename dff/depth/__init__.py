@@ -169,8 +169,8 @@ class DepthEstimator:
         else:
             index = index if self.method == "subframe" else torch.where(single.known, label, torch.nan)
             surface = Surface(index, sigma, label, torch.ones_like(index))
-        off = confidence.surface_features(single.index, surface.index, surface.share)
-        return surface, torch.cat([torch.cat([curves for _, curves in parts], 1), off])
+        curves = confidence.pooled(torch.cat([curves for _, curves in parts], 1))
+        return surface, torch.cat([curves, confidence.surface_features(single.index, surface.index, surface.share)])
 
     def _averaged(self, single: Pixels, frame: Callable[[int], Tensor] | None) -> Surface:
         """Planes over a window of single pixels, near occlusion edges over those of the same surface."""

@@ -17,7 +17,7 @@ _SURFACE_BYTES = 75
 """Bytes a pixel while cloud, mesh and previews are made."""
 _VOLUME_BYTES = 9
 """Bytes a pixel and frame while a tile is measured, without the images themselves."""
-_TILE_BYTES = 100
+_TILE_BYTES = 300
 """Bytes a pixel of a tile whatever the number of frames."""
 _LATTICE_BYTES = 2
 """Bytes a lattice site and frame."""
