@@ -22,6 +22,7 @@ _HOMES = {
     "FOCUS_MEASURES": "focus",
     "focus_volume": "focus",
     "reconstruct": "pipeline",
+    "apply_edits": "pipeline",
     "render_scene": "simulate",
 }
 

@@ -10,12 +10,12 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from dff.settings import VERSION, Settings, flag_of
+from dff.settings import FUSION_MODEL, PRESETS, VERSION, Settings, flag_of
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -49,6 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reconstruct(commands)
     _add_batch(commands)
     _add_watch(commands)
+    _add_align(commands)
+    _add_fuse(commands)
+    _add_convert(commands)
     _add_info(commands)
     _add_measures(commands)
     _add_compare(commands)
@@ -58,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_page(commands)
     _add_view(commands)
     _add_render(commands)
+    _add_apply(commands)
     return parser
 
 
@@ -123,6 +127,54 @@ def _add_pool(parser: argparse.ArgumentParser, *, jobs: int, told: str) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
+def _add_fuse(commands: Any) -> None:
+    parser = commands.add_parser(
+        "fuse",
+        help="two or more frames to one sharp picture, without depth",
+        description="Fuse frames of one subject into one sharp picture by a network or an operator.",
+        epilog="example: dff fuse near.jpg far.jpg --model drpl -o sharp.jpg",
+    )
+    parser.add_argument("frames", nargs="+", metavar="FRAME", help="files, the nearest first; or a folder of them")
+    parser.add_argument("-o", "--output", required=True, help="picture to write: .jpg, .png or .tif")
+    parser.add_argument("--model", help=f"what decides: see `dff measures` (default {FUSION_MODEL}, or the preset's)")
+    parser.add_argument("--force", action="store_true", help="replace an existing picture")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    add_settings(
+        parser, groups=("preset", "alignment", "network", "running"), names=("order", "soft_skin", "jpeg_quality")
+    )
+    parser.set_defaults(command=fuse)
+
+
+def _add_align(commands: Any) -> None:
+    parser = commands.add_parser(
+        "align",
+        help="frames registered onto each other, for other programs",
+        description="Write the frames moved onto the reference frame, and alignment.json.",
+        epilog="example: dff align frames/ -o aligned, then dff reconstruct frames/ --alignment aligned/alignment.json",
+    )
+    parser.add_argument("stack", nargs="+", help="folder, files, glob pattern, multi-page TIFF or video")
+    parser.add_argument("-o", "--output", required=True, help="folder for the frames and alignment.json")
+    parser.add_argument("--force", action="store_true", help="replace frames that were aligned before")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    add_settings(parser, groups=("frames", "alignment", "running"), names=("z_file", "jpeg_quality"))
+    parser.set_defaults(command=align)
+
+
+def _add_convert(commands: Any) -> None:
+    parser = commands.add_parser(
+        "convert",
+        help="a result in another format",
+        description="Write the surface of a result in another format, or selected otherwise.",
+        epilog="example: dff convert result -o part.glb --max-faces 200000",
+    )
+    parser.add_argument("result", help="result folder")
+    parser.add_argument("-o", "--output", required=True, help=".ply, .xyz, .obj, .glb, .stl, or .npy for coordinates")
+    parser.add_argument("--as", dest="kind", choices=("points", "mesh"), help="what a .ply file holds (default points)")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    add_settings(parser, groups=("surface",))
+    parser.set_defaults(command=convert)
+
+
 def _add_info(commands: Any) -> None:
     parser = commands.add_parser("info", help="what a stack is: frames, size, metadata, geometry")
     parser.add_argument("stack", nargs="+", help="folder, files, glob pattern, multi-page TIFF or video")
@@ -166,6 +218,10 @@ def _add_benchmark(commands: Any) -> None:
     parser.add_argument("--size", type=int, default=256, help="pixels along a side of rendered frames (default 256)")
     parser.add_argument("--frames", type=int, default=36, help="number of rendered frames (default 36)")
     parser.add_argument("--seed", type=int, default=0, help="seed of scenes and noise (default 0)")
+    numbers = "; suite speed (default %(default)s)"
+    parser.add_argument("--megapixels", default="2,6", metavar="A,B", help="sizes of frames" + numbers)
+    parser.add_argument("--counts", default="10,30", metavar="A,B", help="numbers of frames" + numbers)
+    parser.add_argument("--formats", type=_names, default=["jpeg", "tiff"], help="of: jpeg, tiff; suite speed")
     parser.add_argument("--cache", help="folder that rendered scenes are kept in (default: not kept)")
     parser.add_argument("--data", help="folder of stored stacks (default $DFF_SHARED/data)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -174,6 +230,13 @@ def _add_benchmark(commands: Any) -> None:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(flag: str, text: str) -> list[float]:
+    try:
+        return [float(name) for name in _names(text)]
+    except ValueError as error:
+        raise ValueError(f"{flag}: must be numbers; got {text!r}; give for example 2,6") from error
 
 
 def _add_measures(commands: Any) -> None:
@@ -206,9 +269,15 @@ def _add_train(commands: Any) -> None:
         "--render", type=int, default=0, metavar="COUNT", help="first render scenes until there are COUNT"
     )
     parser.add_argument("--photographs", help="folder of JPEG pictures for the textures of rendered scenes")
+    parser.add_argument("--start", metavar="WEIGHTS", help="weight file to start from instead of a fresh network")
     parser.add_argument("--steps", type=int, default=8000, help="steps of the optimiser (default 8000)")
+    parser.add_argument("--stop", type=int, metavar="STEP", help="step to end at, before the learning rate has fallen")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="largest step size (default 0.002)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and samples (default 0)")
     parser.add_argument("--device", default="cpu", help="where it is trained: cpu or cuda (default cpu)")
+    parser.add_argument(
+        "--encoder-weights", metavar="NAME", help="encoder to start from: imagenet, for sesf-vgg, downloaded once"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=train)
 
@@ -230,7 +299,7 @@ def _add_view(commands: Any) -> None:
     parser = commands.add_parser(
         "view",
         help="a result in the browser, or in a window of Open3D",
-        description="Show a result in the browser; measurements are kept in its folder. Ctrl-C ends it.",
+        description="Show a result in the browser; measurements and edits are kept in its folder. Ctrl-C ends it.",
         epilog="example: dff view result",
     )
     parser.add_argument("result", help="result folder")
@@ -269,9 +338,28 @@ def _add_render(commands: Any) -> None:
         help="see rocking, stereo and anaglyph from the mesh, or from the source frames moved sideways and fused "
         "again: slower, keeps hair and glass (default mesh)",
     )
+    _add_moved_frames(parser)
     parser.add_argument("--relief", type=float, help="factor on the heights (default: so that they are seen)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=render)
+
+
+def _add_apply(commands: Any) -> None:
+    parser = commands.add_parser(
+        "apply",
+        help="what was painted in the viewer becomes picture, depth, cloud and mesh",
+        description="Apply the edits.json of a result; without edits, bring the untouched result back.",
+        epilog="example: dff apply result",
+    )
+    parser.add_argument("result", help="result folder")
+    _add_moved_frames(parser)
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and which frames it needs")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(command=apply)
+
+
+def _add_moved_frames(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--frames", metavar="PATH", help="folder or file the source frames are in, if they were moved")
 
 
 def _add_page_size(parser: argparse.ArgumentParser) -> None:
@@ -284,15 +372,24 @@ def _add_page_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every field of Settings, grouped as there."""
-    groups: dict[str, Any] = {}
+def add_settings(
+    parser: argparse.ArgumentParser, *, groups: Sequence[str] | None = None, names: Sequence[str] = ()
+) -> None:
+    """Add a flag for every field of Settings, grouped as there; or only for some groups and names.
+
+    A flag that is not given leaves nothing behind, so that a preset's value can stand.
+    """
+    shown: dict[str, Any] = {}
     for spec in fields(Settings):
         meta = spec.metadata
-        group = groups.setdefault(meta["group"], parser.add_argument_group(meta["group"]))
+        if groups is not None and meta["group"] not in groups and spec.name not in names:
+            continue
+        group = shown.setdefault(meta["group"], parser.add_argument_group(meta["group"]))
         text = meta["help"].replace("%", "%%")
         if spec.type == "bool":
-            group.add_argument(flag_of(spec.name, meta), dest=spec.name, action="store_true", help=text)
+            group.add_argument(
+                flag_of(spec.name, meta), dest=spec.name, action="store_true", default=argparse.SUPPRESS, help=text
+            )
             continue
         default = "" if spec.default is None else f" (default {spec.default})"
         unit = f", {meta['unit']}" if meta["unit"] else ""
@@ -300,7 +397,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
             flag_of(spec.name, meta),
             dest=spec.name,
             type=_reader(str(spec.type)),
-            default=spec.default,
+            default=argparse.SUPPRESS,
             choices=meta["choices"] or None,
             metavar=None if meta["choices"] else _metavar(spec.name, meta["unit"]),
             help=f"{text}{unit}{default}",
@@ -317,7 +414,13 @@ def _metavar(name: str, unit: str) -> str:
 
 def settings_from(options: argparse.Namespace) -> Settings:
     """The settings a parsed command line asks for."""
-    return Settings(**{spec.name: getattr(options, spec.name) for spec in fields(Settings)})
+    given = given_settings(options)
+    return Settings.of(given.pop("preset", None), **given)
+
+
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that stand on a parsed command line, by name."""
+    return {spec.name: getattr(options, spec.name) for spec in fields(Settings) if hasattr(options, spec.name)}
 
 
 def reconstruct(options: argparse.Namespace) -> int:
@@ -331,6 +434,7 @@ def reconstruct(options: argparse.Namespace) -> int:
     stack = pipeline.open_stack(_sources(options.stack), settings)
     _say(pipeline.describe(stack, settings, output))
     if options.dry_run:
+        _say(pipeline.told_time(pipeline.forecast(stack, settings)))
         return 0
     if options.view:
         return _reconstruct_in_view(stack, output, settings, options)
@@ -403,18 +507,57 @@ def _reconstruct_in_view(stack: Any, output: Path, settings: Settings, options: 
         server.finish()
         _say(pipeline.summary(result, output))
         _say("dff: the browser shows the result; Ctrl-C ends it")
-        server.wait()
+        with suppress(KeyboardInterrupt):
+            server.wait()
     return 0
 
 
 def _show(address: str, options: argparse.Namespace) -> None:
-    """Open an address in the browser, and print it."""
+    """Open an address in the browser, where there is a screen for one, and print it."""
     import webbrowser
 
-    opened = not options.no_open and webbrowser.open(address)
+    # Without a screen Python would open a browser for terminals, and wait for it.
+    screen = sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    opened = bool(screen) and not options.no_open and webbrowser.open(address)
     sys.stdout.write(f"{address}\n")
     sys.stdout.flush()
     _say("dff: showing it in the browser; Ctrl-C ends" if opened else "dff: open this address; Ctrl-C ends")
+
+
+def fuse(options: argparse.Namespace) -> int:
+    """`dff fuse`: one sharp picture."""
+    settings = settings_from(options)
+    preset = PRESETS[settings.preset].model if settings.preset else FUSION_MODEL
+    settings = settings.but(measure=options.model or preset)
+    from dff import pipeline
+
+    stack = pipeline.open_stack(_sources(options.frames), settings)
+    with _progress(options.quiet) as on_progress:
+        path = pipeline.fuse_to_file(stack, options.output, settings, force=options.force, on_progress=on_progress)
+    _say(f"{path}: {len(stack)} frames fused by {settings.measure}")
+    return 0
+
+
+def align(options: argparse.Namespace) -> int:
+    """`dff align`: frames registered onto each other."""
+    settings = settings_from(options)
+    from dff import pipeline
+
+    stack = pipeline.open_stack(_sources(options.stack), settings)
+    with _progress(options.quiet) as on_progress:
+        found = pipeline.align_to_folder(stack, options.output, settings, force=options.force, on_progress=on_progress)
+    _say(f"{options.output}: {len(found)} frames, registered to {found.residual_rms_px:.2f} px rms")
+    return 0
+
+
+def convert(options: argparse.Namespace) -> int:
+    """`dff convert`: a result in another format."""
+    from dff import io, pipeline
+
+    settings = io.read_reconstruction(options.result).settings.but(**given_settings(options))
+    path = pipeline.convert_result(options.result, options.output, settings, kind=options.kind, force=options.force)
+    _say(str(path))
+    return 0
 
 
 def info(options: argparse.Namespace) -> int:
@@ -470,6 +613,9 @@ def benchmark(options: argparse.Namespace) -> int:
             size_px=options.size,
             frames=options.frames,
             seed=options.seed,
+            megapixels=_numbers("--megapixels", options.megapixels),
+            counts=[int(count) for count in _numbers("--counts", options.counts)],
+            formats=options.formats,
             cache=options.cache,
             data=options.data,
             on_progress=on_progress,
@@ -499,15 +645,19 @@ def train(options: argparse.Namespace) -> int:
         network=options.name,
         scenes=options.scenes,
         output=options.output,
+        start=options.start,
         steps=options.steps,
+        stop=options.stop,
+        learning_rate=options.learning_rate,
         seed=options.seed,
         device=options.device,
+        encoder_weights=options.encoder_weights,
     )
     with _progress(options.quiet) as on_progress:
         for done, _ in enumerate(fill_cache(options.scenes, options.render, photographs=options.photographs)):
             on_progress("rendering", done + 1, options.render)
         path = train(recipe, on_progress=on_progress)
-    _say(f"{path}: trained for {recipe.steps} steps; the run card is beside it")
+    _say(f"{path}: trained for {recipe.stop or recipe.steps} steps; the run card is beside it")
     return 0
 
 
@@ -531,7 +681,21 @@ def view(options: argparse.Namespace) -> int:
 
     server = ResultServer(options.result, port=options.port, max_megapixels=options.max_megapixels)
     _show(server.address, options)
-    server.serve()
+    with suppress(KeyboardInterrupt):
+        server.serve()
+    return 0
+
+
+def apply(options: argparse.Namespace) -> int:
+    """`dff apply`: what was painted on a result."""
+    from dff import pipeline
+
+    _say(pipeline.describe_edits(options.result))
+    if options.dry_run:
+        return 0
+    with _progress(options.quiet) as on_progress:
+        result = pipeline.apply_edits(options.result, frames=options.frames, on_progress=on_progress)
+    _say(f"known      {100 * result.depth.known.mean():.1f} % of the pixels\nresult     {options.result}")
     return 0
 
 
@@ -543,7 +707,8 @@ def render(options: argparse.Namespace) -> int:
     if not (cross and width.isdecimal() and height.isdecimal()):
         raise ValueError(f"--size: must be width x height in px; got {options.size!r}; give for example 960x720")
     size = (int(height), int(width))
-    chosen = RenderOptions(size, options.seconds, options.fps, options.relief, options.stereo)
+    look = (options.seconds, options.fps, options.relief)
+    chosen = RenderOptions(size, *look, stereo=options.stereo, moved_to=options.frames)
     kinds = [name.strip() for name in options.what.split(",") if name.strip()]
     with _progress(options.quiet) as on_progress:
         paths = render_result(options.result, options.output, kinds, chosen, on_progress=on_progress)

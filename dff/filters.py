@@ -108,6 +108,31 @@ def correlate(planes: Tensor, kernel: NDArray[np.float32]) -> Tensor:
     return F.conv2d(padded, torch.as_tensor(kernel.copy(), device=planes.device)[None, None])[:, 0]
 
 
+def box(planes: Tensor, radius_px: int) -> Tensor:
+    """Mean over the square of every pixel, of the pixels that are there at the border, (N, H, W) → (N, H, W)."""
+    side = 2 * radius_px + 1
+    rows = F.avg_pool2d(planes[:, None], (1, side), 1, (0, radius_px), count_include_pad=False)
+    return F.avg_pool2d(rows, (side, 1), 1, (radius_px, 0), count_include_pad=False)[:, 0]
+
+
+def guided(guide: Tensor, planes: Tensor, *, radius_px: int, eps: float) -> Tensor:
+    """Planes smoothed where the guide is flat, kept where it has edges (He, Sun and Tang, PAMI 2013).
+
+    Args:
+        guide: (N, H, W).
+        planes: (N, H, W).
+        radius_px: Half the side of the window.
+        eps: Variance of the guide below which it is flat.
+
+    Returns:
+        (N, H, W).
+    """
+    mean_guide, mean_planes = box(guide, radius_px), box(planes, radius_px)
+    variance = (box(guide * guide, radius_px) - mean_guide**2).clamp_min(0)
+    slope = (box(guide * planes, radius_px) - mean_guide * mean_planes) / (variance + eps)
+    return box(slope, radius_px) * guide + box(mean_planes - slope * mean_guide, radius_px)
+
+
 def map_planes(function: Callable[[Tensor], Tensor], planes: Tensor) -> Tensor:
     """Apply a function to one plane at a time, so that temporaries stay as small as a plane.
 

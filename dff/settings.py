@@ -5,6 +5,7 @@ The command line and the Python API both read this module, so that they cannot d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -46,6 +47,13 @@ class Settings:
     Raises:
         ValueError: a value is not among its choices or outside its bounds; the line names the option.
     """
+
+    preset: str | None = option(
+        None,
+        "options that suit a kind of subject; those given beside it stand",
+        group="preset",
+        choices=("macro", "landscape", "portrait"),
+    )
 
     # Frames
     order: str = option(
@@ -159,6 +167,24 @@ class Settings:
         maximum=10,
     )
 
+    # Networks
+    weights: str | None = option(
+        None, "weight file of the network, instead of the one that comes with the package", group="network"
+    )
+    precision: str = option(
+        "float32",
+        "precision of a network's convolutions; the halves take less memory and, on most GPUs, less time",
+        group="network",
+        choices=("float32", "float16", "bfloat16"),
+    )
+    dilation: int = option(
+        1,
+        "spread of DRPL's later layers: 1 sees 67 px around, 2, 3 and 4 see 91, 115 and 139 px",
+        group="network",
+        minimum=1,
+        maximum=4,
+    )
+
     # All-in-focus picture
     fusion: str = option(
         "pyramid",
@@ -166,7 +192,15 @@ class Settings:
         group="picture",
         choices=("weighted", "pick", "pyramid"),
     )
+    soft_skin: bool = option(
+        False, "feather the transitions between frames on smooth skin; `dff fuse` only", group="picture"
+    )
     jpeg_quality: int = option(95, "quality of a JPEG all-in-focus picture", group="picture", minimum=1, maximum=100)
+    slabs: str | None = option(
+        None,
+        "write sharp pictures of slabs of frames too, for retouching: frames of a slab / frames shared, such as 10/3",
+        group="picture",
+    )
 
     # Surface
     formats: str = option("ply", "surface files to write, comma separated: ply, obj, glb, stl, xyz", group="surface")
@@ -212,6 +246,37 @@ class Settings:
                 f"--formats: must name {', '.join(SURFACE_FORMATS)}; got {self.formats!r}; separate names by commas"
             )
 
+        if self.slabs is not None:
+            self._check_slabs()
+
+    def _check_slabs(self) -> None:
+        size, _, overlap = str(self.slabs).partition("/")
+        if not (size.isdecimal() and overlap.isdecimal() and int(size) >= 2 and int(overlap) < int(size)):
+            raise ValueError(
+                f"--slabs: must be frames of a slab / frames shared, fewer; got {self.slabs!r}; give for example 10/3"
+            )
+
+    @property
+    def slab_frames(self) -> tuple[int, int] | None:
+        """Frames of a slab, and frames that neighbours share; None without slabs."""
+        if self.slabs is None:
+            return None
+        size, _, overlap = self.slabs.partition("/")
+        return int(size), int(overlap)
+
+    @classmethod
+    def of(cls, preset: str | None = None, **given: Any) -> Settings:
+        """The settings of a preset, or the default ones, with some values given.
+
+        Raises:
+            ValueError: an unknown preset, or a value that cannot be used.
+        """
+        if preset is None:
+            return cls(**given)
+        if preset not in PRESETS:
+            raise ValueError(f"--preset: must be one of {', '.join(PRESETS)}; got {preset!r}; choose one of them")
+        return cls(**{**PRESETS[preset].values, "preset": preset, **given})
+
     @property
     def surface_formats(self) -> tuple[str, ...]:
         """Names of the surface files to write."""
@@ -225,6 +290,75 @@ class Settings:
         """Plain values by name, for JSON."""
         return asdict(self)
 
+
+@dataclass(frozen=True)
+class Change:
+    """What a preset changes, and why."""
+
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Options that suit a kind of subject."""
+
+    summary: str
+    model: str
+    """What `dff fuse` decides with unless told otherwise."""
+    model_reason: str
+    changes: Mapping[str, Change]
+    """By name of the option."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The changed options."""
+        return {name: change.value for name, change in self.changes.items()}
+
+
+FUSION_MODEL = "sesf-stack"
+"""What `dff fuse` decides with unless told otherwise."""
+
+PRESETS = {
+    "macro": Preset(
+        "many frames of something small, magnified: hairs, edges over deep background, wide blur",
+        model="drpl",
+        model_reason="the blur of a background is wider than any other network's view; DRPL's can be widened",
+        changes={
+            "measure": Change("sesf-stack", "learned on stacks with occlusion: holds hairs and edges"),
+            "dilation": Change(3, "blur at macro scale is wider than the 67 px that DRPL sees by itself"),
+            "max_scale": Change(0.12, "near life size, focusing by the ring changes the scale of a frame most"),
+        },
+    ),
+    "landscape": Preset(
+        "three to ten frames from the foreground to infinity, by the focus ring, sometimes without a tripod",
+        model="sesf",
+        model_reason="its decision has few, large, cleaned regions, as near and far ground have",
+        changes={
+            "align": Change("homography", "without a tripod the camera turns, which a similarity cannot undo"),
+            "z_sigma_frames": Change(
+                0.0, "frames are far apart: filtering along the stack would mix sharp and blurred"
+            ),
+            "refit_radius": Change(1, "a focus curve spans few frames"),
+            "window_sigma_px": Change(4.0, "leaves move between frames: a wider window forgives it"),
+        },
+    ),
+    "portrait": Preset(
+        "two to five frames of a face: little texture on skin, and whatever moved",
+        model="sesf-vgg",
+        model_reason="it looks at large surroundings, where skin alone says little",
+        changes={
+            "window_sigma_px": Change(5.0, "skin has little texture: more of it has to be averaged"),
+            "soft_skin": Change(True, "a sharp seam between two frames on a cheek is seen at once"),
+            "smoothness": Change(2.0, "labels on skin are uncertain and skin has no steps"),
+            "z_sigma_frames": Change(
+                0.0, "frames are far apart: filtering along the stack would mix sharp and blurred"
+            ),
+            "refit_radius": Change(1, "a focus curve spans few frames"),
+        },
+    ),
+}
+"""Presets by name. Their networks are selection methods: generated pixels suit none of them."""
 
 SURFACE_FORMATS = ("ply", "obj", "glb", "stl", "xyz")
 

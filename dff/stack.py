@@ -270,6 +270,8 @@ class Reconstruction:
     warnings: tuple[str, ...] = ()
     fingerprint: str = ""
     """Digest of the frames and options it was made of; empty where the frames come from no files."""
+    edits: Mapping[str, int] = field(default_factory=dict)
+    """Strokes of the brush that are applied, by kind; empty in an untouched result."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from dff import fuse
+from dff.fuse import bands, weights
+from dff.fuse.frames import frame_stack
 
 METHODS = fuse.FUSION_METHODS
 LEVELS = 3
@@ -34,15 +36,17 @@ def psnr(a, b):
 @pytest.mark.parametrize("with_index", [False, True])
 @pytest.mark.parametrize("with_valid", [False, True])
 def test_shares_sum_to_one(with_index, with_valid):
-    _, volume, index = stack()
+    frames, volume, index = stack()
     valid = invalid_corner(*volume.shape) if with_valid else None
     index = index if with_index else None
-    for weights in (
-        fuse.softmax_weights(6, volume=volume, index=index, valid=valid),
-        fuse.pick_weights(6, volume=volume, index=index, valid=valid),
-    ):
-        shares = torch.stack([weights[k] for k in range(6)])
-        assert torch.allclose(shares.sum(0), torch.ones_like(index if with_index else volume[0]), atol=1e-6)
+    frames = frame_stack(frames, None, volume, valid)
+    softmax = weights.softmax_weights(
+        frames, volume=volume, index=index, temperature=0.1, sigma_frames=0.5, radius_frames=2
+    )
+    for weight in (softmax, weights.pick_weights(frames, volume=volume, index=index)):
+        normalised = weights.normalised(weight, 6)
+        shares = torch.stack([normalised[k] for k in range(6)])
+        assert torch.allclose(shares.sum(0), torch.ones_like(volume[0]), atol=1e-6)
         assert (shares >= 0).all()
         if valid is not None:
             assert (shares[~valid & valid.any(0)] == 0).all()
@@ -96,8 +100,9 @@ def test_order_of_frames_does_not_matter_to_a_volume(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_exposure_scales_the_picture(method):
     frames, volume, index = stack()
+    frames = 0.9 * frames
     a = fuse.all_in_focus(frames, volume=volume, index=index, method=method)
-    b = fuse.all_in_focus(frames * 0.25, volume=volume, index=index, method=method)
+    b = fuse.all_in_focus(frames * 0.25, volume=volume, index=index, method=method, noise=fuse.NOISE / 4)
     assert torch.allclose(a * 0.25, b, atol=1e-6)
 
 
@@ -145,19 +150,23 @@ def test_half_and_half_comes_back_sharp(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_invalid_area(method):
+def test_invalid_pixels_have_no_weight(method):
+    """What lies outside a frame's valid area moves nothing but the bands that reach into it."""
     frames, volume, index = stack()
     valid = invalid_corner(*volume.shape)
-    spoiled = torch.where(valid[:, None], frames, torch.nan)
-    picture = fuse.all_in_focus(spoiled, volume=volume, index=index, valid=valid, method=method)
-    assert torch.isfinite(picture).all()
-    nowhere = ~valid.any(0)
-    assert (picture[:, nowhere] == 0).all()
-    same = torch.full((6, 1, 96, 61), 0.4)
-    flat = fuse.all_in_focus(
-        torch.where(valid[:, None], same, 0.0), volume=volume, index=index, valid=valid, method=method
+    spoiled = torch.where(valid[:, None], frames, 1 - frames)
+    picture, other = (
+        fuse.all_in_focus(source, volume=volume, index=index, valid=valid, method=method, levels=2)
+        for source in (frames, spoiled)
     )
-    assert torch.allclose(flat[:, valid.any(0)], torch.tensor(0.4), atol=1e-6)
+    assert (picture[:, ~valid.any(0)] == 0).all()
+    if method == "pyramid":
+        assert ((picture - other)[:, 40:, :20] == 0).all()
+    else:
+        assert torch.equal(picture, other)
+    flat = torch.full((6, 1, 96, 61), 0.4)
+    picture = fuse.all_in_focus(flat, index=index, valid=valid, method=method)
+    assert torch.allclose(picture[:, valid.any(0)], torch.tensor(0.4), atol=1e-6)
 
 
 def test_pick_interpolates_between_neighbours():
@@ -196,15 +205,15 @@ def test_frames_are_asked_for_one_at_a_time_and_only_where_used():
 @pytest.mark.parametrize("size", [(64, 48), (33, 47), (3, 3), (1, 7), (2, 1)])
 def test_other_devices_halve_and_double_alike(size):
     planes = torch.rand(2, *size, generator=torch.Generator().manual_seed(0))
-    low = fuse._halve(planes)
-    assert torch.allclose(low, fuse._halve_axis(fuse._halve_axis(planes, 2), 1), atol=1e-6)
-    doubled = fuse._double_axis(fuse._double_axis(low, 1, size[0]), 2, size[1])
-    assert torch.allclose(fuse._double(low, planes), doubled, atol=1e-6)
+    low = bands._halve(planes)
+    assert torch.allclose(low, bands._halve_axis(bands._halve_axis(planes, 2), 1), atol=1e-6)
+    doubled = bands._double_axis(bands._double_axis(low, 1, size[0]), 2, size[1])
+    assert torch.allclose(bands._double(low, planes), doubled, atol=1e-6)
 
 
 def test_pyramid_collapses_to_the_picture():
     planes = torch.rand(3, 75, 46, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(fuse.collapse(fuse.laplacian_pyramid(planes, 4)), planes, atol=1e-6)
+    assert torch.allclose(bands.collapse(bands.laplacian_pyramid(planes, 4)), planes, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -224,3 +233,75 @@ def test_refusals_name_the_cure():
         fuse.all_in_focus(frames, volume=volume[:5])
     with pytest.raises(ValueError, match="count: must be given"):
         fuse.all_in_focus(lambda k: frames[k], index=index)
+
+
+def test_noise_gain_of_the_bands():
+    noise = torch.randn(1, 1024, 1024, generator=torch.Generator().manual_seed(0))
+    for band, gain in zip(bands.laplacian_pyramid(noise, 6)[:-1], bands.NOISE_GAIN):
+        assert float((band**2).mean()) == pytest.approx(gain, rel=0.1)
+
+
+@pytest.mark.parametrize("sigma", [0.005, 0.03])
+def test_noise_level_is_found_under_texture(sigma):
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:200, :300]
+    texture = 0.5 + 0.3 * np.sin(columns / 9) * np.cos(rows / 7)
+    frames = [texture + rng.normal(0, noise, texture.shape) for noise in (2 * sigma, sigma)]
+    integers = [np.rint(65535 * frame[..., None].clip(0, 1)).astype(np.uint16) for frame in frames]
+    assert fuse.noise_level(integers) == pytest.approx(sigma, rel=0.1)
+    assert fuse.noise_level([np.zeros((9, 9, 1), np.uint8)]) > 0
+
+
+def test_noise_is_averaged_away():
+    """Frames that differ by noise alone: the blend takes more of them the noisier they are."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(9, 1, 64, 64, generator=generator)
+    index = torch.full((64, 64), 4.0)
+    left = [
+        float(fuse.all_in_focus(0.5 + sigma * noise, index=index, noise=sigma).std()) / sigma for sigma in (0.003, 0.03)
+    ]
+    assert left[1] < left[0] < 0.8
+    assert left[1] < 0.65
+
+
+def disc(radius):
+    y, x = np.mgrid[-16:17, -16:17]
+    return (radius + 0.5 - np.hypot(y, x)).clip(0, 1)
+
+
+def test_a_defocused_highlight_is_not_detail():
+    """A clipped highlight over dark ground keeps its size: the discs that blur makes of it leave no halo."""
+    import cv2
+
+    frames = []
+    for k in range(9):
+        radius = 2 + 1.5 * abs(k - 4)
+        frame = np.full((96, 96), 0.1)
+        frame[32:65, 32:65] += 6 * disc(radius) * (2 / radius) ** 2
+        frames.append(cv2.GaussianBlur(frame, (0, 0), 0.7).clip(0, 1))
+    frames = torch.from_numpy(np.stack(frames)[:, None].astype(np.float32))
+    picture = fuse.all_in_focus(frames, index=torch.full((96, 96), 4.0))
+    assert float((picture - frames[4]).abs().max()) < 0.02
+    assert float((frames.mean(0) - frames[4]).abs().max()) > 0.5
+
+
+def test_detail_that_the_index_places_a_little_wrong_wins():
+    """A bright hair, sharp in frame 2, over ground at frame 8; the index map has it a few pixels beside its place."""
+    from dff.filters import gaussian
+
+    generator = torch.Generator().manual_seed(1)
+    ground = 0.3 + 0.05 * torch.randn(1, 96, 96, generator=generator)
+    hair = torch.zeros(1, 96, 96)
+    hair[:, :, 47:49] = 1
+
+    def seen(k):
+        cover = gaussian(hair, 0.3 + 0.8 * abs(k - 2))
+        return gaussian(ground, 0.3 + 0.8 * abs(k - 8)) * (1 - cover) + 0.9 * cover
+
+    frames = torch.stack([seen(k) for k in range(11)])
+    index = torch.where(hair[0] > 0, 2.0, 8.0).roll(5, 1)
+    picked, blended = (fuse.all_in_focus(frames, index=index, method=method) for method in ("pick", "pyramid"))
+    assert float(picked[0, :, 47:49].mean()) < 0.5
+    assert float(blended[0, :, 47:49].mean()) > 0.7
+    far = slice(5, 30)
+    assert psnr(blended[:, :, far], frames[8][:, :, far]) > 45

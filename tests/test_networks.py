@@ -12,7 +12,8 @@ from torch import Tensor
 
 from dff import filters
 from dff.focus import load_measure, weight_files
-from dff.focus.sesf_stack import HALO_PX, SesfStack, logits_in_tiles, neighbours
+from dff.focus.evidence import survey
+from dff.focus.sesf_stack import HALO_PX, SesfStack, beside, logits_in_tiles
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +52,7 @@ def sweep(count: int, size_px: tuple[int, int] = (48, 64), seed: int = 0) -> Ten
     return torch.stack(planes) + 0.01 * torch.randn((count, 1, *size_px), generator=random)
 
 
-@pytest.mark.parametrize("count", [2, 3, 9, 40])
+@pytest.mark.parametrize("count", [2, 3, 40, 300])
 def test_any_number_of_frames(network: SesfStack, count: int) -> None:
     """One finite logit a frame and pixel, for few and for many frames and sizes that no cell divides."""
     logits = logits_in_tiles(network, sweep(count, (37, 42)))
@@ -74,13 +75,20 @@ def test_statistics_of_the_stack_know_no_order(network: SesfStack) -> None:
 
 
 def test_end_frames_are_their_own_missing_neighbours() -> None:
-    """Frames that are all equal differ from no neighbour, at the ends neither."""
-    assert not neighbours(torch.ones(5, 2, 3, 3)).any()
+    """Frames that are all equal are the mean of their neighbours, at the ends too."""
+    assert (beside(torch.ones(5, 2, 3, 3)) == 1).all()
 
 
-@pytest.mark.parametrize("gain", [0.25, 0.5])
+def test_probabilities_leave_room_for_no_answer(network: SesfStack) -> None:
+    """What the network gives are log-probabilities of the frames; the rest is that of no frame being right."""
+    total = network(sweep(8)).logsumexp(0)
+    assert total.max() <= 1e-5
+    assert total.min() < -0.01
+
+
+@pytest.mark.parametrize("gain", [0.5, 2.0])
 def test_exposure_does_not_move_the_answer(network: SesfStack, gain: float) -> None:
-    """Darker frames with as much less noise give the same logits."""
+    """Frames of other brightness, with as much more or less noise, give the same logits."""
     images = sweep(8)
     change = network(images * gain) - network(images)
     assert change.abs().max() < 0.05
@@ -106,6 +114,46 @@ def test_context_ends_at_the_halo(trained: SesfStack) -> None:
     change = (expectation(trained(other)) - expectation(trained(images))).abs().amax(0)
     assert change[: 160 - 16 - HALO_PX].max() < 0.02
     assert change[-16:].max() > 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_hardly_moves_depth(trained: SesfStack, dtype: torch.dtype) -> None:
+    """Logits kept in half precision give the same depth to a fiftieth of a frame."""
+    logits = trained(sweep(9))
+    change = expectation(logits.to(dtype).to(torch.float32)) - expectation(logits)
+    assert change.abs().max() < 0.02
+
+
+def test_frame_by_frame_is_all_at_once(network: SesfStack) -> None:
+    """Without gradients frames are streamed; the numbers are those of training."""
+    images = sweep(7)
+    whole = survey(images[:, 0])
+    assert torch.allclose(network.stream(images[:, 0], whole), network.together(images[:, 0], whole), atol=1e-4)
+
+
+@pytest.mark.parametrize("every", [2, 4])
+def test_finer_steps_give_the_same_depth(trained: SesfStack, every: int) -> None:
+    """A sweep in steps of a half and of a quarter gives the depth of the coarse sweep, in its frames."""
+    fine = slanted(33)
+    depth, coarse = (expectation(trained(images)) for images in (fine, fine[::every]))
+    difference = (depth / every - coarse)[12:-12, 12:-12].abs()
+    assert difference.median() < 0.1
+
+
+def slanted(count: int) -> Tensor:
+    """A textured ramp, in focus from a quarter to three quarters of the sweep: (N, 1, 48, 64)."""
+    random = torch.Generator().manual_seed(3)
+    texture = torch.rand((1, 48, 64), generator=random)
+    sigmas = torch.arange(0.0, 12.0, 0.25)
+    blurred = torch.cat([filters.gaussian(texture, 0.6 + float(sigma)) for sigma in sigmas])
+    focus = torch.linspace(0.25, 0.75, 64) * (count - 1)
+    planes = []
+    for k in range(count):
+        level = ((k - focus).abs() * 12 / count * 4).clamp(max=len(sigmas) - 1.001)
+        low, share = level.long(), level.frac()
+        columns = torch.arange(64)
+        planes.append(blurred[low, :, columns].T * (1 - share) + blurred[low + 1, :, columns].T * share)
+    return torch.stack(planes)[:, None] + 0.005 * torch.randn((count, 1, 48, 64), generator=random)
 
 
 def test_untrained_network_is_an_operator() -> None:

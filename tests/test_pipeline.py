@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from dff import io, optics, pipeline
-from dff.depth import LATTICE
+from dff.depth import LATTICE, estimate_depth
 from dff.pipeline import run
 from dff.settings import Settings
 from dff.simulate import render_scene
@@ -85,6 +86,32 @@ def test_a_watcher_sees_the_result_grow(dome: Scene, monkeypatch: pytest.MonkeyP
         rows = np.concatenate([getattr(depth, part) for _, depth in shown["on_rows"]])
         np.testing.assert_array_equal(rows, getattr(result.depth, part))
     np.testing.assert_array_equal(np.concatenate([rows for _, rows in shown["on_picture"]]), result.all_in_focus)
+
+
+def test_any_number_of_threads_gives_the_same_result(dome: Scene) -> None:
+    """Registration, maps and picture, bit for bit."""
+    results = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for threads in (1, 2, 3):
+            results.append(pipeline.reconstruct(dome.stack, Settings(threads=threads)))
+    for other in results[1:]:
+        np.testing.assert_array_equal(other.alignment.transforms, results[0].alignment.transforms)
+        np.testing.assert_array_equal(other.depth.index, results[0].depth.index)
+        np.testing.assert_array_equal(other.depth.confidence, results[0].depth.confidence)
+        np.testing.assert_array_equal(other.depth.sigma, results[0].depth.sigma)
+        np.testing.assert_array_equal(other.all_in_focus, results[0].all_in_focus)
+
+
+def test_a_forecast_is_of_the_right_size(dome: Scene) -> None:
+    """Every stage has its time, and a stack of ten times the frames takes longer."""
+    stack = without_geometry(dome.stack)
+    few = pipeline.forecast(stack, ALIGNED)
+    many = pipeline.forecast(stack.subset([k % 14 for k in range(140)]), ALIGNED)
+    assert few.keys() >= {"read frames", "measure focus", "label", "refine depth", "fuse", "previews", "write"}
+    assert all(seconds >= 0 for seconds in few.values())
+    assert many["measure focus"] > 2 * few["measure focus"]
+    assert "about" in pipeline.told_time(many)
 
 
 def test_a_reversed_stack_with_the_far_frame_first_gives_the_same_heights(dome: Scene) -> None:
@@ -225,6 +252,41 @@ def test_memory_is_planned_within_the_limit() -> None:
             assert covered == list(range(2000))
     with pytest.raises(ValueError, match="--max-memory"):
         run.plan_for(replace(stack, shape=(20000, 30000, 3)), Settings(max_memory_gb=1.0))
+
+
+def test_a_network_is_asked_once_and_tiles_hardly_move_depth(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its logits are kept between labelling and refining; half precision and tiles move depth by little."""
+    asked: list[tuple[int, ...]] = []
+    settings = ALIGNED.but(measure="sesf-stack")
+    plan = run.plan_for(dome.stack, settings)
+    measure = run.load_measure("sesf-stack")
+    whole = estimate_depth(frame_tensor_of(dome), measure, z_sigma_frames=1.0)
+
+    def counted(images: Any) -> Any:
+        asked.append(tuple(images.shape[-2:]))
+        return measure.logits(images)
+
+    monkeypatch.setattr(run, "load_measure", lambda *_, **__: replace(measure, logits=counted))
+    monkeypatch.setattr(run, "plan_for", lambda *_: replace(plan, strip_rows=48, tile_columns=96))
+    cut = pipeline.reconstruct(dome.stack, settings)
+    assert len(asked) == 2
+    both = np.isfinite(cut.depth.index) & np.isfinite(whole.index)
+    assert both.mean() > 0.8
+    assert np.quantile(np.abs(cut.depth.index - whole.index)[both], 0.99) < 0.02
+
+
+def frame_tensor_of(scene: Scene) -> Any:
+    frames = np.stack([scene.stack.frames[k] for k in range(len(scene.stack))]) / np.float32(scene.stack.white)
+    return torch.from_numpy(frames.transpose(0, 3, 1, 2).astype(np.float32))
+
+
+def test_the_plan_counts_the_network(dome: Scene) -> None:
+    """A network takes more memory a pixel, and disk for its logits."""
+    operator, network = (
+        run.plan_for(dome.stack, ALIGNED.but(measure=name)) for name in ("ring-difference", "sesf-stack")
+    )
+    assert network.memory_gb > operator.memory_gb
+    assert network.scratch_gb == pytest.approx(operator.scratch_gb * (1 + 2 / (3 * dome.stack.dtype.itemsize)))
 
 
 @pytest.mark.filterwarnings("ignore:alignment")

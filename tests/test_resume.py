@@ -21,7 +21,7 @@ from dff.settings import Settings
 from dff.simulate import render_scene
 from dff.stack import Progress, silent
 
-SETTINGS = Settings(threads=1, step_mm=0.1, pixel_size_mm=0.02, formats="ply,obj", max_memory_gb=0.6)
+SETTINGS = Settings(threads=1, step_mm=0.1, pixel_size_mm=0.02, formats="ply,obj", slabs="6/2", max_memory_gb=0.6)
 SIZE_PX = 96
 MOMENTS = [pytest.param(4, id="4"), pytest.param(20, id="20", marks=pytest.mark.slow)]
 
@@ -116,7 +116,7 @@ def interrupted(frames: Path, output: Path, stage: str, *, resume: bool) -> None
 def test_finished_stages_are_not_run_again(frames: Path, whole: Path, tmp_path: Path) -> None:
     """Ctrl-C keeps what is finished; what goes on starts from there, with less memory and other scratch too."""
     output = tmp_path / "result"
-    for stage in ("read frames", "align", "warp", "measure focus", "refine depth", "fuse", "mesh"):
+    for stage in ("read frames", "align", "warp", "measure focus", "refine depth", "fuse", "slabs", "mesh"):
         interrupted(frames, output, stage, resume=True)
     stages: dict[str, int] = {}
     other = SETTINGS.but(max_memory_gb=0.7, scratch=str(tmp_path))
@@ -128,6 +128,20 @@ def test_finished_stages_are_not_run_again(frames: Path, whole: Path, tmp_path: 
         del wanted["reconstruction.json"]["settings"][name], found["reconstruction.json"]["settings"][name]
     assert found == wanted
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_watcher_is_shown_what_an_earlier_run_read(frames: Path, tmp_path: Path) -> None:
+    """All frames, those that are decoded already as their small pictures."""
+    output = tmp_path / "result"
+    interrupted(frames, output, "read frames", resume=True)
+    seen: dict[int, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stack = pipeline.open_stack(frames, SETTINGS)
+        watcher = pipeline.Watcher(on_frame=seen.__setitem__)
+        pipeline.reconstruct_to_folder(stack, output, SETTINGS, resume=True, watcher=watcher)
+    assert list(seen) == list(range(10))
+    assert all(np.abs(frame.astype(float) / 257 - seen[k]).mean() < 4 for k, frame in enumerate(stack.frames) if k < 4)
 
 
 def test_without_resume_the_leftovers_go(frames: Path, tmp_path: Path) -> None:
@@ -150,7 +164,7 @@ def test_without_resume_the_leftovers_go(frames: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"window_sigma_px": 2.0}, "--resume: the run was begun with --window 3.0; got 2.0; go on with the same"),
+        ({"window_sigma_px": 7.0}, "--resume: the run was begun with --window .*; got 7.0; go on with the same"),
         ({"measure": "laplacian"}, "--measure"),
         ({"every": 2}, "--every 1; got 2"),
     ],

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dff import filters
-from dff.focus.sesf import Sesf, clean_decision, feature_frequency, fuse_pair, guided_filter, logits
+from dff.focus.sesf import Sesf, clean_decision, feature_frequency, fuse_pair, logits, smoothed
 
 
 def test_it_has_the_published_size() -> None:
@@ -47,8 +47,8 @@ def test_guided_filter_keeps_an_edge_of_the_guide() -> None:
     """A map with the guide's own edge passes; one without structure becomes its mean."""
     guide = torch.zeros(40, 40)
     guide[:, 20:] = 1
-    assert (guided_filter(guide, guide) - guide).abs().max() < 1e-3
-    assert guided_filter(torch.ones(40, 40), guide)[20, 20] == pytest.approx(0.5, abs=0.1)
+    assert (smoothed(guide, guide) - guide).abs().max() < 1e-3
+    assert smoothed(torch.ones(40, 40), guide)[20, 20] == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import torch
 from dff.focus import weight_files
 from dff.training import Recipe, train
 from dff.training.collage import Collage
-from dff.training.losses import LossWeights, Target, expectation_error, total_loss, unimodality
+from dff.training.losses import LossWeights, Target, answer_error, expectation_error, total_loss, unimodality
 from dff.training.scenes import FIRST_SEED, TrainingScene, draw_frames, draw_sample, from_scene, index_among, read_cache
 
 SIZE_PX = 48
@@ -129,15 +129,23 @@ def test_every_loss_prefers_the_truth(part: str) -> None:
     assert right < wrong
 
 
-def test_unknown_truth_costs_nothing() -> None:
-    """Pixels whose truth is outside the sweep have no gradient."""
+def test_unknown_truth_says_nothing_about_frames() -> None:
+    """Pixels whose truth is outside the sweep have no gradient but that of having no answer."""
     images, truth = target(4.0)
     truth.index[0, 0] = torch.nan
     logits = logits_at(6.0).requires_grad_(True)
-    total_loss(logits, images, truth, LossWeights())["total"].backward()
+    total_loss(logits, images, truth, LossWeights(answer=0))["total"].backward()
     assert logits.grad is not None
     assert not logits.grad[:, 0, 0].any()
     assert logits.grad[:, 1, 1].any()
+
+
+def test_no_answer_is_the_right_answer_outside_the_sweep() -> None:
+    """Probability that frames lack costs where one of them is right, and is wanted where none is."""
+    known = torch.tensor([[True, False]])
+    most, least = (torch.full((4, 1, 2), share / 4).log() for share in (0.9, 0.1))
+    assert answer_error(most, known)[0, 0] < answer_error(least, known)[0, 0]
+    assert answer_error(most, known)[0, 1] > answer_error(least, known)[0, 1]
 
 
 def test_half_hidden_pixels_have_no_sub_frame_loss() -> None:

@@ -81,3 +81,44 @@ def test_a_window_opens_on_a_virtual_screen(result: Reconstruction, tmp_path: Pa
     command = ["xvfb-run", "-a", "-s", "-screen 0 1280x800x24", sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parent.parent)
     assert "shown" in done.stdout, done.stderr[-2000:]
+
+
+SHOTS = """
+import sys, numpy as np
+from dff import io
+from viewers.desktop import Model, _Window
+model = Model.of(io.read_reconstruction(sys.argv[1]))
+window = _Window(model, "test")
+def shown(name, turns=4):
+    for _ in range(turns): window.application.run_one_tick()
+    window.view.export_current_image(f"{sys.argv[1]}/{name}.png")
+    window.view.post_redraw()
+    for _ in range(turns): window.application.run_one_tick()
+shown("surface")
+for mode in ("height", "confidence"):
+    window._change(mode=mode, threshold=0.0)
+    shown(mode)
+window._change(mode="height", threshold=1.1)
+shown("nothing")
+window.view.close()
+window.application.run_one_tick()
+"""
+
+
+@pytest.mark.slow
+def test_the_window_shows_colours_and_threshold(result: Reconstruction, tmp_path: Path) -> None:
+    """Pictures of the window: modes differ, and above every confidence nothing is left but the ground."""
+    if shutil.which("xvfb-run") is None or desktop.ctypes.util.find_library("vulkan") is None:
+        pytest.skip("no xvfb-run or no Vulkan loader: apt-get install xvfb libvulkan1 mesa-vulkan-drivers")
+    folder = tmp_path / "result"
+    io.write_reconstruction(result, folder)
+    command = ["xvfb-run", "-a", "-s", "-screen 0 1280x800x24", sys.executable, "-c", SHOTS, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parent.parent)
+    names = ("surface", "height", "confidence", "nothing")
+    assert all((folder / f"{name}.png").exists() for name in names), done.stderr[-2000:]
+    pictures = {name: io.read_image(folder / f"{name}.png")[..., :3].astype(int) for name in names}
+    bright = {name: (picture.max(axis=2) > 60) for name, picture in pictures.items()}
+    assert all(bright[name].mean() > 0.01 for name in ("surface", "height", "confidence"))
+    assert not bright["nothing"].any()
+    both = bright["height"] & bright["confidence"]
+    assert np.abs(pictures["height"] - pictures["confidence"])[both].mean() > 20

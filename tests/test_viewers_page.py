@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,8 +18,6 @@ from dff.stack import Reconstruction
 from viewers.page import COLOUR_MAPS, write_page
 from viewers.server import ResultServer
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 SIZE = {"width": 900, "height": 600}
 
 
@@ -42,18 +39,6 @@ def folder(result: Reconstruction, tmp_path_factory: pytest.TempPathFactory) -> 
     for k in range(len(result.geometry)):
         io.write_image(io.result_paths(folder).frame_preview(k), np.full((32, 32, 3), 10 * k, np.uint8))
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium without a window."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on PATH: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -216,10 +201,10 @@ def expected_colour(
     if mode == "height":
         return ramp("viridis", (height - low) / (high - low))
     if mode == "confidence":
-        return ramp("cividis", float(result.depth.confidence[row, column]))
+        return ramp("cividis", (float(result.depth.confidence[row, column]) - low) / (high - low))
     if mode == "frame":
         k = round(float(result.depth.index[row, column]))
-        return ramp("turbo", k / (len(result.geometry) - 1)) * (1 if k % 2 == 0 else 0.82)
+        return ramp("turbo", (k - low) / (high - low)) * (1 if k % 2 == 0 else 0.82)
     if mode == "error":
         step = abs(float(result.geometry.z[0] - result.geometry.z[1]))
         sigma = float(result.depth.sigma[row, column]) * step

@@ -56,7 +56,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_kind_is_made_and_told(folder: Path, tmp_path: Path) -> None:
+def test_every_kind_is_made_and_told(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any screen."""
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     stages: dict[str, int] = {}
     options = render.RenderOptions(SIZE, seconds=0.4, frames_per_s=10)
     paths = render.render_result(
@@ -76,6 +79,42 @@ def test_every_kind_is_made_and_told(folder: Path, tmp_path: Path) -> None:
 def test_unknown_kinds_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--what: must name still, .*got 'hologram'"):
         render.render_result(folder, tmp_path, ["still", "hologram"])
+
+
+def test_without_pyav_films_are_gif_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a warning says what MP4 needs."""
+    monkeypatch.setattr(render.importlib.util, "find_spec", lambda _: None)
+    pictures = [np.full((16, 16, 3), 40 * k, np.uint8) for k in range(4)]
+    with pytest.warns(UserWarning, match=r"rocking\.mp4: needs PyAV"):
+        assert render.write_films(tmp_path / "rocking", iter(pictures), frames_per_s=5) == [tmp_path / "rocking.gif"]
+
+
+def test_frames_that_cannot_be_found_are_named(folder: Path, tmp_path: Path) -> None:
+    """Before anything is drawn of them; the mesh needs none."""
+    frames = render.RenderOptions(SIZE, stereo="frames")
+    with pytest.raises(ValueError, match="does not tell its files; name their folder with --frames"):
+        render.render_result(folder, tmp_path, ["anaglyph"], frames)
+    assert render.render_result(folder, tmp_path, ["still"], frames) == [tmp_path / "still.png"]
+    with pytest.raises(ValueError, match="--stereo: must be mesh or frames; got 'hair'"):
+        render.RenderOptions(stereo="hair")
+
+
+def test_rocking_made_of_frames_swings_both_ways(tmp_path: Path) -> None:
+    """Each angle is fused once, left and right alike, and the film closes."""
+    asked: list[float] = []
+
+    class Frames:
+        def views(self, angles_deg: list[float], **_: object) -> list[np.ndarray]:
+            asked.extend(angles_deg)
+            return [np.full((16, 16, 3), 128 + angle, np.uint8) for angle in angles_deg]
+
+    options = render.RenderOptions(SIZE, seconds=2, stereo="frames")
+    studio = render._Studio(two_plates(), options, lambda *_: None, Frames())  # type: ignore[arg-type]
+    assert [path.suffix for path in studio.make("rocking", tmp_path)] == [".mp4", ".gif"]
+    assert len(asked) == render.ROCKING_FRAMES
+    assert len(set(asked)) == render.ROCKING_FRAMES // 2 + 1
+    assert max(asked) == -min(asked) == pytest.approx(render.ROCKING_DEG)
+    assert asked[0] == 0
 
 
 def test_films_have_two_endings(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from dff import io
 from dff.optics import stepped_geometry
 from dff.stack import Alignment, DepthMap, Reconstruction
-from viewers.server import MAX_BODY, ResultServer
+from viewers.server import MAX_BODY, MAX_EDITS, ResultServer
 
 LIST = {"format": "dff-measurements", "version": 1, "measurements": [{"kind": "point", "name": "Point 1"}]}
 
@@ -153,16 +153,95 @@ def test_bodies_of_unknown_length_are_refused(server: ResultServer) -> None:
     assert ask(server, f"/{server.token}/measurements.json", method="PUT")[0] == 411
 
 
-@pytest.mark.parametrize(("method", "path"), [("PUT", "depth.tif"), ("PUT", "")])
+@pytest.mark.parametrize(("method", "path"), [("PUT", "depth.tif"), ("PUT", ""), ("POST", "depth.tif")])
 def test_no_other_file_is_written(server: ResultServer, folder: Path, method: str, path: str) -> None:
     before = (folder / "depth.tif").read_bytes()
     assert ask(server, f"/{server.token}/{path}", method=method, body=b"x")[0] == 405
     assert (folder / "depth.tif").read_bytes() == before
 
 
-@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
+STROKE = {"kind": "unknown", "radius_px": 4.0, "hardness": 1.0, "points": [[8, 8], [12.5, 9]]}
+EDITS = {"format": "dff-edits", "version": 1, "size_px": [20, 24], "edits": [STROKE]}
+
+
+def test_strokes_are_kept_and_come_back(server: ResultServer, folder: Path) -> None:
+    """They land in the result folder and in the page."""
+    status, *_ = ask(server, f"/{server.token}/edits.json", method="PUT", body=json.dumps(EDITS).encode())
+    assert status == 204
+    assert io.read_edits(folder / "edits.json").counts == {"unknown": 1}
+    assert b"[12.5,9.0]" in ask(server, f"/{server.token}/")[1]
+    os.remove(folder / "edits.json")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        json.dumps(LIST).encode(),
+        json.dumps(EDITS | {"version": 2}).encode(),
+        json.dumps(EDITS | {"size_px": [21, 24]}).encode(),
+        json.dumps(EDITS | {"edits": [STROKE | {"kind": "erase"}]}).encode(),
+        json.dumps(EDITS | {"edits": [STROKE | {"radius_px": -1}]}).encode(),
+        json.dumps(EDITS | {"edits": [STROKE | {"points": [[1, float("nan")]]}]}).encode(),
+        json.dumps(EDITS | {"edits": [STROKE | {"points": "<script>"}]}).encode(),
+        json.dumps(EDITS | {"edits": 5}).encode(),
+    ],
+)
+def test_malformed_strokes_are_refused(server: ResultServer, folder: Path, body: bytes) -> None:
+    assert ask(server, f"/{server.token}/edits.json", method="PUT", body=body)[0] == 400
+    assert not (folder / "edits.json").exists()
+
+
+def test_what_is_kept_of_a_stroke_is_a_stroke(server: ResultServer, folder: Path) -> None:
+    """Other entries are dropped, so that nothing else can be stored in a result."""
+    body = json.dumps(EDITS | {"more": "x", "edits": [STROKE | {"note": "</script>"}]}).encode()
+    assert ask(server, f"/{server.token}/edits.json", method="PUT", body=body)[0] == 204
+    assert "note" not in (folder / "edits.json").read_text()
+    os.remove(folder / "edits.json")
+
+
+@pytest.mark.parametrize(("method", "path"), [("PUT", "edits.json"), ("POST", "apply")])
+def test_edits_need_token_host_and_origin(server: ResultServer, folder: Path, method: str, path: str) -> None:
+    body = json.dumps(EDITS).encode() if method == "PUT" else b""
+    inside = f"/{server.token}/{path}"
+    assert ask(server, f"/{path}", method=method, body=body)[0] == 403
+    assert ask(server, f"/wrong/{path}", method=method, body=body)[0] == 403
+    assert ask(server, inside, method=method, body=body, Host="example.org")[0] == 421
+    assert ask(server, inside, method=method, body=body, Origin="http://example.org")[0] == 403
+    assert ask(server, inside, method=method)[0] == 411
+    assert not (folder / "edits.json").exists()
+
+
+def test_oversize_strokes_are_refused_unread(server: ResultServer) -> None:
+    for method, path, limit in (("PUT", "edits.json", MAX_EDITS), ("POST", "apply", 0)):
+        status, *_ = ask(server, f"/{server.token}/{path}", method=method, Content_Length=str(limit + 1))
+        assert status == 413
+
+
+def test_edits_that_cannot_be_applied_say_why(server: ResultServer, folder: Path) -> None:
+    """The line is the command's own, and the folder stays as it is."""
+    io.write_json(folder / "edits.json", EDITS | {"edits": [STROKE | {"kind": "frame", "frame": 2}]})
+    before = (folder / "index.tif").read_bytes()
+    status, body, _ = ask(server, f"/{server.token}/apply", method="POST", body=b"")
+    assert status == 409
+    assert b"source frames: must be known" in body
+    assert (folder / "index.tif").read_bytes() == before
+    os.remove(folder / "edits.json")
+
+
+@pytest.mark.parametrize("method", ["DELETE", "OPTIONS", "PATCH"])
 def test_other_methods_are_unknown(server: ResultServer, method: str) -> None:
     assert ask(server, f"/{server.token}/depth.tif", method=method)[0] == 501
+
+
+@pytest.mark.parametrize("port", [None, 70_000])
+def test_a_port_that_cannot_be_had_is_named(folder: Path, server: ResultServer, port: int | None) -> None:
+    with pytest.raises(OSError, match=f"--port: must be a free port of this machine; got {port or server.port}; "):
+        ResultServer(folder, port=port or server.port)
 
 
 def test_tokens_differ(folder: Path, server: ResultServer) -> None:

@@ -187,6 +187,8 @@ class _Window:
     def _show_points(self) -> None:
         self.view.remove_geometry(_CLOUD)
         shown = self.model.shown_cloud(self.mode, self.threshold)
+        if len(shown) == 0:
+            return
         geometry = surface.to_open3d(shown)
         geometry.point.colors = self._linear(shown.colours)
         self.view.add_geometry(_CLOUD, geometry, self._material("defaultUnlit"))

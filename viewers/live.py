@@ -290,6 +290,12 @@ class LiveServer(ResultServer):
                 return
         super().keep(body)
 
+    def apply(self) -> None:
+        """Edits are applied to a result that is whole."""
+        if not self.run.done:
+            raise ValueError(f"{self.folder}: must hold the finished result; got a run that still goes; wait for it")
+        super().apply()
+
 
 def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(plain(value)).encode()

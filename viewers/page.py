@@ -13,7 +13,8 @@ import numpy as np
 
 from dff import io
 from dff.io.atomic import plain
-from viewers.payload import Payload, make_payload
+from viewers.payload import Payload
+from viewers.retouched import folder_payload
 
 WEB = Path(__file__).parent / "web"
 COLOUR_MAPS = {
@@ -44,7 +45,7 @@ def write_page(folder: str | Path, path: str | Path, *, max_megapixels: float = 
     target = Path(path)
     if target.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{target}: a page must end in .html; got {target.suffix!r}; name it scan.html")
-    payload = make_payload(io.read_reconstruction(folder), folder, max_megapixels=max_megapixels)
+    payload = folder_payload(folder, max_megapixels=max_megapixels)
     io.write_bytes(target, page(payload).encode())
     return target
 

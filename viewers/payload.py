@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +36,8 @@ SIGMA_LEAST, SIGMA_RATIO = 1e-3, 1.08
 ACROSS, DOWN, STRAY = 1, 2, 4
 """Bits of a pixel: joined to the one at its right, to the one below; an outlier or island."""
 
+QUANTA = ((2_000_000, 2.0**-10), (8_000_000, 2.0**-8), (math.inf, 2.0**-7))
+"""Step of the packed index in frames for maps of up to so many pixels: large pages stay below 20 MB."""
 _BLOCK_PX = 1 << 19
 _FRAMES_BYTES = 6_000_000
 _JPEG_QUALITY = 88
@@ -71,11 +73,17 @@ def make_payload(result: Reconstruction, folder: str | Path, *, max_megapixels: 
             that were measured.
     """
     stride = stride_for(result.depth.index.shape, max_megapixels)
-    first = (stride - 1) // 2
+    thinning = stride, (stride - 1) // 2
+    frames = _frames(Path(folder), len(result.geometry))
+    small, shown = thinned_result(result, *thinning)
+    return payload_of(small, Path(folder), shown, frames, thinning)
+
+
+def thinned_result(result: Reconstruction, stride: int, first: int) -> tuple[Reconstruction, NDArray[np.bool_]]:
+    """A result with the maps and the picture of its page, and which of their pixels belong to the exported surface."""
     depth, shown = _thinned(result, stride, first)
     picture = _thinned_picture(result.all_in_focus, stride, depth.index.shape)
-    frames = _frames(Path(folder), len(result.geometry))
-    return payload_of(replace(result, depth=depth, all_in_focus=picture), Path(folder), shown, frames, (stride, first))
+    return replace(result, depth=depth, all_in_focus=picture), shown
 
 
 def payload_of(
@@ -93,21 +101,24 @@ def payload_of(
     planes = planes_of(result, shown)
     rows = max(1, _BLOCK_PX // shown.shape[1])
     with ThreadPoolExecutor(2) as pool:
-        maps = {name: list(pool.map(deflated, _blocks(plane, rows))) for name, plane in planes.items()}
-    meta = meta_of(result, folder, shown, thinning)
-    picture = jpeg(colours_8bit(result.all_in_focus), _JPEG_QUALITY)
-    return Payload({**meta, "rows": rows, "frames": len(frames)}, maps, picture, frames)
+        meta = pool.submit(meta_of, result, folder, shown, thinning)
+        picture = pool.submit(lambda: jpeg(colours_8bit(result.all_in_focus), _JPEG_QUALITY))
+        maps = {name: packed_blocks(plane, rows) for name, plane in planes.items()}
+    return Payload({**meta.result(), "rows": rows, "frames": len(frames)}, maps, picture.result(), frames)
 
 
 def planes_of(result: Reconstruction, shown: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
     """The maps of a page in the whole numbers that it holds, by name: index, confidence, sigma, flags."""
     depth = result.depth
-    return {
-        "index": packed_index(depth.index, quantum_for(depth.index.size, len(result.geometry))),
-        "confidence": np.floor(depth.confidence * CONFIDENCE_LEVELS + 1e-3).astype(np.uint8),
-        "sigma": _sigma_code(depth.sigma),
-        "flags": _flags(depth, shown, result.settings),
+    makers: dict[str, Callable[[], NDArray[Any]]] = {
+        "flags": lambda: _flags(depth, shown, result.settings),
+        "index": lambda: packed_index(depth.index, quantum_for(depth.index.size, len(result.geometry))),
+        "sigma": lambda: _sigma_code(depth.sigma),
+        "confidence": lambda: np.floor(depth.confidence * CONFIDENCE_LEVELS + 1e-3).astype(np.uint8),
     }
+    with ThreadPoolExecutor(2) as pool:
+        planes = {name: pool.submit(make) for name, make in makers.items()}
+    return {name: planes[name].result() for name in ("index", "confidence", "sigma", "flags")}
 
 
 def meta_of(
@@ -135,7 +146,8 @@ def stride_for(size_px: tuple[int, ...], max_megapixels: float) -> int:
 
 def quantum_for(pixels: int, frames: int) -> float:
     """Step of the packed index in frames: far below the noise, and fine enough for 16 bits."""
-    return max(2.0**-10 if pixels <= 2_000_000 else 2.0**-8, (frames - 1) / 65533)
+    fine = next(step for most, step in QUANTA if pixels <= most)
+    return max(fine, (frames - 1) / 65533)
 
 
 def packed_index(index: FloatArray, quantum: float) -> NDArray[np.uint16]:
@@ -156,8 +168,10 @@ def deflated(plane: NDArray[Any]) -> bytes:
     return packer.compress(np.ascontiguousarray(parts).tobytes()) + packer.flush()
 
 
-def _blocks(plane: NDArray[Any], rows: int) -> list[NDArray[Any]]:
-    return [plane[top : top + rows] for top in range(0, len(plane), rows)]
+def packed_blocks(plane: NDArray[Any], rows: int) -> list[bytes]:
+    """A map as deflated blocks of rows, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(deflated, [plane[top : top + rows] for top in range(0, len(plane), rows)]))
 
 
 def _thinned(result: Reconstruction, stride: int, first: int) -> tuple[DepthMap, NDArray[np.bool_]]:
@@ -179,9 +193,10 @@ def _thinned(result: Reconstruction, stride: int, first: int) -> tuple[DepthMap,
 
 
 def _sigma_code(sigma: FloatArray) -> NDArray[np.uint8]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        code = np.round(np.log(sigma / SIGMA_LEAST) / np.log(SIGMA_RATIO))
-    return np.where(np.isfinite(sigma), np.clip(np.nan_to_num(code), 0, 254), 255).astype(np.uint8)
+    known = np.isfinite(sigma)
+    least = np.where(known, np.maximum(sigma, np.float32(SIGMA_LEAST)), np.float32(SIGMA_LEAST)).astype(np.float32)
+    ratio = np.asarray(cv2.log(least / np.float32(SIGMA_LEAST)), np.float32) * np.float32(1 / math.log(SIGMA_RATIO))
+    return np.where(known, np.minimum(np.rint(ratio), 254), 255).astype(np.uint8)
 
 
 def _flags(depth: DepthMap, shown: NDArray[np.bool_], settings: Settings) -> NDArray[np.uint8]:
@@ -191,8 +206,9 @@ def _flags(depth: DepthMap, shown: NDArray[np.bool_], settings: Settings) -> NDA
     """
     confident = depth.known & (depth.confidence >= settings.min_confidence)
     flags = np.where(confident & ~shown, STRAY, 0).astype(np.uint8)
-    everywhere = surface.joined(depth.index, settings.cut_frames)
-    exported = surface.joined(np.where(shown, depth.index, np.float32(np.nan)), settings.cut_frames)
+    maps = depth.index, np.where(shown, depth.index, np.float32(np.nan))
+    with ThreadPoolExecutor(2) as pool:
+        everywhere, exported = pool.map(lambda index: surface.joined(index, settings.cut_frames), maps)
     for bit, whole, part, pair in (
         (ACROSS, everywhere[0], exported[0], shown[:, 1:] & shown[:, :-1]),
         (DOWN, everywhere[1], exported[1], shown[1:] & shown[:-1]),
@@ -216,6 +232,7 @@ def _about(result: Reconstruction, folder: Path) -> dict[str, Any]:
         "z": geometry.z,
         "centre": geometry.centre_px[result.alignment.reference],
         "transforms": result.alignment.transforms.reshape(-1, 9),
+        "gains": result.alignment.gains,
         "frame_size": list(result.alignment.size_px),
         "names": result.names,
         "min_confidence": settings.min_confidence,
@@ -225,6 +242,9 @@ def _about(result: Reconstruction, folder: Path) -> dict[str, Any]:
         "known_share": float(result.depth.known.mean()),
         "camera": result.metadata.camera,
         "measurements": None,
+        "edits": None,
+        "applied": None,
+        "untouched": False,
         "served": False,
     }
 

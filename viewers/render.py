@@ -6,6 +6,9 @@ Everything is drawn from the surface by the software renderer of dff.preview, so
 from __future__ import annotations
 
 import functools
+import importlib.util
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -59,6 +62,8 @@ class RenderOptions:
     """Factor on the heights; None lets them be seen."""
     stereo: str = "mesh"
     """What eyes and rocking camera see: the mesh, or the frames, moved sideways and fused again."""
+    moved_to: str | Path | None = None
+    """Where the source frames are now; None looks where they were."""
 
     def __post_init__(self) -> None:
         if self.stereo not in ("mesh", "frames"):
@@ -104,7 +109,13 @@ def render_result(
         if chosen.stereo == "frames" and SIDEWAYS & set(kinds):
             relief = fitting_relief(mesh) if chosen.relief is None else chosen.relief
             frames = opened.enter_context(
-                sheared_frames(result, size_px=chosen.size_px, relief=relief, on_progress=on_progress)
+                sheared_frames(
+                    result,
+                    size_px=chosen.size_px,
+                    relief=relief,
+                    moved_to=chosen.moved_to,
+                    on_progress=on_progress,
+                )
             )
         studio = _Studio(mesh, chosen, on_progress, frames)
         return [path for kind in kinds for path in studio.make(kind, target)]
@@ -159,13 +170,8 @@ class _Studio:
         seconds = self.options.seconds * (1 if kind == "turntable" else 0.5)
         count = max(2, round(seconds * self.options.frames_per_s))
         views = turntable_views(count) if kind == "turntable" else rocking_views(count, self._home())
-        small: list[Picture] = []
-        mp4, gif = folder / f"{kind}.mp4", folder / f"{kind}.gif"
         rate = self.options.frames_per_s
-        every = max(1, round(rate / 12.5))
-        io.write_film(mp4, _keeping(self._drawn(kind, views), small, every), frames_per_s=rate)
-        io.write_film(gif, small, frames_per_s=rate / every)
-        return [mp4, gif]
+        return write_films(folder / kind, self._drawn(kind, views), frames_per_s=rate, every=max(1, round(rate / 12.5)))
 
     def _rocking_frames(self, folder: Path) -> list[Path]:
         if self.frames is None:
@@ -174,12 +180,7 @@ class _Studio:
         pictures = self.frames.views(
             [round(angle, 6) for angle in angles], on_progress=self.on_progress, stage="rocking"
         )
-        rate = 2 * ROCKING_FRAMES / self.options.seconds
-        mp4, gif = folder / "rocking.mp4", folder / "rocking.gif"
-        small: list[Picture] = []
-        io.write_film(mp4, _keeping(pictures, small, 1), frames_per_s=rate)
-        io.write_film(gif, small, frames_per_s=rate)
-        return [mp4, gif]
+        return write_films(folder / "rocking", pictures, frames_per_s=2 * ROCKING_FRAMES / self.options.seconds)
 
     def _stereo(self, folder: Path) -> list[Path]:
         left, right = self._eyes("stereo pair")
@@ -215,6 +216,29 @@ class _Studio:
         ):
             self.on_progress(stage, k + 1, len(views))
             yield picture
+
+
+def write_films(path: Path, pictures: Iterable[Picture], *, frames_per_s: float, every: int = 1) -> list[Path]:
+    """Write pictures as MP4, where PyAV is there, and every n-th of them, small, as GIF; gives the files.
+
+    Args:
+        path: Without ending.
+        pictures: One at a time.
+        frames_per_s: Speed.
+        every: n.
+    """
+    mp4, gif = path.with_suffix(".mp4"), path.with_suffix(".gif")
+    small: list[Picture] = []
+    kept = _keeping(pictures, small, every)
+    written = [gif]
+    if importlib.util.find_spec("av") is None:
+        warnings.warn(f'{mp4.name}: needs PyAV (pip install "dff[video]"); only the GIF is written', stacklevel=2)
+        deque(kept, maxlen=0)
+    else:
+        io.write_film(mp4, kept, frames_per_s=frames_per_s)
+        written = [mp4, gif]
+    io.write_film(gif, small, frames_per_s=frames_per_s / every)
+    return written
 
 
 def turntable_views(count: int) -> list[FloatArray]:

@@ -1,4 +1,4 @@
-"""A result's viewer on this machine alone: one page, the files of one folder, and a place to keep measurements.
+"""A result's viewer on this machine alone: one page, the files of one folder, a place for measurements and edits.
 
 The server listens on 127.0.0.1 only. Every address starts with a random token, and requests that name another host or
 come from another page are refused, so that no web page can read a result through the user's browser.
@@ -18,15 +18,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from dff import io
+from dff import io, pipeline
 from dff.io.atomic import read_json
+from dff.stack import Frames
+from dff.surface.cloud import colours_8bit
 from viewers.page import page
-from viewers.payload import make_payload
+from viewers.payload import Payload, jpeg
+from viewers.retouched import folder_payload
 
 HOST = "127.0.0.1"
 MAX_BODY = 1 << 20
 """Largest list of measurements, in bytes."""
+MAX_EDITS = 1 << 23
+"""Largest list of strokes, in bytes."""
 _CHUNK = 1 << 20
+_SOURCE_QUALITY = 92
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -56,14 +62,29 @@ class ResultServer:
         self.max_megapixels = max_megapixels
         self.open()
         self.token = secrets.token_urlsafe(24)
-        self.writing = threading.Lock()
-        self.http = _Server((HOST, port), _handler(self))
+        self.writing, self.reading = threading.Lock(), threading.Lock()
+        self.frames: Frames | None = None
+        try:
+            self.http = _Server((HOST, port), _handler(self))
+        except (OSError, OverflowError) as error:
+            raise OSError(
+                f"--port: must be a free port of this machine; got {port}; leave it out or give another"
+            ) from error
+
+    payload: Payload | None = None
+    """What the page shows; None until there is a result."""
+    stamp = 0
+    """When the result was written that the page shows: `dff apply` may write another one meanwhile."""
 
     def open(self) -> None:
         """Read the result."""
         self.stored()
-        result = io.read_reconstruction(self.folder)
-        self.payload = make_payload(result, self.folder, max_megapixels=self.max_megapixels)
+        self.stamp = self._written()
+        self.payload = folder_payload(self.folder, max_megapixels=self.max_megapixels)
+
+    def _written(self) -> int:
+        path = io.result_paths(self.folder).reconstruction
+        return path.stat().st_mtime_ns if path.is_file() else self.stamp
 
     @property
     def port(self) -> int:
@@ -84,8 +105,12 @@ class ResultServer:
         self.http.server_close()
 
     def html(self) -> bytes:
-        """The page, with the measurements that are kept in the folder."""
-        return page(self.payload, served=True, measurements=self.stored()).encode()
+        """The page, with the measurements and the edits that are kept in the folder."""
+        if self.stamp != self._written():
+            self.open()
+        if self.payload is None:
+            raise ValueError(f"{self.folder}: must hold a result; got none yet; wait for the run")
+        return page(self.payload, served=True, measurements=self.stored(), edits=self.painted()).encode()
 
     def stored(self) -> dict[str, Any] | None:
         """The measurements in the folder, if there are any.
@@ -97,7 +122,22 @@ class ResultServer:
 
     def made(self, name: str) -> tuple[str, bytes] | None:
         """Type and content of what is no file of the result; None where there is nothing of that name."""
-        return ("text/html; charset=utf-8", self.html()) if name == "" else None
+        if name == "":
+            return "text/html; charset=utf-8", self.html()
+        kind, _, number = name.removesuffix(".jpg").partition("/")
+        if kind == "source" and number.isdecimal() and (picture := self.source(int(number))):
+            return "image/jpeg", picture
+        return None
+
+    def source(self, k: int) -> bytes | None:
+        """Source frame k as JPEG, as it was read; None where it is gone."""
+        try:
+            with self.reading:
+                if self.frames is None:
+                    self.frames = pipeline.source_frames(io.read_reconstruction(self.folder), [])
+                return jpeg(colours_8bit(self.frames[k]), _SOURCE_QUALITY)
+        except (ValueError, OSError, IndexError):
+            return None
 
     def file(self, name: str) -> Path | None:
         """A file of the result by its path in the folder; None for anything that is or leads elsewhere."""
@@ -131,6 +171,41 @@ class ResultServer:
         if not isinstance(content, dict) or content.get("format") != "dff-measurements":
             raise ValueError("measurements: must be the viewer's list; got something else; use the page")
         return content
+
+    def painted(self) -> dict[str, Any] | None:
+        """The edits in the folder, if there are any.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = io.result_paths(self.folder).edits
+        return io.edits_content(io.read_edits(path)) if path.is_file() else None
+
+    def keep_edits(self, body: bytes) -> None:
+        """Write the strokes of the brush into the folder.
+
+        Raises:
+            ValueError: they are no strokes on this result.
+        """
+        content = json.loads(body)
+        if not isinstance(content, dict):
+            raise ValueError("edits: must be the viewer's strokes; got something else; use the page")
+        edits = io.edits_from(content)
+        if self.payload is None or list(edits.size_px) != self.payload.meta["frame_size"]:
+            raise ValueError(f"edits: must be painted on this result; got {edits.size_px}; load the page again")
+        with self.writing:
+            io.write_edits(edits, io.result_paths(self.folder).edits)
+
+    def apply(self) -> None:
+        """What `dff apply` does, and the page of what it gives.
+
+        Raises:
+            OSError: source frames are gone, or the folder cannot be written.
+            ValueError: the edits cannot be applied.
+        """
+        with self.writing:
+            pipeline.apply_edits(self.folder)
+            self.open()
 
 
 class _Server(ThreadingHTTPServer):
@@ -168,18 +243,37 @@ class _Requests(BaseHTTPRequestHandler):
         path = self._allowed_path()
         if path is None:
             return
-        if path != "measurements.json":
+        places = {"measurements.json": (self.result.keep, MAX_BODY), "edits.json": (self.result.keep_edits, MAX_EDITS)}
+        if path not in places:
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED)
             return
-        body = self._body()
+        keep, limit = places[path]
+        body = self._body(limit)
         if body is None:
             return
         try:
-            self.result.keep(body)
+            keep(body)
         except (ValueError, RecursionError):
             self._refuse(HTTPStatus.BAD_REQUEST)
         except OSError:
             self._refuse(HTTPStatus.INSUFFICIENT_STORAGE)
+        else:
+            self._send(HTTPStatus.NO_CONTENT, "text/plain", b"")
+
+    def do_POST(self) -> None:
+        path = self._allowed_path()
+        if path is None:
+            return
+        if path != "apply":
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED)
+            return
+        if self._body(0) is None:
+            return
+        try:
+            self.result.apply()
+        except (ValueError, OSError) as error:
+            self.close_connection = True
+            self._send(HTTPStatus.CONFLICT, "text/plain; charset=utf-8", " ".join(str(error).split()).encode())
         else:
             self._send(HTTPStatus.NO_CONTENT, "text/plain", b"")
 
@@ -216,13 +310,13 @@ class _Requests(BaseHTTPRequestHandler):
             return None
         return rest
 
-    def _body(self) -> bytes | None:
-        """What was sent; None after a refusal."""
+    def _body(self, limit: int) -> bytes | None:
+        """What was sent, of so many bytes at most; None after a refusal."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or self.headers.get("Transfer-Encoding"):
             self._refuse(HTTPStatus.LENGTH_REQUIRED)
             return None
-        if int(length) > MAX_BODY:
+        if int(length) > limit:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return None
         return self.rfile.read(int(length))

@@ -9,6 +9,7 @@ diffusion of Fleet and Langley (PAMI 1995) for the blur.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,29 +79,32 @@ def block_displacements(fixed: Plane, moving: Plane, transform: FloatArray) -> D
     moved = cv2.warpPerspective(moving, transform, (width, height), flags=cv2.INTER_LINEAR, borderValue=OUTSIDE)
     side = BLOCK_PX if min(height, width) >= 8 * BLOCK_PX else SMALL_BLOCK_PX
     covered = cv2.erode((np.abs(moved) < -OUTSIDE / 1e4).astype(np.uint8), np.ones((5, 5), np.uint8))
-    inside = _blocks(covered[None], side).all(axis=(1, 2))
+    inside = _blocks([covered], side).all(axis=(1, 2))
     points = _block_centres(height // side, width // side, side)[inside]
-    return _fit(_regressors(fixed, moved, side)[inside], points)
+    samples = _regressors(fixed, moved, side)
+    return _fit(samples if inside.all() else samples[inside], points)
 
 
 def _regressors(fixed: Plane, moved: Plane, side: int) -> FloatArray:
-    mean = (fixed + moved) / 2
-    planes = np.stack(
-        [
-            cv2.sepFilter2D(mean, cv2.CV_32F, DERIVATIVE, UNCHANGED),
-            cv2.sepFilter2D(mean, cv2.CV_32F, UNCHANGED, DERIVATIVE),
-            mean,
-            cv2.Laplacian(mean, cv2.CV_32F, ksize=1),
-            fixed - moved,
-        ]
-    )
+    mean = cv2.addWeighted(fixed, 0.5, moved, 0.5, 0)
+    planes = [
+        cv2.sepFilter2D(mean, cv2.CV_32F, DERIVATIVE, UNCHANGED),
+        cv2.sepFilter2D(mean, cv2.CV_32F, UNCHANGED, DERIVATIVE),
+        mean,
+        cv2.Laplacian(mean, cv2.CV_32F, ksize=1),
+        fixed - moved,
+    ]
     return _blocks(planes, side)
 
 
-def _blocks(planes: NDArray[Any], side: int) -> NDArray[Any]:
-    count, rows, columns = planes.shape[0], planes.shape[1] // side, planes.shape[2] // side
-    cut = planes[:, : rows * side, : columns * side].reshape(count, rows, side, columns, side)
-    return cut.transpose(1, 3, 0, 2, 4).reshape(rows * columns, count, side * side)
+def _blocks(planes: Sequence[NDArray[Any]], side: int) -> NDArray[Any]:
+    """(B, planes, side²) the pixels of every block."""
+    rows, columns = planes[0].shape[0] // side, planes[0].shape[1] // side
+    blocks = np.empty((rows, columns, len(planes), side, side), planes[0].dtype)
+    for k, plane in enumerate(planes):
+        cut = plane[: rows * side, : columns * side].reshape(rows, side, columns, side)
+        blocks[:, :, k] = cut.swapaxes(1, 2)
+    return blocks.reshape(rows * columns, len(planes), side * side)
 
 
 def _block_centres(rows: int, columns: int, side: int) -> FloatArray:
@@ -109,9 +113,9 @@ def _block_centres(rows: int, columns: int, side: int) -> FloatArray:
 
 
 def _fit(samples: FloatArray, points: FloatArray) -> Displacements:
-    """Least squares of the last row of every block on the rows before it and a constant."""
-    centred = samples - samples.mean(axis=2, keepdims=True)
-    moments = (centred @ centred.transpose(0, 2, 1)).astype(float)
+    """Least squares of the last row of every block on the rows before it and a constant; centres the samples."""
+    samples -= samples.mean(axis=2, keepdims=True)
+    moments = (samples @ samples.transpose(0, 2, 1)).astype(float)
     normal, right = moments[:, :4, :4], moments[:, :4, 4]
     inverse = np.linalg.inv(normal + 1e-9 * np.eye(4))
     solution = np.einsum("bij,bj->bi", inverse, right)

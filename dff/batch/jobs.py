@@ -81,14 +81,14 @@ def plan_job(name: str, source: Path, results: Path, thumbnail: Path, settings: 
         settings=settings,
         digest=pipeline.fingerprint(stack, settings),
         memory_gb=plan.memory_gb,
-        scratch_gb=plan.scratch_gb,
+        scratch_gb=plan.scratch_gb + pipeline.kept_gb(stack, settings),
         force=force,
     )
 
 
 def _of_stack(settings: Settings, source: Path) -> Settings:
     """Settings with whole paths; a table is taken from the stack's own folder where there is one of its name."""
-    paths = {name: getattr(settings, name) for name in ("z_file", "alignment", "scratch")}
+    paths = {name: getattr(settings, name) for name in ("z_file", "alignment", "weights", "scratch")}
     own = source if source.is_dir() else source.parent
     return settings.but(
         **{

@@ -20,7 +20,7 @@ OnRow = Callable[[Row, int], None]
 """Called with the row of each stack as it ends, and the number of stacks."""
 
 
-def _no_stage(job: str, stage: str, done: int, total: int) -> None:
+def no_stage(job: str, stage: str, done: int, total: int) -> None:
     """Says nothing."""
 
 
@@ -38,7 +38,7 @@ def run_batch(
     retries: int = 1,
     scheduler: str | None = None,
     force: bool = False,
-    on_stage: OnStage = _no_stage,
+    on_stage: OnStage = no_stage,
     on_row: OnRow = _no_row,
 ) -> list[Row]:
     """Reconstruct every stack below a folder; one that fails never stops the others.

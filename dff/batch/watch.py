@@ -10,7 +10,7 @@ from pathlib import Path
 from dff import io
 from dff.batch.jobs import Row
 from dff.batch.pool import OnStage, Pool
-from dff.batch.run import Record, _no_stage
+from dff.batch.run import Record, no_stage
 from dff.settings import DEFAULTS, Settings
 
 Signature = tuple[int, int, int]
@@ -63,7 +63,7 @@ def watch_folder(
     jobs: int = 1,
     memory_gb: float = 0.0,
     retries: int = 1,
-    on_stage: OnStage = _no_stage,
+    on_stage: OnStage = no_stage,
     on_row: Callable[[Row], None] = lambda row: None,
     goes_on: Callable[[], bool] = lambda: True,
 ) -> None:

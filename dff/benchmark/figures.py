@@ -39,7 +39,18 @@ def suite_figures(found: Benchmark, name: str, result: SuiteResult) -> str:
         return _real_figure(result)
     if name == "cost":
         return _cost_figure(result)
+    if name == "speed":
+        return _speed_figure(result)
     return "" if name == "metrology" else _error_bars(result) + _confidence_figures(found, result)
+
+
+def _speed_figure(result: SuiteResult) -> str:
+    """Processor time of each stage, per scene."""
+    stages = dict.fromkeys(row["method"] for row in result.rows if "cpu_s" in row)
+    scenes = dict.fromkeys(row["scene"] for row in result.rows)
+    time = {(row["method"], row["scene"]): row["cpu_s_per_mp_frame"] for row in result.rows}
+    bars = [(stage, {scene: time[stage, scene] for scene in scenes if (stage, scene) in time}) for stage in stages]
+    return bar_plot(bars, title="CPU-s per MP-frame") if bars else ""
 
 
 def _colours(found: Benchmark) -> dict[str, str]:

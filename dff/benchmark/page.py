@@ -76,6 +76,8 @@ def _suite(found: Benchmark, name: str, result: SuiteResult) -> str:
         parts += [suite_figures(found, name, result), _tables(found, name, result)]
         if name not in BY_ROW and name != "cost":
             parts += [_scene_table(found, result), _maps(found, name)]
+    if result.notes:
+        parts.append(tag("ul", *(says("li", note) for note in result.notes)))
     if result.skipped:
         items = (says("li", f"{s['scene']}, {s['method']}: {s['reason']}") for s in result.skipped)
         parts += [says("h3", "Not run"), tag("ul", *items)]

@@ -40,6 +40,7 @@ class Benchmark:
         """What was found, a line each."""
         lines = [f"{t.verdict:12} {t.name}: {three_digits(t.value)} (at most {t.limit:g})" for t in self.targets]
         lines = [line for line in lines if not line.startswith("not")]
+        lines += [note for result in self.suites.values() for note in result.notes]
         lines += [
             f"not run      {s['scene']}, {s['method']}: {s['reason']}" for r in self.suites.values() for s in r.skipped
         ]
@@ -63,6 +64,7 @@ class Benchmark:
                     "rows": result.rows,
                     "pooled": result.pooled,
                     "skipped": result.skipped,
+                    "notes": result.notes,
                 }
                 for name, result in self.suites.items()
             },

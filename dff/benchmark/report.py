@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +90,40 @@ COST_COLUMNS = (
     Column("peak_gb", "peak memory", "GB"),
     Column("peak_mb_per_mp_frame", "memory", "MB/MP-frame"),
 )
+SPEED_COLUMNS = (
+    Column("cpu_s_per_mp_frame", "processor", "s/MP-frame"),
+    Column("wall_s_per_mp_frame", "wall", "s/MP-frame"),
+    Column("over_decode", "over decoding alone", "times"),
+    Column("file_mb_per_mp_frame", "files moved", "MB/MP-frame"),
+    Column("peak_gb", "peak memory", "GB"),
+    Column("predicted_gb", "predicted", "GB", 0),
+)
+FUSION_COLUMNS = (
+    Column("psnr_db", "PSNR", "dB", 1),
+    Column("gain_db", "over the mean of the inputs", "dB", 1),
+    Column("edge_psnr_db", "edge PSNR", "dB", 1),
+    Column("ssim", "SSIM", "", 1),
+    Column("vif", "VIF", "", 1),
+    Column("q_abf", "Q^AB/F", "", 1),
+    Column("nmi", "NMI", "", 1),
+    Column("q_cb", "Q_CB", "", 1),
+    Column("q_y", "Q_Y", "", 1),
+    Column("vif_sources", "VIF of sources", "", 1),
+    Column("cpu_s_per_mp_frame", "CPU", "s/MP-frame"),
+)
 TABLES: dict[str, dict[str, tuple[Column, ...]]] = {
     "limit": {"": LIMIT_COLUMNS},
     "metrology": {"": SHAPE_COLUMNS},
     "real": {"": REAL_COLUMNS},
     "cost": {"": COST_COLUMNS},
+    "speed": {"": SPEED_COLUMNS},
+    "fusion": {
+        "Pairs": tuple(replace(column, key=f"pair_{column.key}") for column in FUSION_COLUMNS),
+        "Stacks": tuple(replace(column, key=f"stack_{column.key}") for column in FUSION_COLUMNS),
+    },
 }
 TRUTH_TABLES: dict[str, tuple[Column, ...]] = {"Depth": DEPTH_COLUMNS, "Confidence, picture and time": OTHER_COLUMNS}
-BY_ROW = ("limit", "metrology", "real")
+BY_ROW = ("limit", "metrology", "real", "speed")
 """Suites whose table has a line for every row; the others one for the mean of every method."""
 
 Entries = Sequence[Mapping[str, Any]]
@@ -197,6 +223,7 @@ def markdown(found: Benchmark) -> str:
     for name, result in found.suites.items():
         lines += ["", f"## {name}", "", f"{result.summary[0].upper()}{result.summary[1:]}.", ""]
         lines += _markdown_tables(name, result)
+        lines += [f"- {note}" for note in result.notes]
         lines += [f"- not run: {s['scene']}, {s['method']}: {s['reason']}" for s in result.skipped]
     if found.missing_peers:
         lines += ["", "## Programs that are not installed", ""]

@@ -16,19 +16,22 @@ from typing import Any
 from dff.benchmark import pictures, report
 from dff.benchmark.cost_suite import COST
 from dff.benchmark.estimate import Estimate, Method
+from dff.benchmark.fusion_suite import FUSION
 from dff.benchmark.limit import LIMIT
 from dff.benchmark.methods import STRAW_MAN, our_methods
 from dff.benchmark.metrology import METROLOGY
 from dff.benchmark.peers import find_peers
 from dff.benchmark.record import Benchmark
 from dff.benchmark.repeatability import REAL
+from dff.benchmark.speed import SPEED
+from dff.benchmark.speed_stacks import FORMATS
 from dff.benchmark.suite import Options, Suite, SuiteResult, show_nothing
 from dff.benchmark.truth import CLEAN, HELD_BACK, NOISY, RENDERED
 from dff.settings import DEFAULTS, VERSION
 from dff.stack import Progress, Scene, silent
 
 SUITES: dict[str, Suite] = {
-    suite.name: suite for suite in (CLEAN, NOISY, METROLOGY, LIMIT, HELD_BACK, RENDERED, REAL, COST)
+    suite.name: suite for suite in (CLEAN, NOISY, METROLOGY, LIMIT, HELD_BACK, RENDERED, REAL, COST, SPEED, FUSION)
 }
 STANDARD_SUITES = ("clean", "noisy", "cost")
 """What is run when no suite is named."""
@@ -45,6 +48,9 @@ def run_benchmark(
     size_px: int = 256,
     frames: int = 36,
     seed: int = 0,
+    megapixels: Sequence[float] = (2, 6),
+    counts: Sequence[int] = (10, 30),
+    formats: Sequence[str] = FORMATS,
     cache: str | Path | None = None,
     data: str | Path | None = None,
     on_progress: Progress = silent,
@@ -59,6 +65,9 @@ def run_benchmark(
         size_px: Side of the rendered frames.
         frames: Number of rendered frames.
         seed: Of shapes, textures and noise.
+        megapixels: Sizes of the frames of the suite `speed`.
+        counts: Numbers of its frames.
+        formats: Their kinds of file, among FORMATS.
         cache: Folder that rendered scenes are kept in; by default they are rendered anew.
         data: Folder of stored stacks; by default $DFF_SHARED/data or ../shared/data.
         on_progress: Called as (suite, done, total).
@@ -68,12 +77,15 @@ def run_benchmark(
     """
     names = list(suites or STANDARD_SUITES)
     _check(names, size_px, frames)
+    _check_speed(megapixels, counts, formats)
     ours, (others, missing) = our_methods(methods), find_peers(peers)
     found = Benchmark(_about(names, size_px, frames, seed), [*ours, *others], missing)
     stored = Path(data or Path(os.environ.get("DFF_SHARED", "../shared"), "data"))
     with _folder(cache) as kept:
         show = show_nothing if output is None else _Gallery(Path(output), found.thumbnails)
-        options = Options(kept, stored, size_px, frames, seed, show, on_progress)
+        options = Options(
+            kept, stored, size_px, frames, seed, megapixels, counts, formats, show=show, on_progress=on_progress
+        )
         for name in names:
             found.suites[name] = result = SuiteResult(name, SUITES[name].summary)
             SUITES[name].run(result, options, _chosen(name, found.methods, bool(methods)))
@@ -90,6 +102,15 @@ def _check(names: Sequence[str], size_px: int, frames: int) -> None:
         raise ValueError(f"--size: must be at least 48 px; got {size_px}; give a larger size")
     if frames < 6:
         raise ValueError(f"--frames: must be at least 6; got {frames}; give more frames")
+
+
+def _check_speed(megapixels: Sequence[float], counts: Sequence[int], formats: Sequence[str]) -> None:
+    if not megapixels or min(megapixels) < 0.1:
+        raise ValueError(f"--megapixels: must be at least 0.1; got {list(megapixels)}; give larger sizes")
+    if not counts or min(counts) < 4:
+        raise ValueError(f"--counts: must be at least 4; got {list(counts)}; give more frames")
+    if not formats or not set(formats) <= set(FORMATS):
+        raise ValueError(f"--formats: must be among {', '.join(FORMATS)}; got {list(formats)}; correct the name")
 
 
 def _chosen(suite: str, methods: Sequence[Method], named: bool) -> list[Method]:

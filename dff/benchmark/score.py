@@ -42,7 +42,7 @@ def score(estimate: Estimate, scene: Scene) -> tuple[Row, Sample | None]:
         sample = _sample(filled, truth, _confidence(estimate))
         row |= _confidence_figures(filled, truth, estimate)
     if estimate.all_in_focus is not None:
-        row |= _picture_figures(estimate.all_in_focus, scene)
+        row |= picture_figures(estimate.all_in_focus, scene)
     return row, sample
 
 
@@ -147,7 +147,13 @@ def _confidence_figures(filled: FloatArray, truth: FloatArray, estimate: Estimat
     return row
 
 
-def _picture_figures(picture: FloatArray, scene: Scene) -> Row:
+def picture_figures(picture: FloatArray, scene: Scene) -> Row:
+    """PSNR and SSIM against the sharp picture, over all pixels and along occlusion edges.
+
+    Args:
+        picture: (H, W, C) from 0 to 1; NaN where there is none.
+        scene: The truth.
+    """
     truth = scene.sharp
     if picture.shape[-1] != truth.shape[-1]:
         picture, truth = (values.mean(-1, keepdims=True) for values in (picture, truth))

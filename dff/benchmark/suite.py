@@ -29,6 +29,12 @@ class Options:
     size_px: int = 256
     frames: int = 36
     seed: int = 0
+    megapixels: Sequence[float] = (2, 6)
+    """Sizes of the frames that speed is measured with,"""
+    counts: Sequence[int] = (10, 30)
+    """their numbers,"""
+    formats: Sequence[str] = ("jpeg", "tiff")
+    """and their kinds of file."""
     show: Callable[[str, Scene, str, Estimate], None] = show_nothing
     """Called with suite, scene, method and estimate, to draw it."""
     on_progress: Progress = silent
@@ -44,6 +50,8 @@ class SuiteResult:
     pooled: dict[str, Any] = field(default_factory=dict)
     """By method: error against coverage, and reliability, over the pixels of all scenes."""
     skipped: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the rows say together, a line each."""
 
     def skip(self, case: str, method: str, reason: object) -> None:
         """Note what was not run, and why."""

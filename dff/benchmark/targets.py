@@ -53,7 +53,14 @@ def targets(suites: Mapping[str, SuiteResult], method: str) -> list[Target]:
         Target("clean, mean error of the most confident half", 0.12, "frames", pooled("clean", "mae_at_half")),
         Target("held-back, largest gap of the reliability diagram", 0.05, "", pooled("held-back", "largest_gap")),
         Target("aligned frames to depth", 0.10, "CPU-s per MP-frame", _cost(suites, method)),
+        Target("whole program, largest stack of suite speed", 0.25, "s per MP-frame", _speed(suites)),
     ]
+
+
+def _speed(suites: Mapping[str, SuiteResult]) -> float:
+    rows = [row for row in suites["speed"].rows if row["method"] == "whole program"] if "speed" in suites else []
+    largest = max(rows, key=lambda row: row["megapixels"] * row["frames"], default={})
+    return float(largest.get("wall_s_per_mp_frame", math.nan))
 
 
 def _limit(suites: Mapping[str, SuiteResult], method: str) -> float:

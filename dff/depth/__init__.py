@@ -136,7 +136,8 @@ class DepthEstimator:
         else:
             label = upsample_label(volume, labels.label, top=top, left=left)
         if self.measure.probabilistic:
-            return read_probability(volume, label, radius=self.refit_radius)
+            refined = read_probability(volume, label, radius=self.refit_radius)
+            return refined if self.method != "argmax" else replace(refined, index=_whole_frames(refined))
         surface, features = self.evidence(volume, label, labels, frame)
         probability = confidence.probability(features)
         known = surface.index.isfinite() & (probability > confidence.LEAST_PROBABILITY)
@@ -247,6 +248,11 @@ class Surface:
     """(H, W) int64."""
     share: Tensor
     """(H, W) share of the votes for the label; 1 away from edges."""
+
+
+def _whole_frames(refined: Refined) -> Tensor:
+    """(H, W) the label where the index is known, NaN elsewhere."""
+    return torch.where(torch.isfinite(refined.index), refined.label.to(refined.index.dtype), torch.nan)
 
 
 def _interpolate(position: Tensor, times: NDArray[np.float64]) -> Tensor:

@@ -23,8 +23,8 @@ _FARTHEST_OFF = 3.0
 _LEAST_ROUGHNESS = 0.02
 _POOL_SIGMA_PX = 2.0
 
-LEAST_PROBABILITY = 0.5
-"""What is more probably wrong than right is a guess, and counts as unknown."""
+LEAST_PROBABILITY = 0.4
+"""What is less probable than this is a guess, and counts as unknown."""
 
 FEATURES = (
     "margin",
@@ -40,10 +40,10 @@ FEATURES = (
     "roughness",
 )
 
-WEIGHTS: tuple[float, ...] = (1.54, 1.31, -1.16, 0.16, -1.24, 0.29, -0.63, -0.08, 0.43, 0.11, 2.3, -0.07)
+WEIGHTS: tuple[float, ...] = (1.779, 0.324, -0.19, -0.159, -1.198, 0.11, -0.816, -0.1, 0.15, 0.079, 2.106, -0.004)
 """Constant, then one weight a feature, as `python -m dff.training.confidence` prints them."""
 
-SIGMA_SCALE = 1.612
+SIGMA_SCALE = 1.444
 """Measured over predicted standard deviation of the index on textured planes."""
 SIGMA_FLOOR_FRAMES = 0.1
 """Error that remains without noise, of the parabola and of surfaces that are not level; chosen, not fitted."""

@@ -1,4 +1,4 @@
-"""Read-out of logits that are those of a probability, as trained networks give them."""
+"""Read-out of log-probabilities, as trained networks give them."""
 
 from __future__ import annotations
 
@@ -7,41 +7,45 @@ import math
 import torch
 from torch import Tensor
 
+from dff.depth.confidence import LEAST_PROBABILITY
 from dff.depth.refine import Refined
 
+SPREAD_FRAMES = 0.6
+"""Standard deviation of the soft labels that networks learn from: their probabilities are spread by it."""
 HALF_WIDTH_FRAMES = 1.5
-"""A frame more or less is what is asked; half a frame is the spread of the soft labels that networks learn from.
-
-With it the confidence told is the share that is right to a frame, within 0.03, on rendered scenes.
-"""
+"""A frame more or less is what is asked; half a frame is due to the spread of the labels."""
+SIGMA_FLOOR_FRAMES = 0.1
+"""Least standard deviation told, as that of the operators."""
 
 
 def read_probability(volume: Tensor, label: Tensor, *, radius: int = 3) -> Refined:
     """Mean frame around a label, its standard deviation, and the probability that it is right to one frame.
 
-    Mean and deviation are those of the probability within `radius` frames of the label: other peaks do not pull. The
-    confidence is the share of all probability within HALF_WIDTH_FRAMES of the mean, cut frames counted in part.
+    Mean and deviation are those of the probability within `radius` frames of the label: other peaks do not pull. From
+    the variance that of the soft labels is taken off. The confidence is the probability within HALF_WIDTH_FRAMES of
+    the mean, cut frames counted in part; where it is less than LEAST_PROBABILITY the answer is a guess: unknown.
     A label on the first or last frame may belong to something outside of the sweep: unknown.
 
     Args:
-        volume: (N, H, W) logits whose softmax over frames is a probability.
+        volume: (N, H, W) log-probabilities; what they lack of 1 is the probability that no frame is right.
         label: (H, W) int64 frame to read around.
         radius: Frames on either side.
     """
-    count, total = len(volume), volume.logsumexp(0)
-    moments = [torch.zeros_like(total) for _ in range(3)]
+    count = len(volume)
+    moments = [torch.zeros_like(volume[0]) for _ in range(3)]
     for j in range(-radius, radius + 1):
-        share = _share(volume, label + j, total)
+        share = _share(volume, label + j)
         for power, moment in enumerate(moments):
             moment += share * j**power
     mass = moments[0].clamp_min(torch.finfo(volume.dtype).tiny)
     mean = moments[1] / mass
-    sigma = (moments[2] / mass - mean**2).clamp_min(0).sqrt()
+    variance = moments[2] / mass - mean**2 - SPREAD_FRAMES**2
+    sigma = (variance.clamp_min(0) + SIGMA_FLOOR_FRAMES**2).sqrt()
     index = label + mean
-    confidence = torch.zeros_like(total)
+    confidence = torch.zeros_like(mean)
     for j in range(-radius, radius + 1):
-        confidence += (HALF_WIDTH_FRAMES + 0.5 - (mean - j).abs()).clamp(0, 1) * _share(volume, label + j, total)
-    known = (label > 0) & (label < count - 1)
+        confidence += (HALF_WIDTH_FRAMES + 0.5 - (mean - j).abs()).clamp(0, 1) * _share(volume, label + j)
+    known = (label > 0) & (label < count - 1) & (confidence >= LEAST_PROBABILITY)
     return Refined(
         index=torch.where(known, index, math.nan),
         sigma=torch.where(known, sigma, math.nan),
@@ -50,8 +54,8 @@ def read_probability(volume: Tensor, label: Tensor, *, radius: int = 3) -> Refin
     )
 
 
-def _share(volume: Tensor, frame: Tensor, total: Tensor) -> Tensor:
+def _share(volume: Tensor, frame: Tensor) -> Tensor:
     """(H, W) probability of a frame at each pixel; 0 for frames that are not there."""
     inside = (frame >= 0) & (frame < len(volume))
     logit = volume.gather(0, frame.clamp(0, len(volume) - 1)[None])[0]
-    return (logit - total).exp() * inside
+    return logit.exp() * inside

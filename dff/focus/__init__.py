@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import filters
-from dff.focus import operators, sesf, sesf_stack
+from dff.focus import drpl, fusegan, mffgan, operators, sesf, sesf_stack, sesf_vgg
 from dff.focus.coherence import StackFilter, frame_units, stack_filter
+from dff.focus.inference import in_precision
 from dff.focus.measure import FocusMeasure
 
 __all__ = [
     "FOCUS_MEASURES",
+    "NETWORKS",
     "FocusMeasure",
     "StackFilter",
     "focus_volume",
@@ -34,19 +36,30 @@ FOCUS_MEASURES: dict[str, Callable[..., FocusMeasure]] = {
     "laplacian-pyramid": operators.laplacian_pyramid_energy,
     "sesf-stack": sesf_stack.sesf_stack,
     "sesf": sesf.sesf,
+    "sesf-vgg": sesf_vgg.sesf_vgg,
+    "drpl": drpl.drpl,
+    "fusegan": fusegan.fusegan,
+    "mffgan": mffgan.mffgan,
 }
 """Factories by name; their options are keyword arguments."""
+NETWORKS = ("sesf-stack", "sesf", "sesf-vgg", "drpl", "fusegan", "mffgan")
+"""Names of those that have weights."""
 
 
-def load_measure(name: str, **options: Any) -> FocusMeasure:
+def load_measure(name: str, *, precision: str = "float32", **options: Any) -> FocusMeasure:
     """The focus measure of a name.
 
+    Args:
+        name: One of FOCUS_MEASURES.
+        precision: Of a network's convolutions: float32, float16 or bfloat16.
+        **options: Of the measure, such as window_sigma_px; networks take `weights`, the path of a weight file.
+
     Raises:
-        ValueError: an unknown name, or an option the measure does not have.
+        ValueError: an unknown name or precision, or a weight file that cannot be used.
     """
     if name not in FOCUS_MEASURES:
         raise ValueError(f"--measure: must be one of {', '.join(FOCUS_MEASURES)}; got {name!r}; choose one of them")
-    return FOCUS_MEASURES[name](**options)
+    return in_precision(FOCUS_MEASURES[name](**options), precision)
 
 
 def focus_volume(

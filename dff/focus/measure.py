@@ -26,11 +26,20 @@ class FocusMeasure:
     samples: float = 50.0
     """Number of independent samples in the window that one logit of an operator averages."""
     probabilistic: bool = False
-    """Whether the softmax of the logits over the frames is the probability of each frame, as trained networks give."""
+    """Whether the logits are the logarithms of each frame's probability of being right, as trained networks give.
 
+    What the probabilities of all frames lack of 1 is that of no frame being right.
+    """
+
+    network_bytes: float = 0
+    """Memory a network takes a pixel and frame beside images and logits; 0 for operators, which are quick.
+
+    The logits of networks are worth keeping."""
     near_px: int | None = None
     """Distance within which most of the context lies; None: all of it up to the halo."""
 
+    picture: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
+    """(N, C, H, W) → (C, H, W): how the method itself fuses; None: frames weighted by the softmax of their logits."""
     coarse: FocusMeasure | None = None
     """The measure to refit with where the blur grows so much from frame to frame that fine detail is lost at once;
     None: this one. It reaches no farther."""

@@ -3,11 +3,13 @@
 Published: a grey-scale autoencoder with squeeze-excite blocks and dense connections, trained to give back single
 pictures; the decision which of two pictures is sharper by the spatial frequency of the encoder's features in 11 x 11
 pixels; its clean-up by opening, closing and dropping small regions; a guided filter along the border. Ours: the
-training pictures, and the same measure for N frames at once, whose argmax needs no order of pairs.
+training pictures, mirrored context at the borders, and the same measure for N frames at once, whose argmax needs no
+order of pairs; each frame's share of it goes through the guided filter, without the clean-up of regions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 
 from dff import filters
 from dff.focus import weight_files
+from dff.focus.inference import NETWORK_BYTES, in_tiles
 from dff.focus.measure import FocusMeasure
 
 MEAN, DEVIATION = 0.45005, 0.26465
@@ -33,6 +36,8 @@ GUIDE_RADIUS_PX = 4
 GUIDE_EPS = 0.1 / 255**2
 """For pictures from 0 to 1; published as 0.1 for 0 to 255."""
 ENERGY_FLOOR = 1e-10
+HALO_PX = BLOCKS + 1 + RADIUS_PX
+"""Context: the encoder's, one pixel of the differences, the window's."""
 
 
 class ConvBlock(nn.Sequential):
@@ -87,12 +92,15 @@ def feature_frequency(features: Tensor) -> Tensor:
     Args:
         features: (N, C, H, W).
     """
+    features = features.float()
     across = F.pad(features[..., 1:] - features[..., :-1], (1, 0)).square().sum(1)
     down = F.pad(features[..., 1:, :] - features[..., :-1, :], (0, 0, 1, 0)).square().sum(1)
     return F.avg_pool2d((across + down)[:, None], 2 * RADIUS_PX + 1, 1, RADIUS_PX)[:, 0]
 
 
-def sesf(*, window_sigma_px: float | None = None, weights: str | None = None) -> FocusMeasure:
+def sesf(
+    *, window_sigma_px: float | None = None, weights: str | None = None, tile_px: int | None = None
+) -> FocusMeasure:
     """The measure of SESF-Fuse for any number of frames: logarithm of the spatial frequency of the features.
 
     The squeeze-excite blocks look at all of the picture they are given, so strips differ a little from the whole.
@@ -100,23 +108,50 @@ def sesf(*, window_sigma_px: float | None = None, weights: str | None = None) ->
     Args:
         window_sigma_px: Without meaning here: the window is 11 x 11 px, as published.
         weights: Path of a weight file; the one that comes with the package if not given.
+        tile_px: Side of the tiles a large picture is cut into.
     """
-    network = Sesf()
-    network.load_state_dict(weight_files.load_weights("sesf", network.state_dict(), path=weights))
-    network.eval().requires_grad_(False)
+    network = weight_files.loaded("sesf", Sesf, path=weights)
+    measured = partial(in_tiles, partial(logits, network), halo_px=HALO_PX, tile_px=tile_px)
     return FocusMeasure(
         "sesf",
         1,
-        BLOCKS + 1 + RADIUS_PX,
+        HALO_PX,
         "spatial frequency of an autoencoder's features (SESF-Fuse)",
-        partial(logits, network),
+        measured,
+        network_bytes=NETWORK_BYTES,
+        picture=partial(fused_picture, measured),
     )
 
 
 @torch.no_grad()
 def logits(network: Sesf, images: Tensor) -> Tensor:
     """(N, 1, H, W) → (N, H, W), a frame at a time."""
-    return torch.cat([feature_frequency(network.features(image[None])) for image in images]).add_(ENERGY_FLOOR).log_()
+    network.to(images.device)
+    energies = [feature_frequency(network.features(image[None])) for image in images]
+    return torch.cat(energies).add_(ENERGY_FLOOR).log_()
+
+
+def fused_picture(measured: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """One picture of many: a pair as published, more by the share of each frame in the argmax.
+
+    Args:
+        measured: (N, 1, H, W) → (N, H, W) logits.
+        images: (N, C, H, W) from 0 to 1.
+
+    Returns:
+        (C, H, W).
+    """
+    grey = filters.luminance(images)
+    volume = measured(grey[:, None])
+    if len(images) == 2:
+        return fuse_pair(images, volume)
+    label = volume.argmax(0)
+    provisional = grey.gather(0, label[None])[0]
+    picture, total = torch.zeros_like(images[0]), torch.zeros_like(provisional)
+    for k in label.unique().tolist():
+        share = smoothed(provisional, (label == k).float())
+        picture, total = picture + share * images[k], total + share
+    return picture / total.clamp_min(1e-6)
 
 
 def fuse_pair(images: Tensor, volume: Tensor) -> Tensor:
@@ -132,7 +167,7 @@ def fuse_pair(images: Tensor, volume: Tensor) -> Tensor:
     first = clean_decision((volume[0] > volume[1]).cpu().numpy())
     share = torch.from_numpy(first.astype(np.float32)).to(images.device)
     provisional = filters.luminance(images)[0] * share + filters.luminance(images)[1] * (1 - share)
-    share = guided_filter(provisional, share)
+    share = smoothed(provisional, share)
     return images[0] * share + images[1] * (1 - share)
 
 
@@ -158,19 +193,11 @@ def without_small(mask: NDArray[np.bool_], least_px: float) -> NDArray[np.bool_]
     return np.asarray(large[regions])
 
 
-def guided_filter(guide: Tensor, picture: Tensor) -> Tensor:
-    """Smoothed where the guide is flat, kept where it has edges (He, Sun and Tang 2013).
+def smoothed(guide: Tensor, share: Tensor) -> Tensor:
+    """A share, 0 to 1, along the edges of the guide, by the published guided filter.
 
     Args:
         guide: (H, W) from 0 to 1.
-        picture: (H, W).
+        share: (H, W).
     """
-    side = 2 * GUIDE_RADIUS_PX + 1
-
-    def mean(plane: Tensor) -> Tensor:
-        return F.avg_pool2d(plane[None, None], side, 1, GUIDE_RADIUS_PX, count_include_pad=False)[0, 0]
-
-    mean_guide, mean_picture = mean(guide), mean(picture)
-    variance = (mean(guide * guide) - mean_guide**2).clamp_min(0)
-    slope = (mean(guide * picture) - mean_guide * mean_picture) / (variance + GUIDE_EPS)
-    return mean(slope) * guide + mean(mean_picture - slope * mean_guide)
+    return filters.guided(guide[None], share[None], radius_px=GUIDE_RADIUS_PX, eps=GUIDE_EPS)[0].clamp(0, 1)

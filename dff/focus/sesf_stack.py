@@ -5,89 +5,54 @@ decision), carried from pairs to stacks. One encoder runs on every frame, on a l
 are channels, so nothing of the fine detail is lost. Its first layer is a bank of filters whose squared answers are
 averaged and put on a logarithmic scale relative to the noise. Frames learn of each other by the mean, the maximum
 and the focus-weighted mean over the stack and by the difference to their two neighbours: the cost is linear in N, any
-number of frames will do, and turning the stack around turns the answer around. The logits start as those of the
-ring-difference operator; the network learns what to change: which window to trust, what bleeds over an edge.
+number of frames will do, and turning the stack around turns the answer around. What the stack tells is looked at
+with the sites around it, which costs as much as one more frame. The logits start as those of the ring-difference
+operator; the network learns what to change: which window to trust, what bleeds over an edge, and where no frame has
+the answer, because the subject lies outside of the sweep.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dff import filters
-from dff.focus import operators, weight_files
+from dff.focus import weight_files
+from dff.focus.evidence import CELL, CELL_CHANNELS, ENERGY_FLOOR, PIXELS, Evidence, Survey, observe, survey
 from dff.focus.measure import FocusMeasure
 
-CELL = 4
-"""Pixels along the side of a lattice cell."""
-PIXELS = CELL * CELL
-FINE_SIGMA_PX = 1.2
-WIDE_SIGMA_CELLS = 0.75
-BROAD_SIGMA_CELLS = 2.0
-CELL_CHANNELS = 3
-ENERGY_FLOOR = 0.1
-"""Energy added before the logarithm, as a share of that of the noise."""
-NOISE_FLOOR = 1e-8
-"""Least variance of noise: a fortieth of a step of an 8-bit image."""
 DILATIONS = (1, 2, 4, 6, 2, 1)
 HALO_PX = 60
 """Context of a tile. What lies farther off, up to 100 px, moves depth by less than 0.02 frame."""
 NEAR_PX = 12
 """Where frames end, logits within this distance of the end are not used."""
-FRAMES_AT_ONCE = 8
+SURE_LOGIT = 12.0
+"""Largest log-odds of having no answer, or of having one."""
 LEAST_LOG_SHARE = -30.0
 """Of one frame in a pixel: keeps sums of probabilities and their logarithms finite."""
-TILE_BYTES = 512e6
-BYTES_A_PIXEL = 36
+TILE_BYTES = 1e9
+BYTES_A_PIXEL = 21
 """Memory of a pixel of a frame in a tile."""
 
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the network is shown of a stack, on the lattice of h x w cells; all of it relative to the noise."""
-
-    pixels: Tensor
-    """(N, 16, h, w) luminance in standard deviations of the noise, a channel for every pixel of a cell."""
-    fine: Tensor
-    """(N, 16, h, w) logarithm of the ring-difference energy around every pixel."""
-    cells: Tensor
-    """(N, 3, h, w) the same around the cell in a wide and a broad window; low-pass change against the stack's mean."""
+FrameOf = Callable[[int], Tensor]
 
 
-def observe(planes: Tensor) -> Evidence:
-    """What the network is shown of a stack.
-
-    The noise of a place is the least energy any frame has there in the finest detail, where defocus leaves nothing.
-
-    Args:
-        planes: (N, H, W) luminance; H and W are multiples of CELL.
-    """
-    kernel = operators.ring_kernel(1.0, 1.0, 1.0)
-    ring = filters.correlate(planes, (kernel / np.linalg.norm(kernel)).astype(np.float32)).square_()
-    taps = filters.gaussian_kernel(FINE_SIGMA_PX)
-    fine = F.pixel_unshuffle(filters.separable(ring, taps, taps)[:, None], CELL)
-    cell = F.avg_pool2d(ring[:, None], CELL)[:, 0]
-    noise = noise_variance(planes)
-    energies = [filters.gaussian(cell, sigma) for sigma in (WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS)]
-    low = F.avg_pool2d((planes - planes.mean(0))[:, None], CELL)[:, 0] / noise.sqrt()
-    return Evidence(
-        pixels=F.pixel_unshuffle(planes[:, None], CELL) / noise.sqrt(),
-        fine=(fine / noise + ENERGY_FLOOR).log(),
-        cells=torch.stack([*[(energy / noise + ENERGY_FLOOR).log() for energy in energies], torch.asinh(low / 4)], 1),
-    )
-
-
-def noise_variance(planes: Tensor) -> Tensor:
-    """(h, w) variance of the noise around every cell, (N, H, W) → (H / CELL, W / CELL)."""
-    corner = (np.outer([1, -2, 1], [1, -2, 1]) / 6).astype(np.float32)
-    energy = F.avg_pool2d(filters.correlate(planes, corner).square_()[:, None], CELL)[:, 0]
-    return filters.gaussian(energy, BROAD_SIGMA_CELLS).amin(0) + NOISE_FLOOR
+def mean_around(planes: Tensor) -> Tensor:
+    """(N, C, h, w) mean of 3 x 3 sites, of fewer at the borders."""
+    for axis in (2, 3):
+        last = planes.shape[axis] - 1
+        total = planes.clone()
+        total.narrow(axis, 1, last).add_(planes.narrow(axis, 0, last))
+        total.narrow(axis, 0, last).add_(planes.narrow(axis, 1, last))
+        sites = torch.full((last + 1,), 3.0, device=planes.device)
+        sites[0] -= 1
+        sites[-1] -= 1
+        planes = total / (sites[:, None] if axis == 2 else sites)
+    return planes
 
 
 class Norm(nn.Module):
@@ -103,33 +68,46 @@ class Norm(nn.Module):
         return features * size * self.scale.view(1, -1, 1, 1)
 
 
-def neighbours(features: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
-    """Mean of both neighbouring frames minus the frame itself; the end frames are their own missing neighbours.
-
-    Args:
-        features: (N, C, h, w).
-        start: First frame wanted.
-        stop: The frame after the last.
-    """
-    last = len(features) - 1
-    wanted = torch.arange(start, min(stop or last + 1, last + 1), device=features.device)
-    before, after = features[(wanted - 1).clamp_min(0)], features[(wanted + 1).clamp_max(last)]
-    return (before + after) / 2 - features[wanted]
+def beside(features: Tensor) -> Tensor:
+    """(N, C, h, w) mean of both neighbouring frames; the end frames are their own missing neighbours."""
+    return (torch.cat([features[:1], features[:-1]]) + torch.cat([features[1:], features[-1:]])) / 2
 
 
 class Exchange(nn.Module):
-    """What the stack tells each of its frames: mean, maximum and focus-weighted mean, order-free and linear in N."""
+    """What the stack tells each of its frames: mean, maximum and focus-weighted mean, order-free and linear in N.
+
+    The sites around are then looked at: once for the stack, whatever N.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
         self.focus = nn.Conv2d(channels, 1, 1)
         self.squeeze = nn.Conv2d(3 * channels, channels, 1)
+        self.around = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.around.weight)
+        nn.init.zeros_(self.around.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, h, w) → (1, C, h, w)."""
         weight = self.focus(features).softmax(0)
-        pooled = [features.mean(0), features.amax(0), (features * weight).sum(0)]
-        return self.squeeze(torch.cat(pooled)[None])
+        return self.settle(torch.cat([features.mean(0), features.amax(0), (features * weight).sum(0)])[None])
+
+    def stream(self, frames: FrameOf, count: int) -> Tensor:
+        """The same of `count` frames that are asked for one by one, twice."""
+        weight = torch.cat([self.focus(frames(k)) for k in range(count)]).softmax(0)
+        largest = frames(0)
+        total, focused = largest.clone(), largest * weight[:1]
+        for k in range(1, count):
+            frame = frames(k)
+            total += frame
+            focused.addcmul_(frame, weight[k])
+            largest = torch.maximum(largest, frame)
+        return self.settle(torch.cat([total / count, largest, focused], 1))
+
+    def settle(self, pooled: Tensor) -> Tensor:
+        """(1, 3 C, h, w) mean, maximum and weighted mean → (1, C, h, w)."""
+        stack: Tensor = self.squeeze(pooled)
+        return stack + self.around(F.relu(stack))
 
 
 class Block(nn.Module):
@@ -147,32 +125,57 @@ class Block(nn.Module):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) → the same; without gradients it is changed in place, a few frames at a time."""
+        """(N, C, h, w) → the same."""
         normal = self.norm(features)
-        stack = self.exchange(normal)
-        if torch.is_grad_enabled():
-            return features + self.change(normal, neighbours(normal), stack)
-        for k in range(0, len(features), FRAMES_AT_ONCE):
-            stop = k + FRAMES_AT_ONCE
-            features[k:stop] += self.change(normal[k:stop], neighbours(normal, k, stop), stack)
-        return features
+        frame, near = self.mixed(normal)
+        return features + self.change(frame + beside(near), *self.told(self.exchange(normal)))
 
-    def change(self, normal: Tensor, difference: Tensor, stack: Tensor) -> Tensor:
-        """What is added to some frames' features.
+    def stream(self, features: Tensor) -> None:
+        """The same in place, frame by frame: no other tensor is as large."""
+        count = len(features)
+
+        def normal(k: int) -> Tensor:
+            return self.norm(features[k : k + 1])
+
+        told = self.told(self.exchange.stream(normal, count))
+        frame, near = self.mixed(normal(0))
+        before = near
+        for k in range(count):
+            later = self.mixed(normal(k + 1)) if k + 1 < count else (frame, near)
+            features[k] += self.change(frame + (before + later[1]) / 2, *told)[0]
+            before, (frame, near) = near, later
+
+    def mixed(self, normal: Tensor) -> tuple[Tensor, Tensor]:
+        """What a frame gives to its own mixture, and what it gives as a neighbour.
+
+        A frame is mixed with its difference to the mean of its neighbours; that mean is taken after the mixing.
 
         Args:
-            normal: (n, C, h, w) their features.
-            difference: (n, C, h, w) to their neighbours.
-            stack: (1, C, h, w) what the stack tells.
+            normal: (n, C, h, w) scaled features.
         """
-        inner = F.relu(self.mix(torch.cat([normal, difference], 1)) + stack)
-        inner = F.relu(self.look(inner)) * self.excite(F.relu(stack)).sigmoid()
-        change: Tensor = self.out(inner)
+        own, difference = self.mix.weight.chunk(2, 1)
+        frame, near = F.conv2d(normal, torch.cat([own - difference, difference])).chunk(2, 1)
+        return frame, near
+
+    def told(self, stack: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, C, h, w) what is added to the mixture of every frame, and what multiplies it after the look around."""
+        gate = self.excite(F.relu(stack)).sigmoid()
+        return stack + self.mix.bias.view(1, -1, 1, 1), gate  # type: ignore[union-attr]
+
+    def change(self, mixture: Tensor, shift: Tensor, gate: Tensor) -> Tensor:
+        """What is added to the features of some frames.
+
+        Args:
+            mixture: (n, C, h, w) what the frames and their neighbours give.
+            shift: (1, C, h, w) what the stack adds.
+            gate: (1, C, h, w) what it lets through.
+        """
+        change: Tensor = self.out(F.relu(self.look(F.relu(mixture + shift))) * gate)
         return change
 
 
 class SesfStack(nn.Module):
-    """(N, 1, H, W) luminance → (N, H, W) logits."""
+    """(N, 1, H, W) luminance → (N, H, W) logarithm of each frame's probability; what they lack of 1 has no answer."""
 
     def __init__(self, channels: int = 32, filters_in_bank: int = 32, dilations: tuple[int, ...] = DILATIONS):
         super().__init__()
@@ -183,6 +186,7 @@ class SesfStack(nn.Module):
         self.exchange = Exchange(channels)
         self.gains = nn.Conv2d(channels, 3, 1)
         self.correction = nn.Conv2d(channels, PIXELS, 1)
+        self.unanswered = nn.Conv2d(channels, PIXELS, 1)
         self.start_as_operator()
 
     def start_as_operator(self) -> None:
@@ -191,31 +195,67 @@ class SesfStack(nn.Module):
         nn.init.constant_(self.gains.bias, 2.0)  # type: ignore[arg-type]
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.unanswered.weight)
+        nn.init.constant_(self.unanswered.bias, -2.0)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, H, W) → (N, H, W); H and W are multiples of CELL."""
+        """(N, 1, H, W) → (N, H, W); H and W are multiples of CELL. Without gradients it goes frame by frame."""
         with torch.no_grad():
-            evidence = observe(images[:, 0])
-        return self.logits(evidence)
+            whole = survey(images[:, 0])
+        return self.together(images[:, 0], whole) if torch.is_grad_enabled() else self.stream(images[:, 0], whole)
 
-    def logits(self, evidence: Evidence) -> Tensor:
-        """(N, H, W) unbounded logits."""
-        step = len(evidence.pixels) if torch.is_grad_enabled() else FRAMES_AT_ONCE
-        features = torch.cat([self.bands(evidence, k, k + step) for k in range(0, len(evidence.pixels), step)])
+    def together(self, planes: Tensor, whole: Survey) -> Tensor:
+        """(N, H, W) log-probabilities, all frames at once."""
+        with torch.no_grad():
+            evidence = observe(planes, whole)
+        features = self.bands(evidence)
         for block in self.blocks:
             features = block(features)
         features = self.norm(features)
-        gain = F.softplus(self.gains(F.relu(self.exchange(features))))
-        fine, wide, broad = gain.split(1, 1)
-        cells = wide * evidence.cells[:, :1] + broad * evidence.cells[:, 1:2]
-        lattice = fine * evidence.fine + cells + self.correction(features)
-        return F.pixel_shuffle(lattice, CELL)[:, 0]
+        stack = F.relu(self.exchange(features))
+        return F.pixel_shuffle(self.lattice(evidence, features, stack).log_softmax(0) + self.answered(stack), CELL)[
+            :, 0
+        ]
 
-    def bands(self, evidence: Evidence, start: int, stop: int) -> Tensor:
-        """(n, C, h, w) first features of some frames."""
-        energies = self.bank_energy(evidence.pixels[start:stop]), evidence.fine[start:stop], evidence.cells[start:stop]
-        features: Tensor = self.stem(0.3 * torch.cat(energies, 1))
+    def stream(self, planes: Tensor, whole: Survey) -> Tensor:
+        """The same frame by frame, in the processor's cache; only features and answer are held for all frames."""
+        frames = range(len(planes))
+        first = self.bands(observe(planes[:1], whole))
+        features = first.new_empty(len(planes), *first.shape[1:])
+        for k in frames:
+            features[k] = self.bands(observe(planes[k : k + 1], whole))[0]
+        for block in self.blocks:
+            block.stream(features)  # type: ignore[operator]
+
+        def normal(k: int) -> Tensor:
+            return self.norm(features[k : k + 1])
+
+        stack = F.relu(self.exchange.stream(normal, len(planes)))
+        lattice = features.new_empty(len(planes), PIXELS, *features.shape[2:])
+        for k in frames:
+            lattice[k] = self.lattice(observe(planes[k : k + 1], whole), normal(k), stack)[0]
+        largest = lattice.amax(0)
+        total = torch.zeros_like(largest)
+        for plane in lattice:
+            total += (plane - largest).exp()
+        return F.pixel_shuffle(lattice.add_(self.answered(stack) - largest - total.log()), CELL)[:, 0]
+
+    def bands(self, evidence: Evidence) -> Tensor:
+        """(N, C, h, w) first features."""
+        features: Tensor = self.stem(
+            0.3 * torch.cat([self.bank_energy(evidence.pixels), evidence.fine, evidence.cells], 1)
+        )
         return features
+
+    def lattice(self, evidence: Evidence, features: Tensor, stack: Tensor) -> Tensor:
+        """(N, 16, h, w) logits of some frames, up to a constant."""
+        fine, wide, broad = F.softplus(self.gains(stack)).split(1, 1)
+        cells = wide * evidence.cells[:, :1] + broad * evidence.cells[:, 1:2]
+        return fine * evidence.fine + cells + self.correction(features)
+
+    def answered(self, stack: Tensor) -> Tensor:
+        """(1, 16, h, w) logarithm of the probability that one of the frames is right."""
+        return F.logsigmoid(-self.unanswered(stack).clamp(-SURE_LOGIT, SURE_LOGIT))
 
     def bank_energy(self, pixels: Tensor) -> Tensor:
         """Logarithm of the energy of each learned filter, averaged over 3 x 3 cells; white noise of the floor gives 0.
@@ -225,8 +265,7 @@ class SesfStack(nn.Module):
         kernel = self.bank - self.bank.mean((1, 2, 3), keepdim=True)
         kernel = kernel / kernel.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         answer = F.conv2d(F.pad(pixels, (1, 1, 1, 1), mode="replicate"), kernel)
-        energy = F.avg_pool2d(answer.square(), 3, 1, 1, count_include_pad=False)
-        return (energy + ENERGY_FLOOR).log()
+        return (mean_around(answer.square()) + ENERGY_FLOOR).log()
 
 
 def sesf_stack(
@@ -249,6 +288,7 @@ def sesf_stack(
         "learned on whole stacks: holds edges and weak texture",
         partial(logits_in_tiles, network, tile_px=tile_px),
         probabilistic=True,
+        network_bytes=BYTES_A_PIXEL,
         near_px=NEAR_PX,
     )
 
@@ -287,6 +327,5 @@ def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None =
             above, before = min(top, HALO_PX), min(left, HALO_PX)
             tile = padded[:, :, top - above : top + rows + HALO_PX, left - before : left + columns + HALO_PX]
             logits = network(tile)[:, above : above + rows, before : before + columns]
-            share = logits.log_softmax(0).clamp_min_(LEAST_LOG_SHARE)
-            result[:, top : top + rows, left : left + columns] = share
+            result[:, top : top + rows, left : left + columns] = logits.clamp_min_(LEAST_LOG_SHARE)
     return result[:, :height, :width].clone()

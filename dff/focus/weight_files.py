@@ -7,33 +7,76 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 FOLDER = Path(__file__).parent / "weights"
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def load_weights(name: str, expected: Mapping[str, Tensor], *, path: str | Path | None = None) -> dict[str, Tensor]:
+
+def loaded(name: str, build: Callable[..., Network], *, path: str | Path | None = None) -> Network:
+    """A network ready for use: built as the card beside its weights says, without gradients.
+
+    Args:
+        name: Name of the network.
+        build: Makes it; called with the card's "options", such as a width, if it has any.
+        path: A weight file; the one that comes with the package if not given.
+
+    Raises:
+        ValueError: no such file, a damaged one, or weights of another network.
+    """
+    options = _options(_file_of(name, path), name)
+    try:
+        network = build(**options)
+    except TypeError:
+        raise ValueError(
+            f"{_file_of(name, path)}: options of its card must be those of {name}; got {', '.join(options)}; "
+            f"give a file made by `dff train {name}`"
+        ) from None
+    network.load_state_dict(load_weights(name, network.state_dict(), path=path))
+    return network.eval().requires_grad_(False)
+
+
+def _file_of(name: str, path: str | Path | None) -> Path:
+    return Path(path) if path is not None else FOLDER / f"{name}.safetensors"
+
+
+def _options(file: Path, name: str) -> dict[str, Any]:
+    """What the card says the network was built with; nothing where there is no card to read, which is refused later."""
+    try:
+        card = json.loads(card_path(file).read_text(encoding="utf-8"))
+        return dict(card.get("options", {})) if card.get("network", name) == name else {}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def load_weights(
+    name: str, expected: Mapping[str, Tensor], *, path: str | Path | None = None, complete: bool = True
+) -> dict[str, Tensor]:
     """Weights of a network, in float32.
 
     Args:
         name: Name of the network.
         expected: Tensors of the network, whose names and shapes the file must have.
         path: A weight file; the one that comes with the package if not given.
+        complete: Whether the file must have all of them; a file of an older, smaller network has not.
 
     Raises:
         ValueError: no such file, a checksum that differs from the card's, or weights of another network.
     """
-    file = Path(path) if path is not None else FOLDER / f"{name}.safetensors"
+    file = _file_of(name, path)
     if not file.is_file():
         raise ValueError(f"{file}: weights of {name} must be there; got no file; make them with `dff train {name}`")
     data = file.read_bytes()
     _check_sum(file, data)
     tensors = _parse(file, data)
+    if not complete:
+        expected = {key: tensor for key, tensor in expected.items() if key in tensors}
     _check_shapes(file, name, tensors, expected)
     return {key: tensor.to(expected[key].dtype) for key, tensor in tensors.items()}
 
@@ -51,11 +94,21 @@ def save_weights(
     """
     from safetensors.torch import save
 
-    kept = {key: tensor.detach().cpu().to(dtype).contiguous() for key, tensor in tensors.items()}
+    kept = {key: _stored(tensor.detach().cpu(), dtype).contiguous() for key, tensor in tensors.items()}
     data = save(kept)
     Path(path).write_bytes(data)
     full = {**card, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     card_path(path).write_text(json.dumps(full, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """In the type that weights are kept in; whole numbers stay whole numbers."""
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def card_path(path: str | Path) -> Path:

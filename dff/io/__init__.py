@@ -6,10 +6,11 @@ from dff.io.alignments import read_alignment, write_alignment
 from dff.io.atomic import atomic_folder, atomic_path, check_space, read_json, write_bytes, write_json
 from dff.io.checkpoints import append_line, read_lines, read_rows, write_rows
 from dff.io.checks import FrameError, check_frame
+from dff.io.edits import edits_content, edits_from, read_edits, write_edits
 from dff.io.films import write_film
 from dff.io.images import read_image
 from dff.io.listing import files_of, list_stacks
-from dff.io.maps import read_description, read_map, write_map
+from dff.io.maps import read_description, read_map, write_grid, write_map
 from dff.io.metadata import read_metadata
 from dff.io.pictures import picture_suffix, write_image
 from dff.io.results import (
@@ -23,9 +24,9 @@ from dff.io.results import (
     write_reconstruction,
 )
 from dff.io.scenes import check_scene_output, write_geometry, write_scene
-from dff.io.scratch import ScratchStack, clear_scratch, temporary_folder
-from dff.io.stacks import read_frames, read_stack
-from dff.io.staging import clear_path, clear_work, staged_folder
+from dff.io.scratch import ScratchArrays, ScratchStack, clear_scratch, temporary_folder
+from dff.io.stacks import read_stack, reopen_frames
+from dff.io.staging import clear_path, clear_work, link_file, link_tree, staged_folder
 from dff.io.surfaces import write_mesh, write_points
 from dff.io.tables import FocusTable, read_focus_table, read_geometry
 
@@ -33,6 +34,7 @@ __all__ = [
     "FocusTable",
     "FrameError",
     "ResultPaths",
+    "ScratchArrays",
     "ScratchStack",
     "append_line",
     "atomic_folder",
@@ -45,15 +47,19 @@ __all__ = [
     "clear_result",
     "clear_scratch",
     "clear_work",
+    "edits_content",
+    "edits_from",
     "files_of",
     "library_versions",
+    "link_file",
+    "link_tree",
     "list_stacks",
     "picture_suffix",
     "read_alignment",
     "read_description",
+    "read_edits",
     "read_fingerprint",
     "read_focus_table",
-    "read_frames",
     "read_geometry",
     "read_image",
     "read_json",
@@ -63,13 +69,16 @@ __all__ = [
     "read_reconstruction",
     "read_rows",
     "read_stack",
+    "reopen_frames",
     "result_paths",
     "staged_folder",
     "temporary_folder",
     "write_alignment",
     "write_bytes",
+    "write_edits",
     "write_film",
     "write_geometry",
+    "write_grid",
     "write_image",
     "write_json",
     "write_map",

@@ -62,3 +62,13 @@ def read_description(path: str | Path) -> str:
     """What a map's numbers are."""
     with open_tiff(Path(path)) as tif:
         return str(tif.pages.first.description)
+
+
+def write_grid(path: str | Path, array: NDArray[Any]) -> None:
+    """Write an array as a NumPy file (.npy), whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)

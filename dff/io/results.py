@@ -6,6 +6,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata as packages
 from pathlib import Path
@@ -39,7 +40,10 @@ RESULT_FILES = (
     "points.*",
     "mesh.*",
     "previews",
+    "slabs",
     "measurements.json",
+    "edits.json",
+    "originals",
 )
 """Patterns of the names of everything in a result folder."""
 
@@ -93,10 +97,24 @@ class ResultPaths:
         """The small picture of frame k, as it was read."""
         return self.previews / "frames" / f"{k:03d}.jpg"
 
+    def slab(self, start: int, stop: int, suffix: str) -> Path:
+        """The sharp picture of the frames from start up to stop."""
+        return self.folder / "slabs" / f"slab_{start:03d}-{stop - 1:03d}{suffix}"
+
     @property
     def measurements(self) -> Path:
         """What was measured in the viewer."""
         return self.folder / "measurements.json"
+
+    @property
+    def edits(self) -> Path:
+        """What was painted in the viewer."""
+        return self.folder / "edits.json"
+
+    @property
+    def originals(self) -> Path:
+        """The untouched result, where edits are applied."""
+        return self.folder / "originals"
 
     def points(self, suffix: str = ".ply") -> Path:
         """The point cloud in one of its formats."""
@@ -223,6 +241,7 @@ def _summary(reconstruction: Reconstruction, height: NDArray[np.float32], paths:
         "geometry": _geometry_table(geometry),
         "frames": reconstruction.names,
         "files": reconstruction.files,
+        "edits": reconstruction.edits,
     }
 
 
@@ -288,9 +307,12 @@ def read_reconstruction(folder: str | Path) -> Reconstruction:
     picture = base / Path(content["picture"]).name
     paths = ResultPaths(base, picture.suffix)
     try:
+        with ThreadPoolExecutor(2) as pool:
+            maps = pool.map(read_map, (paths.index, paths.confidence, paths.sigma))
+            pixels = read_image(picture)
         return Reconstruction(
-            all_in_focus=read_image(picture),
-            depth=DepthMap(read_map(paths.index), read_map(paths.confidence), read_map(paths.sigma)),
+            all_in_focus=pixels,
+            depth=DepthMap(*maps),
             geometry=_geometry(content["geometry"]),
             alignment=read_alignment(paths.alignment),
             settings=_settings(content["settings"]),
@@ -301,6 +323,7 @@ def read_reconstruction(folder: str | Path) -> Reconstruction:
             timings_s=content["timings_s"],
             warnings=tuple(content["warnings"]),
             fingerprint=content.get("fingerprint", ""),
+            edits=content.get("edits", {}),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{summary_path}: must be complete; got {error!r}; reconstruct again") from error

@@ -94,13 +94,7 @@ class ScratchStack:
             raise ValueError(
                 f"scratch frame {k}: must be {self.dtype} {self.shape}; got {frame.dtype} {frame.shape}; convert it"
             )
-        data = np.ascontiguousarray(frame).data.cast("B")
-        offset, done = k * self._frame_bytes, 0
-        try:
-            while done < len(data):
-                done += os.pwrite(self._descriptor, data[done : done + _CHUNK], offset + done)
-        except OSError as error:
-            raise writing_error(self.path, error) from error
+        self._write(frame, k * self._frame_bytes)
 
     def read_frame(self, k: int) -> NDArray[Any]:
         """Frame k, (H, W, C)."""
@@ -163,6 +157,14 @@ class ScratchStack:
         if not 0 <= start < stop <= self.shape[0]:
             raise ValueError(f"rows: must lie in 0 to {self.shape[0]}; got {start} to {stop}; choose other rows")
 
+    def _write(self, source: NDArray[Any], offset: int) -> None:
+        data, done = np.ascontiguousarray(source).data.cast("B"), 0
+        try:
+            while done < len(data):
+                done += os.pwrite(self._descriptor, data[done : done + _CHUNK], offset + done)
+        except OSError as error:
+            raise writing_error(self.path, error) from error
+
     def _read(self, target: NDArray[Any], offset: int) -> None:
         view, done = target.data.cast("B"), 0
         while done < len(view):
@@ -175,6 +177,61 @@ class ScratchStack:
 
 def _name() -> str:
     return f"dff-scratch-{socket.gethostname()}-{os.getpid()}-"
+
+
+class ScratchArrays:
+    """Arrays under keys, in one file without a name that goes with the process. A context manager."""
+
+    def __init__(self, folder: str | Path, needed: int) -> None:
+        """An empty file.
+
+        Args:
+            folder: Where it lies.
+            needed: Bytes that will be kept at most.
+
+        Raises:
+            OSError: the folder cannot be written, or too little of its disk is free.
+        """
+        target = Path(folder)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            check_space(target, needed, "the scratch file", "free some, or choose another folder with --scratch")
+            self._file = tempfile.TemporaryFile(dir=target)  # noqa: SIM115 - closed by __exit__
+        except OSError as error:
+            raise writing_error(target, error) from error
+        self._folder = target
+        self._places: dict[Any, tuple[int, tuple[int, ...], np.dtype[Any]]] = {}
+
+    def put(self, key: Any, array: NDArray[Any]) -> None:
+        """Keep an array.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        try:
+            start = self._file.seek(0, os.SEEK_END)
+            self._file.write(np.ascontiguousarray(array).data.cast("B"))
+        except OSError as error:
+            raise writing_error(self._folder, error) from error
+        self._places[key] = (start, array.shape, array.dtype)
+
+    def get(self, key: Any) -> NDArray[Any] | None:
+        """The array kept under a key; None if there is none."""
+        if key not in self._places:
+            return None
+        start, shape, dtype = self._places[key]
+        self._file.seek(start)
+        array = np.empty(shape, dtype)
+        self._file.readinto(array.data.cast("B"))
+        return array
+
+    def __enter__(self) -> ScratchArrays:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
 
 
 def temporary_folder() -> Path:

@@ -19,9 +19,9 @@ from dff.io.checkpoints import files_digest
 from dff.io.checks import CheckedFrames, FrameError, check_alike, repeated_files, usable_frames
 from dff.io.formats import Header, kind_of, read_header
 from dff.io.images import FileFrames
-from dff.io.listing import list_files
+from dff.io.listing import list_files, natural_key
 from dff.io.metadata import read_metadata
-from dff.stack import FocalStack, FocusGeometry, Frames, ImageMetadata, Reconstruction
+from dff.stack import FocalStack, FocusGeometry, Frames, ImageMetadata
 
 _FLOAT_WHITE = 2.0
 """Highlights of floating-point frames may exceed 1, but not by more."""
@@ -94,30 +94,6 @@ def read_stack(
         digest=files_digest(tuple(dict.fromkeys(found.files))),
     )
     return stack if len(usable) == len(stack) else stack.subset(usable)
-
-
-def read_frames(result: Reconstruction) -> FocalStack:
-    """The frames that a result was made from, in its order, with its geometry.
-
-    Raises:
-        OSError: they are not where they were.
-        ValueError: the result does not tell its files, or they hold other frames by now.
-    """
-    if not result.files:
-        raise ValueError("result: must tell the files of its frames; got none; reconstruct it from files again")
-    missing = [path for path in result.files if not os.path.exists(path)]
-    if missing:
-        raise FileNotFoundError(
-            f"{missing[0]}: must be there; got {len(missing)} of {len(result.files)} frames missing; put them back"
-        )
-    distinct = list(dict.fromkeys(result.files))
-    stack = read_stack(distinct if len(distinct) > 1 else distinct[0])
-    place = {name: k for k, name in enumerate(stack.names)}
-    if len(distinct) == 1 and set(result.names) <= set(place):
-        stack = stack.subset([place[name] for name in result.names])
-    if stack.names != result.names or stack.shape[:2] != result.alignment.size_px:
-        raise ValueError(f"{distinct[0]}: must hold the frames of the result; got others; reconstruct again")
-    return replace(stack, geometry=result.geometry)
 
 
 @dataclass(frozen=True)
@@ -303,3 +279,45 @@ def _chosen_rows(geometry: FocusGeometry | None, found: _Source) -> FocusGeometr
             f"geometry: must have one row a frame; got {len(geometry)} rows for {count} frames; mend the table"
         )
     return geometry.rows(found.index)
+
+
+def reopen_frames(
+    files: Sequence[str | Path], names: Sequence[str], shape: tuple[int, int, int], dtype: np.dtype[Any]
+) -> Frames:
+    """The frames of a stack that was read before; only the files of those that are asked for need to be there.
+
+    Args:
+        files: The file of each frame, as `FocalStack.files` has them.
+        names: The name of each frame.
+        shape: (H, W, C) of the frames.
+        dtype: Their type.
+
+    Raises:
+        OSError: a file that holds all frames is not there.
+        ValueError: it does not hold frames of these names.
+    """
+    paths = tuple(Path(file) for file in files)
+    if len(set(paths)) > 1:
+        # RAW frames were developed with the white balance of the first file.
+        first = min(range(len(paths)), key=lambda k: natural_key(paths[k]))
+        frames, index = _frames_of(paths, first), tuple(range(len(paths)))
+    else:
+        found = _open(paths[0], 1, False, None, None)
+        # Names end in "[page]"; the file may have another name by now.
+        pages = {name[name.rfind("[") :]: k for k, name in enumerate(found.names)}
+        wanted = [name[name.rfind("[") :] for name in names]
+        missing = [name for name, page in zip(names, wanted) if page not in pages]
+        if missing:
+            raise ValueError(f"{paths[0]}: must hold the frames of the result; got no {missing[0]}; give its own file")
+        frames, index = found.frames, tuple(pages[page] for page in wanted)
+    source = _Source(
+        frames=frames,
+        index=index,
+        names=tuple(names),
+        files=paths,
+        shape=shape,
+        dtype=dtype,
+        metadata=ImageMetadata(),
+        suffix=paths[0].suffix.lower(),
+    )
+    return CheckedFrames(_in_unit_range(source).frames, source.names, shape, dtype, index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +53,38 @@ def staged_folder(output: str | Path, *, keep: bool = False) -> Iterator[Path]:
         if ended or not keep:
             shutil.rmtree(work, ignore_errors=True)
         os.close(lock)
+
+
+def link_tree(source: str | Path, target: str | Path, *, leave_out: Sequence[str] = ()) -> None:
+    """Put the files of a folder into another one too, without copying their bytes where the disk allows it.
+
+    Args:
+        source: Folder to read.
+        target: Folder to add to.
+        leave_out: Patterns of names at the top of the folder that stay behind.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    with _named_errors(Path(target)):
+        Path(target).mkdir(parents=True, exist_ok=True)
+        for path in sorted(Path(source).iterdir()):
+            if any(path.match(pattern) for pattern in leave_out):
+                continue
+            place = Path(target) / path.name
+            if path.is_dir() and not path.is_symlink():
+                link_tree(path, place)
+            else:
+                link_file(path, place)
+
+
+def link_file(path: Path, place: Path) -> None:
+    """Give a file another name, or copy it where the disk cannot; what has that name goes."""
+    place.unlink(missing_ok=True)
+    try:
+        os.link(path, place, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(path, place, follow_symlinks=False)
 
 
 def clear_work(work: Path) -> None:

@@ -153,8 +153,7 @@ def _masked_contrast(picture: FloatArray) -> FloatArray:
     seen = np.fft.ifft2(np.fft.fft2(_stretched(picture)) * sensitivity).real
     side = 2 * CONTRAST_RADIUS_PX + 1
     fine, coarse = (cv2.GaussianBlur(seen, (side, side), sigma) for sigma in (2, 4))
-    coarse = np.where(np.abs(coarse) < 1e-9, 1e-9, coarse)
-    contrast = np.abs(fine / coarse - 1)
+    contrast = np.abs(fine - coarse) / np.maximum(np.abs(coarse), 1e-9)
     return contrast**3 / (contrast**2 + 1e-4)
 
 

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from dff import io, optics, preview, surface
 from dff.pipeline.journal import Stages, fingerprint, open_journal
-from dff.pipeline.run import reconstruct, recorded_warnings
+from dff.pipeline.prepare import recorded_warnings
+from dff.pipeline.run import reconstruct
+from dff.pipeline.slabs import write_slabs
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
-from dff.stack import DepthMap, FocalStack, Progress, Reconstruction, silent
+from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
 
 POINT_FORMATS = {"ply": "points.ply", "xyz": "points.xyz"}
 MESH_FORMATS = {"ply": "mesh.ply", "obj": "mesh.obj", "glb": "mesh.glb", "stl": "mesh.stl"}
@@ -61,6 +63,11 @@ def reconstruct_to_folder(
     io.check_output(output, force=force)
     messages: list[str] = []
 
+    def on_start(stack: FocalStack, geometry: FocusGeometry) -> None:
+        watcher.on_start(stack, geometry)
+        for k in range(journal.finished("read frames") if watcher is not UNWATCHED else 0):
+            watcher.on_frame(k, io.read_image(io.result_paths(staging).frame_preview(k)))
+
     def on_frame(k: int, frame: NDArray[Any]) -> None:
         write_frame_preview(k, frame, staging)
         watcher.on_frame(k, frame)
@@ -72,7 +79,7 @@ def reconstruct_to_folder(
             settings,
             scratch=settings.scratch or staging.parent,
             on_progress=on_progress,
-            watcher=replace(watcher, on_frame=on_frame),
+            watcher=replace(watcher, on_start=on_start, on_frame=on_frame),
             journal=journal,
         )
         stages = Stages(on_progress, journal)
@@ -87,11 +94,21 @@ def reconstruct_to_folder(
             write_surfaces(result, shown, staging, stages)
         else:
             warnings.warn("no pixel has a trustworthy depth: no point cloud and no mesh were written", stacklevel=2)
+        write_slabs(result, staging, journal, stages)
         write_previews(result, shown, staging, stages)
         told = tuple(messages) or result.warnings
-        result = replace(result, timings_s=stages.timings_s, warnings=told, fingerprint=digest)
-        io.result_paths(staging).reconstruction.unlink(missing_ok=True)
-        io.write_reconstruction(result, staging)
+        result = replace(result, warnings=told, fingerprint=digest)
+        result = write_maps(result, staging, stages)
+    return result
+
+
+def write_maps(result: Reconstruction, folder: Path, stages: Stages) -> Reconstruction:
+    """Write the picture, the maps and the summary; gives the result with the times of all stages but this one."""
+    result = replace(result, timings_s=dict(stages.timings_s))
+    with stages.stage("write", 1) as done:
+        io.result_paths(folder).reconstruction.unlink(missing_ok=True)
+        io.write_reconstruction(result, folder)
+        done(1)
     return result
 
 
@@ -147,7 +164,6 @@ class _FramePreviews:
 def _previews(result: Reconstruction, shown: DepthMap, folder: Path) -> dict[str, Callable[[], NDArray[np.uint8]]]:
     geometry, settings = result.geometry, result.settings
     pictures: dict[str, Callable[[], NDArray[np.uint8]]] = {
-        "contact.jpg": lambda: preview.contact_sheet(_FramePreviews(folder, len(result.names))),
         "depth.png": lambda: preview.depth_picture(
             optics.height_map(shown.index, geometry),
             geometry.z_unit,
@@ -156,6 +172,8 @@ def _previews(result: Reconstruction, shown: DepthMap, folder: Path) -> dict[str
         ),
         "confidence.png": lambda: preview.confidence_picture(result.depth.confidence),
     }
+    if io.result_paths(folder).frame_preview(0).is_file():
+        pictures["contact.jpg"] = lambda: preview.contact_sheet(_FramePreviews(folder, len(result.names)))
     if shown.known.any():
         parts = (shown, geometry, result.alignment, result.all_in_focus)
         mesh = functools.partial(surface.grid_mesh, *parts, cut_frames=settings.cut_frames, max_faces=_STILL_FACES)

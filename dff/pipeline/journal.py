@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff import io
+from dff.pipeline.plan import kept_gb
 from dff.settings import VERSION, Settings, flag_of
 from dff.stack import Alignment, FocalStack, Progress
 
@@ -46,6 +47,8 @@ class Journal:
     messages: list[str] = field(default_factory=list)
     """Warnings of the earlier runs."""
     values: dict[str, Any] = field(default_factory=dict)
+    last: str = "fuse"
+    """The last stage that reads frames."""
     _told: int = 0
 
     @property
@@ -58,6 +61,10 @@ class Journal:
         for message in self.messages:
             warnings.warn(message, stacklevel=3)
         self._told = len(self.messages)
+
+    def needs_frames(self, height: int) -> bool:
+        """Whether a stage that reads frames was not finished before this run."""
+        return self.finished(self.last) < height
 
     def finished(self, stage: str) -> int:
         """Steps of a stage that were finished before this run."""
@@ -176,16 +183,17 @@ def open_journal(folder: Path, stack: FocalStack, settings: Settings, *, resume:
     if resume and not stack.digest:
         raise ValueError("--resume: needs frames that come from files; got frames in memory; leave it out")
     begun, lines = _lines(folder)
-    header = _header(stack, settings)
+    header, last = _header(stack, settings), "fuse" if settings.slabs is None else "slabs"
     if resume and begun:
         _check_same(begun, header)
         if begun["boot"] == header["boot"]:
-            return _continued(folder, lines)
+            return _continued(folder, lines, last)
         warnings.warn("--resume: the machine was started anew since; so is the reconstruction", stacklevel=3)
     io.clear_work(folder)
     (folder / "result").mkdir(exist_ok=True)
+    io.check_space(folder, int(kept_gb(stack, settings) * 1e9), "what is kept of finished stages")
     io.append_line(folder / _FILE, header)
-    return Journal(folder, keep=resume)
+    return Journal(folder, keep=resume, last=last)
 
 
 def fingerprint(stack: FocalStack, settings: Settings) -> str:
@@ -201,10 +209,10 @@ def _lines(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return (lines[0], lines[1:]) if lines else ({}, [])
 
 
-def _continued(folder: Path, lines: Sequence[dict[str, Any]]) -> Journal:
+def _continued(folder: Path, lines: Sequence[dict[str, Any]], last: str) -> Journal:
     for unfinished in list(folder.joinpath("result").rglob("*.part")):
         io.clear_path(unfinished)
-    journal = Journal(folder, keep=True)
+    journal = Journal(folder, keep=True, last=last)
     for line in lines:
         if "value" in line:
             journal.values[line["value"]] = line["is"]
@@ -217,7 +225,8 @@ def _continued(folder: Path, lines: Sequence[dict[str, Any]]) -> Journal:
 
 def _header(stack: FocalStack, settings: Settings) -> dict[str, Any]:
     """Everything that a result depends on."""
-    tables = {name: Path(path) for name in ("z_file", "alignment") if (path := getattr(settings, name))}
+    named = {name: Path(str(getattr(settings, name))) for name in ("z_file", "alignment", "weights")}
+    tables = {name: path for name, path in named.items() if path.is_file()}
     return {
         "dff": VERSION,
         "libraries": io.library_versions(),

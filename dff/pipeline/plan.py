@@ -17,6 +17,8 @@ _SURFACE_BYTES = 75
 """Bytes a pixel while cloud, mesh and previews are made."""
 _VOLUME_BYTES = 9
 """Bytes a pixel and frame while a tile is measured, without the images themselves."""
+_KEPT_BYTES = 2
+"""Bytes a pixel and frame of logits that are kept on the scratch disk."""
 _TILE_BYTES = 300
 """Bytes a pixel of a tile whatever the number of frames."""
 _LATTICE_BYTES = 2
@@ -25,8 +27,14 @@ _LABEL_BYTES = 5
 """Bytes a lattice site and frame while labels are regularised."""
 _FUSION_BYTES = 160
 """Bytes a pixel while a tile is blended, and one more for every frame."""
+_MAP_BYTES = 16
+"""Bytes a pixel of the four maps,"""
+_INDEX_BYTES = 8
+"""and a lattice site of the labels, on the disk."""
 _SHARE = 0.16
 """Tiles are not made larger than this share of the memory: larger ones are no faster."""
+_NETWORK_SHARE = 0.4
+"""The same for networks, which look farther around: their halo counts for more."""
 _LARGEST_PX = 1 << 20
 """Pixels of a tile beyond which the halo no longer counts."""
 _MOST_PARTS = 16
@@ -48,7 +56,7 @@ class Plan:
     memory_gb: float
     """Predicted peak memory of the process."""
     scratch_gb: float
-    """Disk space for the aligned frames."""
+    """Disk space for the aligned frames, and for logits that are kept."""
 
     def strips(self, height: int) -> list[tuple[int, int]]:
         """First row and row after the last of every strip."""
@@ -71,7 +79,9 @@ class Plan:
         return replace(self, strip_rows=rows, tile_columns=columns, halo_px=halo)
 
 
-def make_plan(stack: FocalStack, settings: Settings, *, halo_px: int, channels: int, fusion_halo_px: int) -> Plan:
+def make_plan(
+    stack: FocalStack, settings: Settings, *, halo_px: int, channels: int, fusion_halo_px: int, network_bytes: float = 0
+) -> Plan:
     """Choose tiles that the memory allows.
 
     Args:
@@ -80,6 +90,7 @@ def make_plan(stack: FocalStack, settings: Settings, *, halo_px: int, channels: 
         halo_px: Pixels of context that measuring and refining need.
         channels: Channels of the images that the focus measure takes.
         fusion_halo_px: Pixels of context that blending needs.
+        network_bytes: Bytes a pixel and frame that a network takes, whose logits are kept; 0 for an operator.
 
     Raises:
         ValueError: the memory does not suffice for the smallest tile.
@@ -90,7 +101,7 @@ def make_plan(stack: FocalStack, settings: Settings, *, halo_px: int, channels: 
     sites = count * -(-height // LATTICE) * -(-width // LATTICE)
     outputs = height * width * (_OUTPUT_BYTES + depth * stack.dtype.itemsize)
     fixed, lattice = _BASE_GB * _GB + outputs, sites * _LATTICE_BYTES
-    pixel = count * (_VOLUME_BYTES + 4 * channels) + _TILE_BYTES
+    pixel = count * (_VOLUME_BYTES + 4 * channels + network_bytes) + _TILE_BYTES
     others = fixed + max(sites * _LABEL_BYTES, height * width * _SURFACE_BYTES)
     smallest = max(others, fixed + lattice + pixel * (2 * halo + LATTICE) * min(width, 4 * LANES))
     if smallest > limit:
@@ -99,7 +110,7 @@ def make_plan(stack: FocalStack, settings: Settings, *, halo_px: int, channels: 
             f"{settings.max_memory_gb:g} GB; raise it to {smallest / _GB + 0.1:.1f} or use --every 2"
         )
     share = _SHARE * limit
-    budget_px = int(min(share, limit - fixed - lattice) // pixel)
+    budget_px = int(min(_NETWORK_SHARE * limit if network_bytes else share, limit - fixed - lattice) // pixel)
     rows, columns = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
     blended = _FUSION_BYTES + count
     fusion_px = int(min(share, limit - fixed) // blended)
@@ -112,8 +123,26 @@ def make_plan(stack: FocalStack, settings: Settings, *, halo_px: int, channels: 
         halo_px=halo,
         fusion=(fusion[0] + 2 * fusion_halo_px, fusion[1] + 2 * _rounded_up(fusion_halo_px, LANES)),
         memory_gb=max(measuring, others, fusing) / _GB,
-        scratch_gb=count * height * width * depth * stack.dtype.itemsize / _GB,
+        scratch_gb=scratch_bytes(stack, kept=network_bytes > 0) / _GB,
     )
+
+
+def kept_gb(stack: FocalStack, settings: Settings) -> float:
+    """Disk space for what a run keeps of its finished stages until its end, beside the aligned frames."""
+    height, width, channels = stack.shape
+    slabs = 0
+    if settings.slab_frames is not None:
+        size, overlap = settings.slab_frames
+        slabs = 1 + max(0, -(-(len(stack) - size) // (size - overlap)))
+    lattice = (_LATTICE_BYTES * len(stack) + _INDEX_BYTES) / LATTICE**2
+    picture = channels * stack.dtype.itemsize * (1 + slabs)
+    return height * width * (_MAP_BYTES + lattice + picture) / _GB
+
+
+def scratch_bytes(stack: FocalStack, *, kept: bool) -> int:
+    """Disk space for the aligned frames, and for the logits where they are kept."""
+    height, width, depth = stack.shape
+    return len(stack) * height * width * (depth * stack.dtype.itemsize + _KEPT_BYTES * kept)
 
 
 def tile_size(size: tuple[int, int], budget_px: int, halo: int) -> tuple[int, int]:

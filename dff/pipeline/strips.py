@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff import align, filters
+from dff import align, filters, io
 from dff.depth import DepthEstimator
 from dff.pipeline.plan import LANES, Plan
 from dff.stack import Alignment
@@ -67,16 +67,18 @@ class Strips:
     estimator: DepthEstimator
     plan: Plan
     white: float
+    kept: io.ScratchArrays | None = None
+    """Where logits are kept that are dear to find twice."""
 
     @property
     def size_px(self) -> tuple[int, int]:
         return self.alignment.size_px
 
-    def frame_tiles(self, rows: Span, columns: Span) -> Callable[[int], Tensor]:
-        """A function of k that gives a part of frame k, (C, H, W) float32 at the reference's brightness."""
+    def frame_tiles(self, tile: Tile) -> Callable[[int], Tensor]:
+        """A function of k that gives a tile of frame k with its halo: (C, H, W) float32, as bright as the reference."""
 
         def part(k: int) -> Tensor:
-            pixels = self.frames.read_frame_rows(k, *rows)[:, slice(*columns)]
+            pixels = self.frames.read_frame_rows(k, *tile.read_rows)[:, tile.read[1]]
             planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(torch.float32)
             return planes.mul_(float(self.alignment.gains[k]) / self.white)
 
@@ -87,13 +89,33 @@ class Strips:
         channels = self.estimator.measure.channels
         sides = [stop - start for start, stop in (tile.read_rows, tile.read_columns)]
         images = torch.empty((len(self.frames), channels, *sides))
-        part = self.frame_tiles(tile.read_rows, tile.read_columns)
+        part = self.frame_tiles(tile)
         for k in range(len(self.frames)):
             images[k] = _with_channels(part(k), channels)
         volume = self.estimator.volume(images)
         for k, covered in self.partly_covered(tile.read_rows, tile.read_columns):
             volume[k].masked_fill_(torch.from_numpy(~covered), _INVALID_LOGIT)
         return volume
+
+    def keep(self, tile: Tile, volume: Tensor) -> None:
+        """Keep the logits of a tile, if any are kept."""
+        if self.kept is not None:
+            self.kept.put(tile.rows + tile.columns, self._inner(tile, volume).numpy())
+
+    def again(self, tile: Tile) -> tuple[Tile, Tensor]:
+        """A tile and its logits once more; without halo, in half precision, where logits are kept.
+
+        A tile that was measured before the run was killed and resumed is measured again, to the same numbers.
+        """
+        if self.kept is None:
+            return tile, self.volume(tile)
+        found = self.kept.get(tile.rows + tile.columns)
+        inner = self._inner(tile, self.volume(tile)) if found is None else torch.from_numpy(found)
+        return replace(tile, read_rows=tile.rows, read_columns=tile.columns), inner.to(torch.float32)
+
+    @staticmethod
+    def _inner(tile: Tile, volume: Tensor) -> Tensor:
+        return volume[:, tile.inside[0], tile.inside[1]].to(torch.float16)
 
     def valid(self, tile: Tile) -> Tensor | None:
         """(N, H, W) which frames cover each pixel of a tile with its halo; None where all do."""

@@ -26,7 +26,7 @@ class Watcher:
     on_start: Callable[[FocalStack, FocusGeometry], None] = _unwatched
     """Once the order of the frames is known."""
     on_frame: Callable[[int, NDArray[Any]], None] = _unwatched
-    """(k, frame): each frame as it was decoded, (H, W, C)."""
+    """(k, frame): each frame as it was decoded, (H, W, C); a small one where an earlier run has decoded it."""
     on_alignment: Callable[[Alignment], None] = _unwatched
     """Once frames are registered, before they are moved."""
     on_labels: Callable[[NDArray[np.int64]], None] = _unwatched

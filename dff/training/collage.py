@@ -1,6 +1,7 @@
 """Scenes for training only: plates, beads and bristles at random heights, under random textures.
 
-No benchmark scene is like them. Textures are photographs from a folder, where one is given, and procedural ones.
+No benchmark scene is like them. Textures are photographs from a folder, where one is given, procedural ones, and
+nothing at all: blank things teach a network not to promise depth.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dff.simulate.rays import Gloss
 from dff.simulate.scenes import Surfaces
 from dff.simulate.stage import Stage
 from dff.simulate.surfaces import Rods
@@ -20,6 +22,9 @@ from dff.stack import FloatArray
 PALETTES = (BRONZE, CERAMIC, CHITIN, GLASS, MOSS, SAND, STONE)
 MOST_PLATES = 7
 MOST_RODS = 24
+MOST_HAIRS = 60
+BLANK = 0.08
+"""Share of the textures with no contrast."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Collage:
             height = np.where(above, plate, height)
             mask = np.clip(stage.fine(above.astype(np.float32)), 0, 1)[..., None]
             albedo = albedo * (1 - mask) + self._texture(stage) * mask
-        ground = stage.relief(np.clip(height, 0.02, 0.98).astype(np.float32), albedo)
+        ground = stage.relief(np.clip(height, 0.02, 0.98).astype(np.float32), albedo, gloss=_gloss(stage))
         if random.random() < 0.4:
             return (ground,)
         return (ground, self._rods(stage))
@@ -46,7 +51,7 @@ class Collage:
     def _ground(self, stage: Stage) -> tuple[FloatArray, FloatArray]:
         random = stage.random
         tilt = random.normal(0, 0.12, 2)
-        rough = 10 ** random.uniform(-2.5, -1) * _noise(stage)
+        rough = 10 ** random.uniform(-2.5, -0.7) * _noise(stage)
         return random.uniform(0.05, 0.4) + tilt[0] * stage.u + tilt[1] * stage.v + rough, self._texture(stage)
 
     def _texture(self, stage: Stage) -> FloatArray:
@@ -62,19 +67,28 @@ class Collage:
             noise = fractal_noise(stage.fine_shape, random, exponent=exponent, finest_px=finest_px)
             picture = np.repeat(np.clip(0.4 + random.uniform(0.03, 0.2) * noise, 0, 1)[..., None], 3, 2)
         faded = 10 ** random.uniform(-1.6, -0.7) if random.random() < 0.2 else random.uniform(0.4, 1)
-        return stage.fade(picture.astype(np.float32), faded)
+        return stage.fade(picture.astype(np.float32), 0.0 if random.random() < BLANK else faded * stage.contrast)
 
     def _rods(self, stage: Stage) -> Rods:
         random = stage.random
-        count = int(random.integers(1, MOST_RODS + 1))
-        radius = 10 ** random.uniform(-1.9, -0.6, count) * (0.5 if count > 12 else 1.0)
+        hairs = random.random() < 0.25
+        count = int(random.integers(1, (MOST_HAIRS if hairs else MOST_RODS) + 1))
+        radius = 10 ** random.uniform(-2.0, -1.5 if hairs else -0.6, count) * (0.5 if count > 12 else 1.0)
         start = np.column_stack([random.uniform(-1, 1, (count, 2)), random.uniform(0.1, 0.95, count)])
         end = start + random.normal(0, 0.4, (count, 3)) * (random.random((count, 1)) < 0.7)
         reach = (radius * stage.half_mm / stage.sweep_mm)[:, None]
         for point in (start, end):
             point[:, 2:] = np.clip(point[:, 2:], 0.05, 0.97 - np.minimum(reach, 0.5))
         tint = random.uniform(0.6, 1.3, (count, 3))
-        return stage.rods(start, end, radius, tint, _palette(stage), scale=random.uniform(0.4, 1.5))
+        return stage.rods(
+            start, end, radius, tint, _palette(stage), scale=random.uniform(0.4, 1.5), gloss=_gloss(stage)
+        )
+
+
+def _gloss(stage: Stage) -> Gloss:
+    """A highlight, on a third of the things of a glossy stage."""
+    strength = stage.random.uniform(0.2, 1) if stage.random.random() < 0.33 else 0.0
+    return stage.shine(strength, 10 ** stage.random.uniform(0.8, 1.8))
 
 
 def _palette(stage: Stage) -> Palette:

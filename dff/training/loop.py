@@ -6,6 +6,7 @@ import csv
 import platform
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -34,11 +35,18 @@ class Recipe:
     """Folder of rendered scenes."""
     output: str
     """Folder for checkpoints, log, curve and weights."""
+    start: str | None = None
+    """Weight file that the run starts from; tensors it lacks start as the network makes them."""
     steps: int = 8000
-    learning_rate: float = 2e-3
+    stop: int | None = None
+    """Step to end at, before the learning rate has fallen all the way; the last one if not given."""
+    learning_rate: float | None = None
+    """Highest; by default what suits the network."""
+    encoder_weights: str | None = None
+    """Name of an encoder trained elsewhere to start from."""
     warm_up_steps: int = 200
     weight_decay: float = 1e-4
-    pixel_frames: int = 10 * 128 * 128
+    pixel_frames: int = 12 * 128 * 128
     """Largest number of pixels times frames in one step."""
     samples_a_step: int = 1
     averaging: float = 0.998
@@ -54,9 +62,25 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.network not in TASKS:
             raise ValueError(f"NAME: must be one of {', '.join(TASKS)}; got {self.network!r}; choose one of them")
+        encoders = TASKS[self.network].encoders
+        if self.encoder_weights is not None and self.encoder_weights not in encoders:
+            raise ValueError(
+                f"--encoder-weights: must be one of {', '.join(encoders) or 'none'} for {self.network}; "
+                f"got {self.encoder_weights!r}; leave the option out"
+            )
         for name in ("steps", "learning_rate", "pixel_frames", "samples_a_step", "log_steps"):
-            if not getattr(self, name) > 0:
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name}: must be positive; got {getattr(self, name)}; give a positive number")
+
+    @property
+    def highest_rate(self) -> float:
+        """The learning rate after the warm-up."""
+        return self.learning_rate or TASKS[self.network].learning_rate
+
+    def build(self) -> nn.Module:
+        """The network before its first step."""
+        task = TASKS[self.network]
+        return task.encoders[self.encoder_weights]() if self.encoder_weights else task.network()
 
 
 @dataclass
@@ -73,12 +97,13 @@ class Run:
     def start(recipe: Recipe) -> Run:
         """A fresh run."""
         torch.manual_seed(recipe.seed)
-        network = TASKS[recipe.network].network().to(recipe.device)
-        average = TASKS[recipe.network].network().to(recipe.device).requires_grad_(False)
-        average.load_state_dict(network.state_dict())
-        optimiser = torch.optim.AdamW(
-            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
-        )
+        network = recipe.build().to(recipe.device)
+        if recipe.start is not None:
+            expected = network.state_dict()
+            given = weight_files.load_weights(recipe.network, expected, path=recipe.start, complete=False)
+            network.load_state_dict(expected | given)
+        average = deepcopy(network).requires_grad_(False)
+        optimiser = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
         return Run(network, average, optimiser)
 
     def save(self, path: Path) -> None:
@@ -112,18 +137,19 @@ def train(recipe: Recipe, *, on_progress: Callable[[str, int, int], None] | None
         run.load(checkpoint)
     training, held_back = split(read_cache(recipe.scenes), recipe.held_back)
     log, saved_at = Log(output / "log.csv", run.step), time.monotonic()
-    while run.step < recipe.steps:
+    last = recipe.stop or recipe.steps
+    while run.step < last:
         losses = one_step(run, recipe, training)
         log.add(losses)
-        if run.step % recipe.log_steps == 0 or run.step == recipe.steps:
+        if run.step % recipe.log_steps == 0 or run.step == last:
             log.write(run.step, learning_rate(recipe, run.step))
-        if time.monotonic() - saved_at > recipe.checkpoint_s or run.step == recipe.steps:
+        if time.monotonic() - saved_at > recipe.checkpoint_s or run.step == last:
             now = time.monotonic()
             run.hours, saved_at = run.hours + (now - saved_at) / 3600, now
             run.save(checkpoint)
             draw_curve(output / "log.csv", output / "curve.png")
         if on_progress:
-            on_progress("training", run.step, recipe.steps)
+            on_progress("training", run.step, last)
     return save_result(run, recipe, held_back)
 
 
@@ -150,7 +176,7 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     """Linear warm-up, then half a cosine down to a hundredth."""
     warm = min(1.0, (step + 1) / max(1, recipe.warm_up_steps))
     falling = 0.5 * (1 + np.cos(np.pi * min(1.0, step / recipe.steps)))
-    return float(recipe.learning_rate * warm * (0.01 + 0.99 * falling))
+    return float(recipe.highest_rate * warm * (0.01 + 0.99 * falling))
 
 
 @torch.no_grad()
@@ -171,24 +197,43 @@ def split(scenes: list[TrainingScene], held_back: float) -> tuple[list[TrainingS
 
 def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Path:
     """Write the averaged weights with their run card."""
-    path = Path(recipe.output) / f"{recipe.network}.safetensors"
-    run.average.eval()
+    path, task = Path(recipe.output) / f"{recipe.network}.safetensors", TASKS[recipe.network]
+    network = task.kept(run.average.eval())
     card = {
         "network": recipe.network,
-        "parameters": sum(p.numel() for p in run.average.parameters()),
-        "command": f"dff train {recipe.network} -o {Path(recipe.output).name} --scenes {Path(recipe.scenes).name} "
-        f"--steps {recipe.steps} --seed {recipe.seed} --device {recipe.device}",
-        "settings": asdict(recipe) | {"scenes": Path(recipe.scenes).name, "output": Path(recipe.output).name},
+        "options": dict(getattr(network, "options", {})),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "command": command(recipe),
+        "settings": asdict(recipe) | {name: Path(getattr(recipe, name)).name for name in ("scenes", "output")},
+        "parent": parent(recipe),
         "data": describe_cache(recipe.scenes),
         "seed": recipe.seed,
         "steps": run.step,
         "hours": round(run.hours, 3),
         "machine": machine(recipe.device),
-        "scores": TASKS[recipe.network].scores(run.average, held_back, recipe.device),
+        "scores": task.scores(network, held_back, recipe.device),
         "version": VERSION,
     }
-    weight_files.save_weights(path, run.average.state_dict(), card)
+    weight_files.save_weights(path, network.state_dict(), card)
     return path
+
+
+def command(recipe: Recipe) -> str:
+    """The command that trains so, given the scenes."""
+    start = f"--start {Path(recipe.start).name} " if recipe.start else ""
+    stop = f"--stop {recipe.stop} " if recipe.stop else ""
+    return (
+        f"dff train {recipe.network} -o {Path(recipe.output).name} --scenes {Path(recipe.scenes).name} {start}"
+        f"--steps {recipe.steps} {stop}--learning-rate {recipe.highest_rate:g} --seed {recipe.seed} "
+        f"--device {recipe.device}"
+    )
+
+
+def parent(recipe: Recipe) -> dict[str, str] | None:
+    """Name and SHA-256 of the weights that the run started from."""
+    if recipe.start is None:
+        return None
+    return {"file": Path(recipe.start).name, "sha256": weight_files.checksum(recipe.start)}
 
 
 def machine(device: str) -> str:

@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WINDOW_FRAMES = 3
+QUADRATIC_FRAMES = 0.1
+"""Errors of the mean frame below this count by their square, larger ones by their size."""
+LARGEST_LOG_SHARE = -1e-5
 FARTHEST_FRAMES = 10.0
 LEAST_VISIBLE = 0.9
 UNIMODAL_FRAMES = 5.0
@@ -23,12 +26,14 @@ class LossWeights:
     """Cross-entropy against a soft label."""
     distance: float = 0.25
     """Expected distance to the true frame, cut at FARTHEST_FRAMES."""
-    expectation: float = 0.3
+    expectation: float = 1.0
     """Smooth L1 of the mean frame around the peak."""
     picture: float = 2.0
     """Difference of the weighted picture to the sharp one."""
     unimodal: float = 0.02
     """Logits that fall toward the true frame."""
+    answer: float = 0.5
+    """Cross-entropy of whether the truth lies in the sweep."""
     edge: float = 3.0
     """Factor on pixels at occlusion edges."""
     label_sigma_frames: float = 0.6
@@ -52,7 +57,7 @@ def total_loss(logits: Tensor, images: Tensor, target: Target, weights: LossWeig
     """Parts of the loss by name, and their weighted sum as "total".
 
     Args:
-        logits: (N, H, W).
+        logits: (N, H, W) logarithm of each frame's probability; what they lack of 1 is that of no answer.
         images: (N, H, W) luminance the network saw.
         target: Truth.
         weights: Weight of each part.
@@ -71,6 +76,7 @@ def total_loss(logits: Tensor, images: Tensor, target: Target, weights: LossWeig
         "expectation": (measured * expectation_error(logits, index)).sum(),
         "picture": (importance * ((share * images).sum(0) - target.sharp).abs()).sum(),
         "unimodal": (importance * unimodality(logits, index)).sum(),
+        "answer": answer_error(logits, known).mean(),
     }
     parts["total"] = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
     return parts
@@ -126,7 +132,18 @@ def expectation_error(logits: Tensor, index: Tensor) -> Tensor:
     near = (numbers - peak).abs() <= WINDOW_FRAMES
     mean = (torch.where(near, logits, -math.inf).softmax(0) * numbers).sum(0)
     close = (peak - index).abs() <= WINDOW_FRAMES
-    return F.smooth_l1_loss(mean, index, reduction="none", beta=0.5) * close
+    return F.smooth_l1_loss(mean, index, reduction="none", beta=QUADRATIC_FRAMES) * close
+
+
+def answer_error(logits: Tensor, known: Tensor) -> Tensor:
+    """(H, W) cross-entropy of the summed probability of all frames against whether one of them is right.
+
+    Args:
+        logits: (N, H, W) log-probabilities.
+        known: (H, W) bool, the truth lies in the sweep.
+    """
+    answered = logits.logsumexp(0).clamp_max(LARGEST_LOG_SHARE)
+    return -torch.where(known, answered, torch.log(-torch.expm1(answered)))
 
 
 def unimodality(logits: Tensor, index: Tensor) -> Tensor:

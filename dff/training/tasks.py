@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dff.focus import drpl, fusegan
 from dff.focus.sesf import DEVIATION, MEAN, Sesf
 from dff.focus.sesf_stack import SesfStack
+from dff.focus.sesf_vgg import SesfVgg, with_imagenet_encoder
+from dff.training.adversarial import (
+    Adversaries,
+    confidence_losses,
+    fusegan_adversaries,
+    generation_losses,
+    mffgan_adversaries,
+)
 from dff.training.losses import LossWeights, Target, structural_similarity, total_loss
+from dff.training.pair_losses import mask_losses
 from dff.training.scenes import TrainingScene, draw_sample
-from dff.training.scores import reconstruction_scores, scores_beside_operator
+from dff.training.scores import generation_scores, pair_scores, reconstruction_scores, scores_beside_operator
 
 SIMILARITY_WEIGHT = 1000.0
 """As in the code SESF-Fuse was published with."""
@@ -29,6 +40,11 @@ class Task:
     losses: Callable[[nn.Module, Sequence[TrainingScene], np.random.Generator, int, str, LossWeights], Losses]
     """Called with network, scenes, source of randomness, pixels times frames, device, weights of the parts."""
     scores: Callable[[nn.Module, Sequence[TrainingScene], str], dict[str, float]]
+    kept: Callable[[nn.Module], nn.Module] = lambda network: network
+    """What is saved and scored of the trained network."""
+    learning_rate: float = 2e-3
+    encoders: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+    """By name: the network with an encoder that was trained elsewhere."""
 
 
 def stack_losses(
@@ -65,14 +81,43 @@ def reconstruction_losses(
     chosen = random.choice(len(sample.images), min(4, len(sample.images)), replace=False)
     images = sample.images[np.sort(chosen)].to(device)
     wanted = (images - MEAN) / DEVIATION
-    given = network(images)
+    with torch.autocast(torch.device(device).type, torch.bfloat16):
+        given = network(images).float()
     norm = (given - wanted).square().sum().sqrt()
     dissimilarity = 1 - structural_similarity(given, wanted)
     return {"norm": norm, "dissimilarity": dissimilarity, "total": norm + SIMILARITY_WEIGHT * dissimilarity}
 
 
+def drpl_scores(network: nn.Module, scenes: Sequence[TrainingScene], device: str = "cpu") -> dict[str, float]:
+    """Decisions and pictures of pairs, with the published receptive field."""
+    network.dilate(1)  # type: ignore[operator]
+    return pair_scores(partial(drpl.sharper, network), scenes, device)  # type: ignore[arg-type]
+
+
+def fusegan_scores(network: nn.Module, scenes: Sequence[TrainingScene], device: str = "cpu") -> dict[str, float]:
+    """Decisions and pictures of pairs, without the random field."""
+    return pair_scores(partial(fusegan.sharper, network, refine=False), scenes, device)  # type: ignore[arg-type]
+
+
+def generator_of(network: nn.Module) -> nn.Module:
+    """What is kept of two adversaries."""
+    if not isinstance(network, Adversaries):
+        raise TypeError(f"network: must be Adversaries; got {type(network).__name__}")
+    return network.generator
+
+
 TASKS = {
     "sesf-stack": Task(SesfStack, stack_losses, scores_beside_operator),
+    "sesf-vgg": Task(
+        SesfVgg,
+        stack_losses,
+        scores_beside_operator,
+        learning_rate=5e-4,
+        encoders={"imagenet": with_imagenet_encoder},
+    ),
+    "drpl": Task(drpl.Drpl, mask_losses, drpl_scores),
+    "fusegan": Task(fusegan_adversaries, confidence_losses, fusegan_scores, generator_of),
+    "mffgan": Task(mffgan_adversaries, generation_losses, generation_scores, generator_of),
     "sesf": Task(Sesf, reconstruction_losses, reconstruction_scores),
 }
 """Networks that can be trained, by name."""

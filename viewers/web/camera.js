@@ -89,13 +89,18 @@ export class Camera {
     this.distance *= limited;
   }
 
+  /** Let the target lie in the middle of the free part of the screen. */
+  centre(free) {
+    this.shift = [(free.left - free.right) / this.size[0], (free.bottom - free.top) / this.size[1]];
+  }
+
   /** Look at a box from a side so that it fills the free part of the screen. */
   fit([low, high], turn = this.turn, tilt = this.tilt, free = { left: 0, right: 0, top: 0, bottom: 0 }) {
     this.turn = turn;
     this.tilt = tilt;
     this.target = low.map((value, i) => (value + high[i]) / 2);
     const wide = Math.max(this.size[0] - free.left - free.right, 80), tall = Math.max(this.size[1] - free.top - free.bottom, 80);
-    this.shift = [(free.left - free.right) / this.size[0], (free.bottom - free.top) / this.size[1]];
+    this.centre(free);
     const rows = this.rotation(), tangent = Math.tan((FIELD_DEG / 2) * RADIANS);
     this.distance = 0;
     for (let corner = 0; corner < 8; corner++) {

@@ -30,11 +30,11 @@ export function decodeBase64(text) {
   return bytes;
 }
 
-function bytesOf(id) {
+export function bytesOf(id) {
   return decodeBase64(takeText(id));
 }
 
-async function readMap(name, Type, width, height, rows) {
+export async function readMap(name, Type, width, height, rows) {
   const map = new Type(width * height);
   const blocks = [];
   for (let k = 0; k * rows < height; k++) blocks.push(readBlock(`${name}.${k}`, map, width, k * rows, Math.min(rows, height - k * rows)));

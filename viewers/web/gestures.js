@@ -26,6 +26,8 @@ class Pointers {
 /** Orbit, pan, zoom, and picking on the model. */
 export function followPointer(app, canvas) {
   follow(canvas, {
+    brush: app.brush,
+    place: (place) => app.scene.pick(...place),
     drag: (dx, dy, event) => {
       if (event.buttons & 6 || event.shiftKey || event.ctrlKey) app.camera.pan(dx, dy);
       else app.camera.orbit(dx, dy);
@@ -45,7 +47,7 @@ export function followPointer(app, canvas) {
     },
     double: (place) => {
       const found = app.scene.pick(...place), point = found && app.surface.at(...found);
-      if (!point?.known || app.measurements.tool) return;
+      if (!point?.known || app.measurements.tool || app.brush.kind) return;
       app.camera.target = point.position;
       app.camera.distance *= 0.6;
       app.moved();
@@ -61,6 +63,8 @@ export function followPicture(app, canvas) {
     return x > -0.5 && y > -0.5 && x < app.surface.width - 0.5 && y < app.surface.height - 0.5 ? [x, y] : null;
   };
   follow(canvas, {
+    brush: app.brush,
+    place: (place) => picture.toPage(...place),
     drag: (dx, dy) => picture.pan(dx, dy),
     pinch: (dx, dy, factor, centre) => { picture.pan(dx, dy); picture.zoomAt(1 / factor, ...centre); },
     wheel: (factor, place) => picture.zoomAt(1 / factor, ...place),
@@ -70,7 +74,7 @@ export function followPicture(app, canvas) {
       app.measurements.take(inside(place));
     },
     double: () => {
-      if (app.measurements.tool) return;
+      if (app.measurements.tool || app.brush.kind) return;
       picture.zoom = 1;
       picture.hold();
     },
@@ -79,12 +83,14 @@ export function followPicture(app, canvas) {
 
 function follow(canvas, act) {
   const pointers = new Pointers(canvas);
-  let travelled = 0;
+  let travelled = 0, painting = false;
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     canvas.focus({ preventScroll: true });
     pointers.places.set(event.pointerId, pointers.placeOf(event));
     travelled = pointers.places.size > 1 ? Infinity : 0;
+    if (painting) painting = act.brush.cancel();
+    else if (pointers.places.size === 1 && event.button === 0 && !event.shiftKey && !event.ctrlKey) painting = act.brush.begin(act.place(pointers.placeOf(event)), event.altKey);
     canvas.classList.add("turning");
   });
   canvas.addEventListener("pointermove", (event) => {
@@ -92,6 +98,11 @@ function follow(canvas, act) {
     if (!before) return act.hover(place);
     const both = pointers.places.size === 2 ? pointers.pinch() : null;
     pointers.places.set(event.pointerId, place);
+    if (painting) {
+      for (const part of event.getCoalescedEvents?.() ?? []) act.brush.move(act.place(pointers.placeOf(part)));
+      act.brush.move(act.place(place));
+      return act.hover(place);
+    }
     if (both) {
       const now = pointers.pinch();
       return act.pinch(now.centre[0] - both.centre[0], now.centre[1] - both.centre[1], both.span / Math.max(now.span, 1), now.centre);
@@ -101,7 +112,11 @@ function follow(canvas, act) {
   });
   const end = (event) => {
     if (!pointers.places.delete(event.pointerId)) return;
-    if (event.type === "pointerup" && travelled <= CLICK_PX && event.button === 0) act.click(pointers.placeOf(event));
+    if (painting) {
+      if (event.type === "pointerup") act.brush.end();
+      else act.brush.cancel();
+      painting = false;
+    } else if (event.type === "pointerup" && travelled <= CLICK_PX && event.button === 0) act.click(pointers.placeOf(event));
     if (!pointers.places.size) canvas.classList.remove("turning");
   };
   canvas.addEventListener("pointerup", end);
@@ -128,8 +143,11 @@ export const KEYS = {
   "G": "grid",
   "[  ]": "previous, next frame in focus",
   "D  A  L  S  R": "distance, angle, profile, step, area",
-  "Esc": "stop measuring",
-  "Ctrl Z": "take the last measurement back",
+  "B  V": "brush on and off, next layer of the picture",
+  ",  .": "smaller, larger brush",
+  "Esc": "stop measuring or painting",
+  "Ctrl Z": "take the last measurement or stroke back; with Shift: again",
+  "W": "larger picture",
   "Tab ⇥ / U": "reach every control / hide the panels",
   "F": "full screen",
 };
@@ -146,8 +164,9 @@ export function followKeys(app) {
     "+": zoom(0.85), "=": zoom(0.85), "-": zoom(1 / 0.85), h: () => app.home(), f: () => app.toggleFull(),
     p: () => app.controls.perspective(!camera.perspective), m: () => app.controls.points(!app.scene.state.points),
     c: () => app.controls.mode(MODES[(MODES.indexOf(app.scene.state.mode) + 1) % MODES.length]), g: () => app.controls.grid(!app.scene.state.grid),
-    "[": () => app.controls.step(-1), "]": () => app.controls.step(1), Escape: () => app.measurements.tool && app.measurements.start(app.measurements.tool),
-    "?": () => document.getElementById("help").showModal(), u: () => { document.body.classList.toggle("bare"); app.reframe(); },
+    "[": () => app.controls.step(-1), "]": () => app.controls.step(1), Escape: () => { if (app.measurements.tool) app.measurements.start(app.measurements.tool); app.brush.choose(null); },
+    b: () => app.brush.toggle(), v: () => app.brush.nextLayer(), ",": () => app.brush.scale(0.8), ".": () => app.brush.scale(1.25),
+    "?": () => document.getElementById("help").showModal(), u: () => { document.body.classList.toggle("bare"); app.moveAside(); }, w: () => app.toggleWide(),
   };
   ["front", "left", "right", "above", "below", "back"].forEach((name, i) => { actions[String(i + 1)] = () => app.preset(name); });
   for (const [key, tool] of Object.entries(TOOL_KEYS)) if (TOOLS[tool]) actions[key] = () => app.measurements.start(tool);
@@ -155,7 +174,11 @@ export function followKeys(app) {
   window.addEventListener("keydown", (event) => {
     if (event.target.closest?.("input, select, dialog") || event.altKey || event.metaKey) return;
     if (event.ctrlKey) {
-      if (event.key === "z") { event.preventDefault(); app.measurements.undo(); }
+      const back = app.brush.kind ? app.edits : app.measurements, key = event.key.toLowerCase();
+      if (key !== "z" && key !== "y") return;
+      event.preventDefault();
+      if (key === "z" && !event.shiftKey) back.undo();
+      else back.redo?.();
       return;
     }
     const action = (event.shiftKey && shifted[event.key]) || actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];

@@ -66,7 +66,7 @@ function spokenTick(value, step) {
 function logTicks(low, high) {
   const values = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
-    for (const factor of high / low > 50 ? [1, 3] : [1, 2, 5]) {
+    for (const factor of high / low > 50 ? [1, 3] : high / low > 8 ? [1, 2, 5] : [1, 1.5, 2, 3, 5, 7]) {
       const value = factor * 10 ** power;
       if (value >= low * 0.999 && value <= high * 1.001) values.push(value);
     }

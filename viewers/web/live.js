@@ -8,7 +8,7 @@ const MISSES = 5;
 const KEPT = "dff:view";
 const STAGES = {
   "find the order": "Find the order", "read frames": "Read frames", align: "Align", warp: "Move frames", "measure focus": "Measure focus",
-  label: "Coarse depth", "refine depth": "Refine depth", fuse: "Sharp picture", points: "Point cloud", mesh: "Mesh", previews: "Previews",
+  label: "Coarse depth", "refine depth": "Refine depth", fuse: "Sharp picture", points: "Point cloud", mesh: "Mesh", previews: "Previews", write: "Result files",
 };
 const EXPECTED = Object.keys(STAGES).slice(1);
 
@@ -144,7 +144,7 @@ class Card {
     const last = stages.length ? stages[stages.length - 1][0] : null;
     const names = [...new Set([...(begun.has("find the order") ? ["find the order"] : []), ...EXPECTED, ...begun.keys()])];
     this.list.replaceChildren(...names.map((name) => stageRow(STAGES[name] ?? name, begun.get(name), name === last)));
-    if (residual.length && this.figure.hidden) this.drawResidual(residual);
+    if (residual.length && !this.caption.textContent) this.drawResidual(residual);
   }
 
   drawResidual(residual) {
@@ -181,10 +181,11 @@ function stageRow(title, progress, now) {
 
 // ---- from the run to its result
 
-function leave({ camera, framed, scene }) {
+/** Load the page again, with the view as it is. */
+export function leave({ camera, framed, scene, picture: { zoom, centre, layer } }) {
   const { turn, tilt, target, distance, perspective } = camera, { mode, points } = scene.state;
   try {
-    sessionStorage.setItem(KEPT, JSON.stringify({ turn, tilt, target, distance, perspective, framed, mode, points }));
+    sessionStorage.setItem(KEPT, JSON.stringify({ turn, tilt, target, distance, perspective, framed, mode, points, wide: document.body.classList.contains("wide"), picture: { zoom, centre, layer } }));
   } catch {
     // Without storage the result opens with its own view.
   }
@@ -200,6 +201,10 @@ function resume(app) {
     // As above.
   }
   if (!kept) return;
+  document.body.classList.toggle("wide", kept.wide);
+  app.picture.resize();
+  document.querySelector(`#link [data-value="${kept.picture.layer}"]`)?.click();
+  Object.assign(app.picture, kept.picture);
   app.controls.mode(kept.mode);
   app.controls.points(kept.points);
   app.controls.perspective(kept.perspective);

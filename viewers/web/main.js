@@ -1,7 +1,9 @@
 // The viewer: one model, seen in the round and flat, measured in both.
 
+import { Brush } from "dff/brush.js";
 import { VIEWS } from "dff/camera.js";
 import { readPage } from "dff/data.js";
+import { Edits } from "dff/edits.js";
 import { measurementsCsv, profileCsv, save, viewPng, visiblePly } from "dff/exports.js";
 import { followKeys, followPointer, followPicture } from "dff/gestures.js";
 import { attend } from "dff/live.js";
@@ -12,6 +14,7 @@ import { Overlay } from "dff/overlay.js";
 import { buildBar, buildLink, buildLook } from "dff/panels.js";
 import { Picture } from "dff/picture.js";
 import { Scene } from "dff/scene.js";
+import { Sources } from "dff/sources.js";
 import { Surface } from "dff/surface.js";
 
 const byId = (id) => document.getElementById(id);
@@ -28,6 +31,9 @@ export class App {
     buildBar(this, byId("bar"));
     buildLook(this, byId("look"));
     this.picture = new Picture(buildLink(this, byId("link")), this.surface, this.scene);
+    this.edits = new Edits(this);
+    this.picture.sources = new Sources(this);
+    this.brush = new Brush(this, byId("link"));
     this.overlay.layGrid(this.meta.box);
     this.scene.listeners.push(() => this.overlay.draw());
     followPointer(this, byId("view"));
@@ -40,6 +46,7 @@ export class App {
     this.picture.resize();
     this.showReadout(null);
     this.measurements.restore();
+    this.edits.restore();
   }
 
   // ---- the view
@@ -51,14 +58,36 @@ export class App {
   }
 
   free() {
-    const style = getComputedStyle(document.body), px = (name) => parseFloat(style.getPropertyValue(name)) || 0;
-    return { left: px("--left"), right: px("--right"), top: px("--bar"), bottom: px("--foot") };
+    const seen = (id) => byId(id).getBoundingClientRect(), [look, link] = [seen("look"), seen("link")];
+    const narrow = matchMedia("(max-width: 760px)").matches, sheet = narrow && link.top > innerHeight / 4 ? link.height : 0;
+    return { left: narrow ? 0 : look.width, right: narrow ? 0 : link.width, top: seen("bar").height, bottom: seen("readout").height + sheet };
+  }
+
+  /** Show or hide a panel of a narrow screen; the other one goes. */
+  togglePanel(name) {
+    const { classList } = document.body, shown = classList.toggle(name);
+    if (shown) classList.remove(name === "look" ? "link" : "look");
+    this.moveAside();
+  }
+
+  /** Give the picture more room, or less. */
+  toggleWide() {
+    document.body.classList.toggle("wide");
+    this.moveAside();
+  }
+
+  /** Keep the view in the free part of the screen after panels changed. */
+  moveAside() {
+    if (this.framed) return this.reframe();
+    const free = this.free();
+    this.overlay.within(free);
+    this.camera.centre(free);
+    this.scene.request();
   }
 
   look(turn, tilt) {
     const free = this.free();
-    this.overlay.left = free.left;
-    this.overlay.bottom = free.bottom;
+    this.overlay.within(free);
     this.camera.fit(this.meta.box, turn, tilt, free);
     this.framed = true;
     this.scene.request();
@@ -100,6 +129,7 @@ export class App {
     Object.assign(this.surface, changes);
     this.surface.updateDrawn();
     this.scene.updateDrawn();
+    this.drawLegend();
     this.picture.request();
   }
 
@@ -116,6 +146,7 @@ export class App {
   /** Show frame k: light its band on the model and move the frames view there; null lights nothing. */
   setFocus(k) {
     this.focus?.(k);
+    this.brush?.tell();
     this.set({ focus: k === null ? -1 : k });
   }
 
@@ -189,6 +220,10 @@ export class App {
 
   saveCsv() {
     save(new Blob([measurementsCsv(this.measurements.entries)], { type: "text/csv" }), `${this.meta.title}-measurements.csv`);
+  }
+
+  saveEdits() {
+    save(new Blob([JSON.stringify(this.edits.content)], { type: "application/json" }), "edits.json");
   }
 
   saveProfile(samples) {

@@ -16,6 +16,7 @@ export class Measurements {
 
   start(tool) {
     this.tool = this.tool === tool ? null : tool;
+    if (this.tool) this.app.brush.choose(null);
     this.pending = [];
     this.app.hint(this.tool ? TOOLS[this.tool].hint : null);
     this.show();

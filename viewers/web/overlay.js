@@ -19,6 +19,7 @@ export class Overlay {
     this.cursor = null;
     this.left = 0;
     this.bottom = 0;
+    this.right = Infinity;
   }
 
   draw() {
@@ -35,15 +36,21 @@ export class Overlay {
     this.matrix = scene.camera.matrix();
     if (scene.state.grid) this.drawGridNumbers(context);
     for (const mark of this.marks) this.drawMark(context, mark);
-    if (this.cursor) this.drawCursor(context, this.cursor);
+    if (this.brush?.kind) this.brush.drawOver(context, this);
+    else if (this.cursor) this.drawCursor(context, this.cursor);
     this.drawScaleBar(context);
-    this.drawAxes(context);
+    if (this.roomy) this.drawAxes(context);
+  }
+
+  /** Keep what is written inside the free part of the screen. */
+  within({ left, right, bottom }) {
+    Object.assign(this, { left, bottom, right: this.scene.camera.size[0] - right });
   }
 
   /** Screen place of page coordinates on the surface; null on a hole. */
   placeOf([x, y]) {
     const point = this.surface.at(x, y);
-    return point?.known ? this.scene.camera.project(this.surface.position(x, y, point.index), this.matrix) : null;
+    return point?.known ? this.scene.camera.project(this.surface.position(x, y, this.surface.shownAt(point.place)), this.matrix) : null;
   }
 
   drawMark(context, { kind, points, label, active }) {
@@ -122,12 +129,23 @@ export class Overlay {
     context.textAlign = "left";
   }
 
+  /** Whether a place of the screen is under the axes or the scale bar. */
+  isTaken([x, y]) {
+    const right = x - this.left, up = this.scene.camera.size[1] - this.bottom - y;
+    return (this.roomy && Math.hypot(right - 60, up - 100) < 52) || (right < 190 && up < 62);
+  }
+
+  /** Whether there is room for the axes. */
+  get roomy() {
+    return this.scene.camera.size[1] - this.bottom > 460;
+  }
+
   drawGridNumbers(context) {
     context.fillStyle = "#98a0ab";
     context.textAlign = "center";
     for (const { text, place } of this.numbers ?? []) {
-      const seen = this.scene.camera.project(place, this.matrix);
-      if (seen) context.fillText(text, seen[0], seen[1]);
+      const seen = this.scene.camera.project(place, this.matrix), half = context.measureText(text).width / 2 + 4;
+      if (seen && seen[1] < this.scene.camera.size[1] - this.bottom - 8 && seen[0] - half > this.left && seen[0] + half < this.right && !this.isTaken(seen)) context.fillText(text, seen[0], seen[1]);
     }
     context.textAlign = "left";
   }

@@ -11,16 +11,16 @@ const MAP_OF_MODE = { height: "viridis", confidence: "cividis", frame: "turbo", 
 export function buildBar(app, bar) {
   const { meta } = app, known = Math.round(100 * meta.known_share);
   const [rows, columns] = meta.frame_size;
-  const facts = [`${columns} × ${rows} px`, `${meta.z.length} frames`, meta.live ? null : `${known} % measured`, meta.camera].filter(Boolean).join("  ·  ");
+  const facts = [`${columns} × ${rows} px`, `${meta.z.length} frames`, meta.live ? null : `${known} % measured`, meta.applied?.edits.length ? "retouched" : null, meta.camera].filter(Boolean).join("  ·  ");
   const missing = [meta.xy_unit === "px" ? "X, Y in px" : null, meta.z_unit === "frames" ? "Z in frames" : null].filter(Boolean);
   const help = document.getElementById("help");
   buildHelp(help, meta);
-  const panel = (name) => () => document.body.classList.toggle(name);
+  const panel = (name) => () => app.togglePanel(name);
   bar.replaceChildren(...[
     icon("left", "Display", panel("look"), "toggle"),
     make("span", { className: "brand" }, make("span", { className: "mark" }), "dff"),
     make("span", { className: "name" }, meta.title), make("span", { className: "facts" }, facts),
-    missing.length ? make("span", { className: "pill", title: "Reconstruct with --step and --pixel-size, or --z-file, to get mm." }, `Not to scale: ${missing.join(", ")}`) : null,
+    missing.length ? make("span", { className: "pill", title: "Reconstruct with --step and --pixel-size, or --z-file, to get mm." }, "Not to scale", make("span", { className: "more" }, `: ${missing.join(", ")}`)) : null,
     icon("camera", "Save the view as PNG", () => app.savePng()), icon("home", "Opening view (H)", () => app.home()),
     icon("full", "Full screen (F)", () => app.toggleFull(), "wide"), icon("help", "Keys and mouse (?)", () => help.showModal(), "wide"),
     icon("right", "Picture and measurements", panel("link"), "toggle"),
@@ -67,7 +67,17 @@ function surfaceSection(app) {
     ranges.show(mode);
   };
   controls.mode = setMode;
-  return section("Surface", {}, kind, size, modes, mapRow, ranges, reliefSlider(app));
+  return section("Surface", {}, kind, size, modes, mapRow, ranges, reliefSlider(app), smoothSlider(app));
+}
+
+/** How far the drawn surface is smoothed; measurements never are. */
+function smoothSlider(app) {
+  const say = (value) => (value ? `${value} px` : "none");
+  const bar = slider("Smooth the view", { min: 0, max: 12, step: 1, value: app.scene.restful, say, oninput: (value) => {
+    clearTimeout(bar.timer);
+    bar.timer = setTimeout(() => app.scene.setSmoothing(value), 120);
+  } });
+  return Object.assign(bar, { title: "Only how it looks: what is read, measured and saved is the surface as it was measured." });
 }
 
 /** Ends of the height colours. */
@@ -162,13 +172,13 @@ export function buildLink(app, panel) {
   const canvas = make("canvas", { tabIndex: 0, "aria-label": "Picture, linked with the model" });
   const { surface } = app;
   canvas.style.aspectRatio = `${surface.width} / ${surface.height}`;
-  canvas.style.maxHeight = "38vh";
   const layers = choices({ picture: "Picture", height: "Height", confidence: "Confidence", ...(surface.frames.length ? { frames: "Frames" } : {}) }, "picture", (layer) => {
     app.picture.layer = layer;
     if (layer === "frames" && app.scene.state.focus < 0) app.setFocus(surface.count >> 1);
     app.picture.request();
   });
-  panel.replaceChildren(make("div", { className: "picture" }, canvas), layers, focusRow(app), measureSection(app));
+  const larger = icon("full", "Larger picture (W)", () => app.toggleWide(), "larger");
+  panel.replaceChildren(make("div", { className: "picture" }, canvas, larger), layers, focusRow(app), measureSection(app));
   return canvas;
 }
 

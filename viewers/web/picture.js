@@ -82,18 +82,24 @@ export class Picture {
     if (this.layer === "picture") context.drawImage(surface.picture, 0, 0);
     else if (this.layer === "frames") this.drawFrame(context);
     context.setTransform(1, 0, 0, 1, 0, 0);
-    const tint = this.layer !== "frames" && this.scene.state.focus >= 0;
+    const { focus, quiet } = this.scene.state, tint = this.layer !== "frames" && focus >= 0 && !quiet;
     if (this.layer === "height" || this.layer === "confidence") context.putImageData(this.mapImage(), 0, 0);
     if (tint) this.overlayBand(context);
+    this.brush?.drawOn(context, this);
     this.drawMarks(context);
   }
 
   /** The frame in focus, moved as the alignment moves it. */
   drawFrame(context) {
-    const { surface } = this, k = Math.round(Math.max(this.scene.state.focus, 0));
-    const bitmap = this.bitmap(k);
-    if (!bitmap) return;
-    const { transforms, frame_size: [height, width], stride, first } = surface.meta;
+    const k = Math.round(Math.max(this.scene.state.focus, 0)), small = this.bitmap(k), { stride, frame_size: size } = this.surface.meta;
+    const coarse = small !== null && small.width < size[1] && small.width * 1.2 < (size[1] / stride) * this.scale;
+    const bitmap = this.sources?.at(k, coarse) ?? small;
+    if (bitmap) this.placeFrame(context, bitmap, k);
+  }
+
+  /** Draw the small picture of frame k where the alignment puts it, in px of the page. */
+  placeFrame(context, bitmap, k) {
+    const { transforms, frame_size: [height, width], stride, first } = this.surface.meta;
     const t = transforms[k], sx = width / bitmap.width, sy = height / bitmap.height;
     // Frame px about pixel centres to page px about pixel edges.
     const offset = (row) => (t[row * 3 + 2] - 0.5 * t[row * 3] - 0.5 * t[row * 3 + 1] - first) / stride + 0.5;
@@ -110,6 +116,11 @@ export class Picture {
       if (this.bitmaps.size > 40) this.forget(k);
     }
     return this.bitmaps.get(k);
+  }
+
+  /** The picture of frame k, as large as it is to be had; null where there is none. */
+  async loaded(k) {
+    return (await this.sources?.load(k)) ?? this.bitmap(k) ?? (this.surface.frames.length ? createImageBitmap(this.surface.frames[k]) : null);
   }
 
   forget(k) {

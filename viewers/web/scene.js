@@ -3,8 +3,11 @@
 import { Camera } from "dff/camera.js";
 import { decodeBase64 } from "dff/data.js";
 import * as shaders from "dff/shaders.js";
+import { restfulSigma, smoothed } from "dff/smooth.js";
 
 const KNOWN = 8;
+const MOST_CONFIDENCE = 0.9; // colours of confidence start here at the latest
+const LEAST_SPREAD = 4; // largest over smallest error that colours span
 const MOVING_MS = 45;
 const CHUNK_MS = 60;
 const SETTLE_MS = 160;
@@ -29,6 +32,7 @@ export class Scene {
     this.rate = this.software ? 2500 : 60000; // cells a millisecond; measured while drawing
     this.listeners = [];
     this.first = new Promise((done) => this.listeners.push(done)); // the first picture, coarse or not
+    this.restful = surface.smoothing = restfulSigma(surface, surface.meta.relief);
     this.makePrograms();
     this.makeTextures();
     this.targets = [null, null];
@@ -90,7 +94,7 @@ export class Scene {
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     this.units = { indexMap: 0, planes: 1, drawnMap: 2, confidenceMap: 3, sigmaMap: 4, picture: 5, slopes: 6, ramp: 7, flagMap: 8, drawn: 9 };
     this.texture(this.units.indexMap);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, filled(surface.index, width));
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, this.drawnIndex());
     this.texture(this.units.planes);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 3, surface.count, 0, gl.RGBA, gl.FLOAT, planeTable(surface.meta));
     this.drawnTexture = this.texture(this.units.drawnMap);
@@ -110,7 +114,9 @@ export class Scene {
 
   /** Tell the graphics driver that everything of the surface changed. */
   renew() {
-    const { gl, units } = this;
+    const { gl, units, surface } = this, calm = restfulSigma(surface, surface.meta.relief);
+    if (surface.smoothing === this.restful) surface.smoothing = calm;
+    this.restful = calm;
     for (const [name, unit] of Object.entries(units)) {
       if (name === "drawn" || name === "flagMap") continue;
       gl.activeTexture(gl.TEXTURE0 + unit);
@@ -126,15 +132,33 @@ export class Scene {
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.R8UI, surface.width, surface.height, 0, gl.RED_INTEGER, gl.UNSIGNED_BYTE, array);
   }
 
+  /** Index map to draw: smoothed as asked, holes filled. */
+  drawnIndex() {
+    const { surface } = this;
+    surface.shown = smoothed(surface, surface.smoothing);
+    return filled(surface.shown, surface.width);
+  }
+
+  /** Smooth what is drawn by so many px. */
+  setSmoothing(sigmaPx) {
+    const { gl, surface } = this;
+    surface.smoothing = sigmaPx;
+    gl.activeTexture(gl.TEXTURE0 + this.units.indexMap);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, surface.width, surface.height, gl.RED_INTEGER, gl.UNSIGNED_SHORT, this.drawnIndex());
+    this.makeSlopes();
+    this.request();
+  }
+
   makeSlopes() {
     const { gl, surface } = this;
-    this.texture(this.units.slopes, { filter: gl.LINEAR });
+    if (this.slopes) gl.deleteTexture(this.slopes);
+    this.slopes = this.texture(this.units.slopes, { filter: gl.LINEAR });
     this.haveSlopes = Boolean(gl.getExtension("EXT_color_buffer_float") || gl.getExtension("EXT_color_buffer_half_float"));
     if (!this.haveSlopes) return;
     const reach = Math.ceil(Math.sqrt((surface.width * surface.height) / (this.software ? 1e6 : 3e6)));
     const size = [Math.ceil(surface.width / reach), Math.ceil(surface.height / reach)];
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RG16F, ...size, 0, gl.RG, gl.HALF_FLOAT, null);
-    const slopes = gl.getParameter(gl.TEXTURE_BINDING_2D);
+    const { slopes } = this;
     const flags = this.texture(this.units.flagMap);
     this.bytes(surface.flags.map((bits, i) => (surface.index[i] ? bits | KNOWN : bits)));
     const target = gl.createFramebuffer();
@@ -191,9 +215,17 @@ export class Scene {
     const chosen = this.state.ranges[mode];
     if (chosen) return chosen;
     if (mode === "height") return meta.heights;
-    if (mode === "frame") return [0, this.surface.count - 1];
-    if (mode === "error") return [Math.max(meta.sigmas[0], 1e-9), Math.max(meta.sigmas[1], meta.sigmas[0] * 1.5, 1e-8)];
+    if (mode === "frame") return this.frameRange();
+    if (mode === "confidence") return [Math.min(this.surface.minConfidence, MOST_CONFIDENCE), 1];
+    if (mode === "error") return spread(...meta.sigmas);
     return [0, 1];
+  }
+
+  /** Frames between the lowest and the highest height. */
+  frameRange() {
+    const ends = this.surface.meta.heights.map((height) => this.surface.indexOfHeight(height));
+    const low = Math.max(0, Math.floor(Math.min(...ends))), high = Math.min(this.surface.count - 1, Math.ceil(Math.max(...ends)));
+    return high > low ? [low, high] : [0, this.surface.count - 1];
   }
 
   colourUniforms() {
@@ -205,7 +237,7 @@ export class Scene {
     return {
       view: new Float32Array([right[0], up[0], toward[0], 0, right[1], up[1], toward[1], 0, right[2], up[2], toward[2], 0, 0, 0, 0, 1]),
       mode: MODES.indexOf(state.mode), range, lamp: state.lamp.map((value) => value / length), lampShare: state.lampShare,
-      relief: camera.relief, contour: state.contour, focus: state.focus, confidenceLevels: meta.confidence_levels,
+      relief: camera.relief, contour: state.contour, focus: state.quiet ? -1 : state.focus, confidenceLevels: meta.confidence_levels,
       haveSlopes: this.haveSlopes ? 1 : 0, sigmaCode: meta.sigma_code, grey: state.grey ? 1 : 0, cut: state.cut,
       clipLow: surface.clip.map(([low]) => bound(low, -1)), clipHigh: surface.clip.map(([, high]) => bound(high, 1)),
     };
@@ -224,6 +256,24 @@ export class Scene {
     const { gl, surface } = this;
     gl.activeTexture(gl.TEXTURE0 + this.units.drawnMap);
     gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, surface.width, surface.height, gl.RED_INTEGER, gl.UNSIGNED_BYTE, surface.drawn);
+    this.request();
+  }
+
+  /** Tell the graphics driver that maps of the surface, or its picture, changed. */
+  updateMaps() {
+    const { gl, surface, units } = this, { width, height } = surface;
+    const put = (unit, type, data) => {
+      gl.activeTexture(gl.TEXTURE0 + unit);
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, width, height, gl.RED_INTEGER, type, data);
+    };
+    put(units.indexMap, gl.UNSIGNED_SHORT, this.drawnIndex());
+    put(units.confidenceMap, gl.UNSIGNED_BYTE, surface.confidence);
+    put(units.sigmaMap, gl.UNSIGNED_BYTE, surface.sigma);
+    put(units.drawnMap, gl.UNSIGNED_BYTE, surface.drawn);
+    gl.activeTexture(gl.TEXTURE0 + units.picture);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, gl.RGBA, gl.UNSIGNED_BYTE, surface.picture);
+    gl.generateMipmap(gl.TEXTURE_2D);
+    this.makeSlopes();
     this.request();
   }
 
@@ -443,6 +493,12 @@ export class Scene {
     const found = new Float32Array(bits.buffer);
     return Number.isNaN(found[0]) ? null : [found[0], found[1]];
   }
+}
+
+/** A range of errors, wide enough that errors of one size are not drawn as the least there is. */
+function spread(low, high) {
+  const middle = Math.sqrt(Math.max(low, 1e-9) * Math.max(high, 1e-9)), half = Math.sqrt(LEAST_SPREAD);
+  return [Math.min(Math.max(low, 1e-9), middle / half), Math.max(high, middle * half)];
 }
 
 /** The index map with holes filled from the left, or else from above, so that triangles at holes stay small. */

@@ -46,7 +46,7 @@ vec3 fromRamp(float level) { return texture(ramp, vec2(clamp(level, 0., 1.) * (2
 vec3 baseColour(vec2 pixel, ivec2 near, float z, float index) {
   if (mode == 0) return texture(picture, (pixel + .5) / vec2(size)).rgb;
   if (mode == 1) return fromRamp((z - range.x) / (range.y - range.x));
-  if (mode == 2) return fromRamp(float(texelFetch(confidenceMap, near, 0).r) / confidenceLevels);
+  if (mode == 2) return fromRamp((float(texelFetch(confidenceMap, near, 0).r) / confidenceLevels - range.x) / (range.y - range.x));
   if (mode == 3) {
     float k = floor(index + .5);
     return fromRamp((k - range.x) / (range.y - range.x)) * (mod(k, 2.) < .5 ? 1. : .82);

@@ -1,8 +1,8 @@
 // The measured surface: geometry of every pixel, which pixels are drawn, and statistics of them.
 
-const ACROSS = 1;
-const DOWN = 2;
-const STRAY = 4;
+export const ACROSS = 1;
+export const DOWN = 2;
+export const STRAY = 4;
 export const UPPER = 1; // the triangle of a pixel, the one at its right and the one below
 export const LOWER = 2; // the triangle of the other three corners of the cell
 export const SEEN = 4;
@@ -17,6 +17,7 @@ export class Surface {
     this.drawn = new Uint8Array(this.width * this.height);
     this.minConfidence = meta.min_confidence;
     this.hideStrays = true;
+    this.smoothing = 0; // px; of what is drawn, never of what is read
     this.clip = [[-Infinity, Infinity], [-Infinity, Infinity], [-Infinity, Infinity]];
     this.sigmaTable = Float64Array.from({ length: 256 }, (_, code) =>
       code === 255 ? NaN : meta.sigma_code[0] * meta.sigma_code[1] ** code);
@@ -42,6 +43,12 @@ export class Surface {
 
   indexAt(place) {
     const code = this.index[place];
+    return code ? (code - 1) * this.meta.quantum : NaN;
+  }
+
+  /** Index at which a pixel is drawn. */
+  shownAt(place) {
+    const code = this.shown[place];
     return code ? (code - 1) * this.meta.quantum : NaN;
   }
 

@@ -1,0 +1,171 @@
+"""MFF-GAN (Zhang, Le, Shao, Xu, Ma; Information Fusion 66, 2021): a generator of the fused luminance itself.
+
+Published: two branches of 5 x 5 and 3 x 3 layers, one for the nearer and one for the farther picture, that exchange
+features twice; a decision block, |I - G*G*I| with a 3 x 3 Gaussian G, that says which picture the fused one must be
+like; a discriminator of gradient maps with soft labels; colour as the mean of both chromas weighted by their
+saturation. Ours: the training pictures, the initial weights but the last layer's, and that the network's answer is
+added to the mean of both pictures, which it need not learn then. The network gives a picture and no measure of focus;
+its measure here is the published decision block, averaged over a Gaussian window, which is a classical operator: no
+generated pixel is measured. More than two pictures are fused by twos, neighbours first (ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dff import filters
+from dff.focus import operators, weight_files
+from dff.focus.inference import in_tiles
+from dff.focus.measure import FocusMeasure
+
+WIDTH = 16
+HALO_PX = 5
+BLUR = np.array(
+    [[0.0947, 0.1183, 0.0947], [0.1183, 0.1478, 0.1183], [0.0947, 0.1183, 0.0947]],
+    np.float32,
+)
+"""The decision block's Gaussian."""
+PATCH_PX = 60
+"""Side of the gradient maps that the discriminator judges."""
+
+
+class Branch(nn.Module):
+    """The layers of one of the two pictures."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first = nn.Conv2d(1, width, 5, padding=2)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.exchange = nn.Conv2d(2 * width, width, 1)
+        self.third = nn.Conv2d(3 * width, width, 3, padding=1)
+        self.second_exchange = nn.Conv2d(2 * width, width, 1)
+        self.fourth = nn.Conv2d(4 * width, width, 3, padding=1)
+
+
+class MffGan(nn.Module):
+    """The generator: luminance of a nearer and of a farther picture → that of the fused one."""
+
+    def __init__(self, width: int = WIDTH) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList([Branch(width), Branch(width)])
+        self.out = nn.Conv2d(8 * width, 1, 1)
+        nn.init.trunc_normal_(self.out.weight, std=1e-3)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 2, H, W) from 0 to 1 → (B, H, W) from 0 to 1."""
+        one = self.each("first", [(side,) for side in (2 * images - 1).split(1, 1)])
+        two = self.each("second", zip(one))
+        told = self.each("exchange", [two, two])
+        three = self.each("third", zip(one, two, told))
+        told = self.each("second_exchange", [three, three])
+        four = self.each("fourth", zip(one, two, three, told))
+        change: Tensor = torch.tanh(self.out(torch.cat([*one, *two, *three, *four], 1)))
+        return images.mean(1) + change[:, 0] / 2
+
+    def each(self, layer: str, inputs: Iterable[Sequence[Tensor]]) -> list[Tensor]:
+        """One layer of both branches, each on its own inputs side by side."""
+        return [
+            F.leaky_relu(getattr(branch, layer)(torch.cat(list(parts), 1)), 0.2)
+            for branch, parts in zip(self.branches, inputs)
+        ]
+
+
+class Discriminator(nn.Module):
+    """Gradient maps (B, 1, PATCH_PX, PATCH_PX) → (B,) scores, near 1 for joint maps of both sources."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(1, 32, 3, 2), nn.LeakyReLU(0.2)]
+        for incoming in (32, 64, 128):
+            layers += [nn.Conv2d(incoming, 2 * incoming, 3, 2), nn.BatchNorm2d(2 * incoming), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(4 * 256, 1))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, 1, PATCH_PX, PATCH_PX) → (B,)."""
+        score: Tensor = self.layers(maps)
+        return score[:, 0]
+
+
+def residual_kernel() -> operators.Kernel:
+    """(5, 5) what repeated blur takes away: identity minus the Gaussian twice."""
+    blurred = np.zeros((5, 5), np.float32)
+    for y in range(3):
+        for x in range(3):
+            blurred[y : y + 3, x : x + 3] += BLUR[y, x] * BLUR
+    kernel = -blurred
+    kernel[2, 2] += 1
+    return kernel
+
+
+def repeated_blur_residual(images: Tensor) -> Tensor:
+    """(B, H, W) |I - G*G*I|: the decision block's sharpness of every pixel."""
+    kernel = torch.from_numpy(residual_kernel()).to(images)[None, None]
+    return F.conv2d(F.pad(images[:, None], (2, 2, 2, 2), mode="reflect"), kernel)[:, 0].abs()
+
+
+def fused_luminance(network: MffGan, images: Tensor, *, tile_px: int | None = None) -> Tensor:
+    """One picture of many: neighbours are fused by twos, then the results, until one is left.
+
+    Args:
+        network: The generator.
+        images: (N, H, W) from 0 to 1, the nearest first.
+        tile_px: Side of the tiles a large picture is cut into.
+
+    Returns:
+        (H, W).
+    """
+    network.to(images.device)
+    while len(images) > 1:
+        odd = images[len(images) - len(images) % 2 :]
+        halves = [
+            in_tiles(lambda pair: network(pair[:, 0][None]), pair[:, None], halo_px=HALO_PX, tile_px=tile_px)
+            for pair in images[: len(images) - len(images) % 2].split(2)
+        ]
+        images = torch.cat([*halves, odd])
+    return images[0]
+
+
+@torch.no_grad()
+def fused_picture(network: MffGan, images: Tensor) -> Tensor:
+    """The published picture: generated luminance, chroma of both sources weighted by their saturation.
+
+    Args:
+        network: The generator.
+        images: (N, C, H, W) from 0 to 1, the nearest first.
+
+    Returns:
+        (C, H, W).
+    """
+    light = fused_luminance(network, filters.luminance(images))
+    if images.shape[1] == 1:
+        return light[None]
+    chroma = images - filters.luminance(images)[:, None]
+    saturation = chroma.abs().amax(1, keepdim=True) + 1e-6
+    return light + (chroma * saturation).sum(0) / saturation.sum(0)
+
+
+def mffgan(*, window_sigma_px: float | None = 3.0, weights: str | None = None) -> FocusMeasure:
+    """MFF-GAN: its picture is generated, its measure is its own decision block.
+
+    Args:
+        window_sigma_px: Standard deviation of the window the decision block's answer is averaged over.
+        weights: Path of a weight file of the generator; the one that comes with the package if not given.
+    """
+    network = weight_files.loaded("mffgan", MffGan, path=weights)
+    measure = operators.windowed_log_energy(
+        "mffgan",
+        "what repeated blur takes away, the decision block of a generating network (MFF-GAN)",
+        operators.filter_bank_energy([residual_kernel()]),
+        reach_px=2,
+        window_sigma_px=3.0 if window_sigma_px is None else window_sigma_px,
+    )
+    return replace(measure, picture=partial(fused_picture, network))

@@ -1,0 +1,182 @@
+"""Frames made ready: opened, put in order, decoded into the scratch file, registered and moved."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dff import align, io
+from dff.pipeline.geometry import resolve_geometry
+from dff.pipeline.journal import Stages
+from dff.pipeline.watch import Watcher
+from dff.settings import Settings
+from dff.stack import Alignment, FocalStack
+
+RESIDUAL_GATE_PX = 0.3
+"""Filtering along the stack pays where frames are registered better than this (rms)."""
+
+
+def open_stack(source: str | Path | list[str], settings: Settings) -> FocalStack:
+    """The focal stack at a path, its frames undecoded.
+
+    Raises:
+        ValueError, OSError: files that cannot be used.
+    """
+    return io.read_stack(source, every=settings.every, skip_bad=settings.skip_bad)
+
+
+def use_threads(threads: int) -> None:
+    """Set how many threads the libraries use; 0 is one a core."""
+    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count()
+    torch.set_num_threads(int(count or 1))
+    cv2.setNumThreads(int(count or 1))
+
+
+@contextmanager
+def recorded_warnings(messages: list[str]) -> Iterator[None]:
+    """Add each warning to the list once as it comes, and issue it again when the block ends."""
+    before = len(messages)
+
+    def record(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in messages:
+            messages.append(text)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = record
+        yield
+    for text in messages[before:]:
+        warnings.warn(text, stacklevel=4)
+
+
+def ordered(stack: FocalStack, settings: Settings, stages: Stages) -> FocalStack:
+    """The frames in the order of the sweep: as their table says, as their content says, or as they are."""
+    if settings.z_file and stack.geometry is None:
+        order = io.read_focus_table(settings.z_file, len(stack), names=stack.names).order()
+        if order != list(range(len(stack))):
+            warnings.warn(
+                f"{settings.z_file}: the frames are not named in the order of their z; z is followed", stacklevel=2
+            )
+        return replace(_in_order(stack, order), geometry=resolve_geometry(stack, settings))
+    if settings.order != "auto":
+        return stack
+    with stages.stage("find the order", len(stack)) as done:
+        order = stages.journal.value(
+            "order", lambda: align.estimate_order(stack, on_progress=lambda _, step, __: done(step))
+        )
+    return replace(_in_order(stack, order), positions=())
+
+
+def _in_order(stack: FocalStack, order: list[int]) -> FocalStack:
+    return stack if order == list(range(len(stack))) else stack.subset(order)
+
+
+def read_frames(stack: FocalStack, frames: Any, watcher: Watcher, stages: Stages) -> None:
+    """Decode every frame into the scratch file."""
+    if not stages.journal.needs_frames(stack.shape[0]):
+        return
+    with stages.stage("read frames", len(stack)) as done:
+        for k, frame in _decoded_ahead(stack, stages.journal.finished("read frames")):
+            frames.write_frame(k, frame)
+            watcher.on_frame(k, frame)
+            done(k + 1)
+
+
+def _decoded_ahead(stack: FocalStack, first: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """(k, frame) from a first one on; the next is decoded by another thread while one is worked on."""
+    if first == len(stack):
+        return
+    with ThreadPoolExecutor(1) as decoder:
+        coming = decoder.submit(stack.frames.__getitem__, first)
+        for k in range(first, len(stack)):
+            frame = coming.result()
+            if k + 1 < len(stack):
+                coming = decoder.submit(stack.frames.__getitem__, k + 1)
+            yield k, frame
+
+
+def align_frames(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
+    """The alignment of the file that the settings name, or as the frames show it.
+
+    Raises:
+        ValueError: the file is made for other frames.
+    """
+    if settings.alignment:
+        alignment = io.read_alignment(settings.alignment)
+        _check_alignment(alignment, stack, settings.alignment)
+    else:
+        alignment = stages.journal.alignment(lambda: _estimated(stack, settings, stages))
+    return alignment
+
+
+def _estimated(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
+    with stages.stage("align", len(stack)) as done:
+        return align.estimate_alignment(
+            stack,
+            model=settings.align,
+            max_shift=settings.max_shift,
+            max_scale=settings.max_scale,
+            max_rotation_deg=settings.max_rotation_deg,
+            brightness=settings.brightness,
+            on_progress=lambda _, step, __: done(step),
+        )
+
+
+def warp_frames(stack: FocalStack, frames: Any, alignment: Alignment, stages: Stages) -> None:
+    """Move every frame onto the reference, outward from it.
+
+    What a frame does not cover takes the pixels of its neighbour, so that filters along the stack meet no edge
+    there; those pixels are never evidence. The frame that a killed run was at may be half moved: it is decoded again.
+    """
+    still, reference = np.eye(3), alignment.reference
+    moved = [k for k in range(len(alignment)) if not np.array_equal(alignment.transforms[k], still)]
+    if not stages.journal.needs_frames(stack.shape[0]):
+        return
+    first = stages.journal.finished("warp")
+    with stages.stage("warp", len(moved)) as done:
+        for step, k in list(enumerate(sorted(moved, key=lambda k: abs(k - reference))))[first:]:
+            whole = stack.frames[k] if stages.journal.resumed and step == first else frames.read_frame(k)
+            frame = align.warp_frame(whole, alignment.transforms[k])
+            covered = align.covered(alignment.transforms[k], alignment.size_px)
+            if k != reference and not covered.all():
+                toward = k - 1 if k > reference else k + 1
+                scale = alignment.gains[toward] / alignment.gains[k]
+                other = frames.read_frame(toward)[~covered] * scale
+                frame[~covered] = _in_type(other, frame.dtype)
+            frames.write_frame(k, frame)
+            done(step + 1)
+
+
+def _in_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if not np.issubdtype(dtype, np.integer):
+        return values.astype(dtype)
+    return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+def _check_alignment(alignment: Alignment, stack: FocalStack, path: str) -> None:
+    got, wanted = (len(alignment), *alignment.size_px), (len(stack), *stack.shape[:2])
+    if got != wanted:
+        raise ValueError(
+            f"{path}: must be made for {wanted[0]} frames of {wanted[2]} x {wanted[1]} px; got one for {got[0]} frames "
+            f"of {got[2]} x {got[1]} px; give the alignment.json of a stack of the same shape"
+        )
+
+
+def coherence(settings: Settings, alignment: Alignment) -> float:
+    """Standard deviation of the filter along the stack, frames; 0 where frames are not registered well enough."""
+    if settings.z_sigma_frames is not None:
+        return settings.z_sigma_frames
+    residual_px = alignment.residual_rms_px
+    return 0.0 if residual_px > RESIDUAL_GATE_PX else 1.0
