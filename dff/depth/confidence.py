@@ -20,7 +20,9 @@ LEAST_DROP = 0.05
 """A focus curve flatter than this (logarithm of energy, peak over mean) says nothing."""
 
 _FARTHEST_OFF = 3.0
-_LEAST_ROUGHNESS = 0.02
+_SCATTER_FRAMES = (1.1, 1.5)
+"""Pixels of noise are scattered evenly over the window of the fit: by 1.7 frames rms about their mean."""
+_SCATTER_SIGMA_PX = 4.0
 _POOL_SIGMA_PX = 2.0
 
 LEAST_PROBABILITY = 0.4
@@ -37,7 +39,7 @@ FEATURES = (
     "to_end",
     "off_plane",
     "share",
-    "roughness",
+    "scatter",
 )
 
 WEIGHTS: tuple[float, ...] = (1.779, 0.324, -0.19, -0.159, -1.198, 0.11, -0.816, -0.1, 0.15, 0.079, 2.106, -0.004)
@@ -93,7 +95,8 @@ def pooled(features: Tensor) -> Tensor:
 
 
 def surface_features(single: Tensor, surface: Tensor, share: Tensor) -> Tensor:
-    """(3, H, W) the last of FEATURES: how far single pixels are off the surface, the votes for it, its roughness.
+    """(3, H, W) the last of FEATURES: how far single pixels are off the surface, the votes for it, and
+    whether the pixels around are scattered as those of noise are.
 
     Args:
         single: (H, W) index of each pixel by itself; NaN where it has none.
@@ -101,8 +104,9 @@ def surface_features(single: Tensor, surface: Tensor, share: Tensor) -> Tensor:
         share: (H, W) share of the votes.
     """
     off = (single - surface).abs().nan_to_num(_FARTHEST_OFF).clamp_max(_FARTHEST_OFF)
-    rms = filters.gaussian(off.square()[None], _POOL_SIGMA_PX)[0].clamp_min(0).sqrt()
-    return torch.stack([off, share, torch.log(rms + _LEAST_ROUGHNESS)])
+    rms = filters.gaussian(off.square()[None], _SCATTER_SIGMA_PX)[0].clamp_min(0).sqrt()
+    low, high = _SCATTER_FRAMES
+    return torch.stack([off, share, ((rms - low) / (high - low)).clamp(0, 1)])
 
 
 def _second_peak(volume: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
