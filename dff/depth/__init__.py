@@ -143,6 +143,7 @@ class DepthEstimator:
         surface, features = self.evidence(volume, label, labels, frame)
         probability = confidence.probability(features)
         known = surface.index.isfinite() & (probability > confidence.LEAST_PROBABILITY)
+        known &= features[confidence.FEATURES.index("scatter")] < 1
         return Refined(
             torch.where(known, surface.index, torch.nan),
             torch.where(known, confidence.calibrated_sigma(surface.sigma), torch.nan),
