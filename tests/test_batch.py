@@ -80,7 +80,7 @@ def test_a_batch_is_the_single_runs(stacks: Path, tmp_path: Path) -> None:
     assert states(run_batch(stacks, tmp_path / "out", SETTINGS)) == {
         "bad": "failed", "day 1/tilt": "kept", "dome": "kept",
     }  # fmt: skip
-    other = run_batch(stacks, tmp_path / "out", SETTINGS.but(window_sigma_px=2.0))
+    other = run_batch(stacks, tmp_path / "out", SETTINGS.but(window_sigma_px=7.0))
     assert all("replace it with --force" in row.error for row in other if row.name != "bad")
 
 

@@ -25,12 +25,14 @@ from dff.benchmark import (
     run_benchmark,
     score,
     shapes,
+    speed,
     targets,
     truth,
 )
 from dff.benchmark.comparison import compare_folders
 from dff.benchmark.cost import CommandError, Cost, measured_command
 from dff.benchmark.estimate import Estimate, Method
+from dff.benchmark.speed_stacks import write_speed_stack
 from dff.benchmark.suite import Options, SuiteResult
 from dff.simulate import render_scene
 from dff.stack import Alignment, DepthMap, FocalStack, Reconstruction, Scene
@@ -470,3 +472,41 @@ def test_wrong_names_list_the_right_ones(capsys: pytest.CaptureFixture[str], tmp
     told = capsys.readouterr().err
     assert "held-back" in told
     assert told.count("\n") == 1
+
+
+def test_growth_exponents_are_those_of_the_times() -> None:
+    """Times made as a product of powers give the powers back; what was not varied is left out."""
+    rows = [
+        {"megapixels": mp, "frames": n, "cpu_s": 0.3 * mp**1.1 * n**0.9, "method": "fuse", "kind": "jpeg"}
+        for mp in (2, 6)
+        for n in (10, 30)
+    ]
+    assert speed.fitted_exponents(rows) == pytest.approx({"megapixels": 1.1, "frames": 0.9})
+    assert speed.fitted_exponents(rows[:2]) == pytest.approx({"frames": 0.9})
+    assert speed.fitted_exponents([{**row, "cpu_s": 0.001} for row in rows]) == {}
+    assert speed.growth(rows, "jpeg") == ["growth, jpeg: fuse takes megapixels^1.10, frames^0.90"]
+    assert speed.growth(rows, "tiff") == []
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "tiff"])
+def test_speed_stacks_are_stacks(tmp_path: Path, kind: str) -> None:
+    """Of the size and depth asked for, and each row sharpest where its plane is."""
+    write_speed_stack(tmp_path / "s", 0.1, 8, kind)
+    stack = io.read_stack(tmp_path / "s")
+    assert len(stack) == 8
+    assert stack.shape[0] * stack.shape[1] == pytest.approx(1e5, rel=0.01)
+    assert stack.dtype == (np.uint8 if kind == "jpeg" else np.uint16)
+    sharp = [np.abs(np.diff(stack.frames[k][:40].astype(float), axis=0)).mean() for k in range(8)]
+    assert int(np.argmax(sharp)) in (1, 2)
+
+
+@pytest.mark.slow
+def test_speed_is_measured_stage_by_stage(tmp_path: Path) -> None:
+    """Every stage has a row, the stages make up the whole, and decoding is the unit."""
+    found = run_benchmark(["speed"], output=tmp_path, megapixels=[0.2], counts=[6], formats=["jpeg"])
+    rows = {row["method"]: row for row in found.suites["speed"].rows}
+    assert rows["decoding alone"]["over_decode"] == 1
+    stages = set(rows) - {"decoding alone", "one memory pass", speed.WHOLE}
+    assert {"read frames", "align", "measure focus", "label", "refine depth", "fuse", "mesh", "write"} <= stages
+    assert sum(rows[stage]["cpu_s"] for stage in stages) == pytest.approx(rows[speed.WHOLE]["cpu_s"], rel=0.1)
+    assert "over decoding alone" in (tmp_path / "benchmark.md").read_text()

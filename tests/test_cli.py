@@ -49,7 +49,7 @@ def test_dry_run_says_what_it_takes_and_writes_nothing(
     """Frames, geometry, memory and scratch disk are told."""
     assert cli.main(["reconstruct", str(frames), "-o", str(tmp_path / "r"), "--step", "0.1", "--dry-run"]) == 0
     told = capsys.readouterr().err
-    for word in ("10 of 64 x 64 px", "GB of memory", "scratch disk", "step 0.1 mm"):
+    for word in ("10 of 64 x 64 px", "GB of memory", "scratch disk", "step 0.1 mm", "time       about"):
         assert word in told
     assert list(tmp_path.iterdir()) == []
 

@@ -88,6 +88,32 @@ def test_a_watcher_sees_the_result_grow(dome: Scene, monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(np.concatenate([rows for _, rows in shown["on_picture"]]), result.all_in_focus)
 
 
+def test_any_number_of_threads_gives_the_same_result(dome: Scene) -> None:
+    """Registration, maps and picture, bit for bit."""
+    results = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for threads in (1, 2, 3):
+            results.append(pipeline.reconstruct(dome.stack, Settings(threads=threads)))
+    for other in results[1:]:
+        np.testing.assert_array_equal(other.alignment.transforms, results[0].alignment.transforms)
+        np.testing.assert_array_equal(other.depth.index, results[0].depth.index)
+        np.testing.assert_array_equal(other.depth.confidence, results[0].depth.confidence)
+        np.testing.assert_array_equal(other.depth.sigma, results[0].depth.sigma)
+        np.testing.assert_array_equal(other.all_in_focus, results[0].all_in_focus)
+
+
+def test_a_forecast_is_of_the_right_size(dome: Scene) -> None:
+    """Every stage has its time, and a stack of ten times the frames takes longer."""
+    stack = without_geometry(dome.stack)
+    few = pipeline.forecast(stack, ALIGNED)
+    many = pipeline.forecast(stack.subset([k % 14 for k in range(140)]), ALIGNED)
+    assert few.keys() >= {"read frames", "measure focus", "label", "refine depth", "fuse", "previews", "write"}
+    assert all(seconds >= 0 for seconds in few.values())
+    assert many["measure focus"] > 2 * few["measure focus"]
+    assert "about" in pipeline.told_time(many)
+
+
 def test_a_reversed_stack_with_the_far_frame_first_gives_the_same_heights(dome: Scene) -> None:
     """Turning the stack round and saying so changes nothing."""
     stack = without_geometry(dome.stack)

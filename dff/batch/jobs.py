@@ -81,7 +81,7 @@ def plan_job(name: str, source: Path, results: Path, thumbnail: Path, settings: 
         settings=settings,
         digest=pipeline.fingerprint(stack, settings),
         memory_gb=plan.memory_gb,
-        scratch_gb=plan.scratch_gb,
+        scratch_gb=plan.scratch_gb + pipeline.kept_gb(stack, settings),
         force=force,
     )
 

@@ -6,14 +6,17 @@ from dff.pipeline.aligned import align_to_folder
 from dff.pipeline.apply import apply_edits, describe_edits
 from dff.pipeline.convert import convert_result
 from dff.pipeline.folder import reconstruct_to_folder
+from dff.pipeline.forecast import forecast, told_time
 from dff.pipeline.fusion import fuse_frames, fuse_to_file
 from dff.pipeline.geometry import resolve_geometry
 from dff.pipeline.journal import ResumeError, fingerprint
 from dff.pipeline.memory import available_memory_gb, forget_peak, peak_memory_gb
+from dff.pipeline.plan import kept_gb
 from dff.pipeline.prepare import open_stack
 from dff.pipeline.report import describe, summary
 from dff.pipeline.retouch import retouch
 from dff.pipeline.run import plan_for, reconstruct
+from dff.pipeline.sources import source_frames
 from dff.pipeline.watch import Watcher
 
 __all__ = [
@@ -26,9 +29,11 @@ __all__ = [
     "describe",
     "describe_edits",
     "fingerprint",
+    "forecast",
     "forget_peak",
     "fuse_frames",
     "fuse_to_file",
+    "kept_gb",
     "open_stack",
     "peak_memory_gb",
     "plan_for",
@@ -36,5 +41,7 @@ __all__ = [
     "reconstruct_to_folder",
     "resolve_geometry",
     "retouch",
+    "source_frames",
     "summary",
+    "told_time",
 ]

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff import io
+from dff.pipeline.plan import kept_gb
 from dff.settings import VERSION, Settings, flag_of
 from dff.stack import Alignment, FocalStack, Progress
 
@@ -190,6 +191,7 @@ def open_journal(folder: Path, stack: FocalStack, settings: Settings, *, resume:
         warnings.warn("--resume: the machine was started anew since; so is the reconstruction", stacklevel=3)
     io.clear_work(folder)
     (folder / "result").mkdir(exist_ok=True)
+    io.check_space(folder, int(kept_gb(stack, settings) * 1e9), "what is kept of finished stages")
     io.append_line(folder / _FILE, header)
     return Journal(folder, keep=resume, last=last)
 

@@ -27,6 +27,10 @@ _LABEL_BYTES = 5
 """Bytes a lattice site and frame while labels are regularised."""
 _FUSION_BYTES = 160
 """Bytes a pixel while a tile is blended, and one more for every frame."""
+_MAP_BYTES = 16
+"""Bytes a pixel of the four maps,"""
+_INDEX_BYTES = 8
+"""and a lattice site of the labels, on the disk."""
 _SHARE = 0.16
 """Tiles are not made larger than this share of the memory: larger ones are no faster."""
 _NETWORK_SHARE = 0.4
@@ -121,6 +125,18 @@ def make_plan(
         memory_gb=max(measuring, others, fusing) / _GB,
         scratch_gb=scratch_bytes(stack, kept=network_bytes > 0) / _GB,
     )
+
+
+def kept_gb(stack: FocalStack, settings: Settings) -> float:
+    """Disk space for what a run keeps of its finished stages until its end, beside the aligned frames."""
+    height, width, channels = stack.shape
+    slabs = 0
+    if settings.slab_frames is not None:
+        size, overlap = settings.slab_frames
+        slabs = 1 + max(0, -(-(len(stack) - size) // (size - overlap)))
+    lattice = (_LATTICE_BYTES * len(stack) + _INDEX_BYTES) / LATTICE**2
+    picture = channels * stack.dtype.itemsize * (1 + slabs)
+    return height * width * (_MAP_BYTES + lattice + picture) / _GB
 
 
 def scratch_bytes(stack: FocalStack, *, kept: bool) -> int:

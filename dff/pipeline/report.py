@@ -8,6 +8,7 @@ import numpy as np
 
 from dff import optics
 from dff.pipeline.geometry import resolve_geometry, unit_warning
+from dff.pipeline.plan import kept_gb
 from dff.pipeline.run import plan_for
 from dff.settings import Settings
 from dff.stack import FocalStack, FocusGeometry, Reconstruction
@@ -29,13 +30,14 @@ def describe(stack: FocalStack, settings: Settings, output: Path | None) -> str:
         f"{meta.focal_length_mm:g} mm" if meta.focal_length_mm else None,
         f"f/{meta.f_number:g}" if meta.f_number else None,
     )
+    disk_gb = plan.scratch_gb + kept_gb(stack, settings)
     lines = [
         f"frames     {len(stack)} of {width} x {height} px, {'colour' if channels == 3 else 'grey'}, {stack.dtype}",
         f"first      {stack.names[0]}",
         f"last       {stack.names[-1]}",
         f"camera     {', '.join(tag for tag in tags if tag) or 'not told by the files'}",
         f"geometry   {_geometry_line(geometry)}",
-        f"takes      {plan.memory_gb:.1f} GB of memory, {plan.scratch_gb:.2f} GB of scratch disk, "
+        f"takes      {plan.memory_gb:.1f} GB of memory, {disk_gb:.2f} GB of scratch disk, "
         f"{len(plan.strips(height))} strips of {plan.strip_rows} rows",
     ]
     if output is not None:

@@ -51,14 +51,15 @@ def fuse_slabs(strips: Strips, stack: FocalStack, settings: Settings, stages: St
                 continue
             pictures = np.empty((len(spans), strip[1] - strip[0], width, stack.shape[2]), stack.dtype)
             for tile in tiles(plan, strip, strips.size_px):
-                for number, picture in enumerate(_fused(strips, tile, spans, settings.fusion)):
+                fused = _fused(strips, tile, spans, settings.fusion, journal.values["noise"])
+                for number, picture in enumerate(fused):
                     pictures[number][:, slice(*tile.columns)] = fuse.to_dtype(picture, stack.dtype)
             for number, rows in enumerate(pictures):
                 journal.keep_rows(_name(number), rows, strip[0])
             done(strip[1])
 
 
-def _fused(strips: Strips, tile: Tile, spans: Sequence[tuple[int, int]], method: str) -> Iterator[Tensor]:
+def _fused(strips: Strips, tile: Tile, spans: Sequence[tuple[int, int]], method: str, noise: float) -> Iterator[Tensor]:
     """(C, H, W) of every slab in a tile, without its halo."""
     volume, valid, frame = strips.volume(tile), strips.valid(tile), strips.frame_tiles(tile)
     rows, columns = tile.inside
@@ -68,6 +69,7 @@ def _fused(strips: Strips, tile: Tile, spans: Sequence[tuple[int, int]], method:
             volume=volume[start:stop],
             valid=None if valid is None else valid[start:stop],
             method=method,
+            noise=noise,
         )
         yield picture[:, rows, columns]
 
