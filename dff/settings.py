@@ -322,11 +322,11 @@ FUSION_MODEL = "sesf-stack"
 PRESETS = {
     "macro": Preset(
         "many frames of something small, magnified: hairs, edges over deep background, wide blur",
-        model="drpl",
-        model_reason="the blur of a background is wider than any other network's view; DRPL's can be widened",
+        model="sesf-stack",
+        model_reason="it alone follows hairs from frame to frame; the pictures of docs/networks.md show what others lose",
         changes={
             "measure": Change("sesf-stack", "learned on stacks with occlusion: holds hairs and edges"),
-            "dilation": Change(3, "blur at macro scale is wider than the 67 px that DRPL sees by itself"),
+            "dilation": Change(3, "for `--model drpl`: blur at macro scale is wider than the 67 px that it sees"),
             "max_scale": Change(0.12, "near life size, focusing by the ring changes the scale of a frame most"),
         },
     ),
