@@ -323,7 +323,7 @@ PRESETS = {
     "macro": Preset(
         "many frames of something small, magnified: hairs, edges over deep background, wide blur",
         model="sesf-stack",
-        model_reason="it alone follows hairs from frame to frame; the pictures of docs/networks.md show what others lose",
+        model_reason="it alone follows hairs: the pictures in docs/networks.md show what others lose",
         changes={
             "measure": Change("sesf-stack", "learned on stacks with occlusion: holds hairs and edges"),
             "dilation": Change(3, "for `--model drpl`: blur at macro scale is wider than the 67 px that it sees"),
