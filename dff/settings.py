@@ -316,7 +316,7 @@ class Preset:
         return {name: change.value for name, change in self.changes.items()}
 
 
-FUSION_MODEL = "sesf-stack"
+FUSION_MODEL = "sesf"
 """What `dff fuse` decides with unless told otherwise."""
 
 PRESETS = {
@@ -345,8 +345,8 @@ PRESETS = {
     ),
     "portrait": Preset(
         "two to five frames of a face: little texture on skin, and whatever moved",
-        model="sesf-vgg",
-        model_reason="it looks at large surroundings, where skin alone says little",
+        model="drpl",
+        model_reason="first of the networks on pairs, and the smoothest: no blotches on skin",
         changes={
             "window_sigma_px": Change(5.0, "skin has little texture: more of it has to be averaged"),
             "soft_skin": Change(True, "a sharp seam between two frames on a cheek is seen at once"),
