@@ -17,10 +17,10 @@ from dff.simulate import render_scene
     ("count", "size", "overlap", "spans"),
     [
         (24, 10, 3, [(0, 10), (7, 17), (14, 24)]),
-        (20, 10, 3, [(0, 10), (7, 17), (10, 20)]),
+        (20, 10, 3, [(0, 10), (5, 15), (10, 20)]),
         (10, 10, 3, [(0, 10)]),
         (4, 10, 3, [(0, 4)]),
-        (5, 2, 0, [(0, 2), (2, 4), (3, 5)]),
+        (5, 2, 0, [(0, 2), (1, 3), (3, 5)]),
     ],
 )
 def test_slabs_cover_the_stack(count: int, size: int, overlap: int, spans: list[tuple[int, int]]) -> None:
