@@ -338,6 +338,7 @@ def _add_render(commands: Any) -> None:
         help="see rocking, stereo and anaglyph from the mesh, or from the source frames moved sideways and fused "
         "again: slower, keeps hair and glass (default mesh)",
     )
+    _add_moved_frames(parser)
     parser.add_argument("--relief", type=float, help="factor on the heights (default: so that they are seen)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=render)
@@ -351,10 +352,14 @@ def _add_apply(commands: Any) -> None:
         epilog="example: dff apply result",
     )
     parser.add_argument("result", help="result folder")
-    parser.add_argument("--frames", metavar="PATH", help="folder or file the source frames are in, if they were moved")
+    _add_moved_frames(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and which frames it needs")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(command=apply)
+
+
+def _add_moved_frames(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--frames", metavar="PATH", help="folder or file the source frames are in, if they were moved")
 
 
 def _add_page_size(parser: argparse.ArgumentParser) -> None:
@@ -702,7 +707,8 @@ def render(options: argparse.Namespace) -> int:
     if not (cross and width.isdecimal() and height.isdecimal()):
         raise ValueError(f"--size: must be width x height in px; got {options.size!r}; give for example 960x720")
     size = (int(height), int(width))
-    chosen = RenderOptions(size, options.seconds, options.fps, options.relief, options.stereo)
+    look = (options.seconds, options.fps, options.relief)
+    chosen = RenderOptions(size, *look, stereo=options.stereo, moved_to=options.frames)
     kinds = [name.strip() for name in options.what.split(",") if name.strip()]
     with _progress(options.quiet) as on_progress:
         paths = render_result(options.result, options.output, kinds, chosen, on_progress=on_progress)

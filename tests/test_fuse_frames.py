@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from dff import cli, filters, io, pipeline
-from dff.focus import FOCUS_MEASURES, skin
+from dff.focus import FOCUS_MEASURES
+from dff.fuse import skin
 from dff.settings import PRESETS, Settings, flag_of
 from dff.stack import FocalStack, ImageMetadata
 

@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 
 from dff.io import (
     check_output,
     check_scene_output,
     read_alignment,
     read_description,
-    read_frames,
     read_geometry,
     read_image,
     read_map,
@@ -208,29 +206,6 @@ def test_options_of_other_versions_do_not_matter(tmp_path: Path) -> None:
     del content["settings"]["fusion"]
     path.write_text(json.dumps(content))
     assert read_reconstruction(tmp_path).settings == reconstruction().settings
-
-
-@pytest.mark.parametrize("name", ["frames", "stack.tif"])
-def test_a_result_finds_its_frames_again(tmp_path: Path, name: str) -> None:
-    """In the order it used them, left-out ones left out; and says so where they are gone or others."""
-    taken = np.random.default_rng(0).integers(0, 255, (N + 2, H, W, 3), np.uint8)
-    for k, frame in enumerate(taken if name == "frames" else ()):
-        write_image(tmp_path / name / f"{k}.png", frame)
-    if name == "stack.tif":
-        tifffile.imwrite(tmp_path / name, taken, photometric="rgb")
-    order = [5, 4, 2, 1, 0]
-    used = read_stack(tmp_path / name).subset(order)
-    result = replace(reconstruction(), names=used.names, files=used.files)
-    found = read_frames(result)
-    assert found.names == used.names
-    assert found.geometry is result.geometry
-    assert all(np.array_equal(found.frames[k], taken[place]) for k, place in enumerate(order))
-    with pytest.raises(ValueError, match="other"):
-        read_frames(replace(result, alignment=replace(result.alignment, size_px=(9, 9))))
-    with pytest.raises(FileNotFoundError, match="5 of 5 frames missing"):
-        read_frames(replace(result, files=tuple(f"{path}.moved" for path in result.files)))
-    with pytest.raises(ValueError, match="must tell the files"):
-        read_frames(replace(result, files=()))
 
 
 def test_an_alignment_comes_back_exactly(tmp_path: Path) -> None:

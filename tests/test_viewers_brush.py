@@ -314,6 +314,27 @@ def test_strokes_are_kept_shown_again_applied_and_taken_back(served: Any, folder
     np.testing.assert_array_equal(maps_of(served), untouched)
 
 
+def test_source_frames_are_served_at_full_size_while_they_are_there(served: Any, result: Reconstruction) -> None:
+    """The page has the frame itself, not its preview; what is no frame is not found."""
+    pixels = served.evaluate(
+        """async () => {
+            const bitmap = await dff.picture.sources.load(3), canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+            const context = canvas.getContext("2d");
+            context.drawImage(bitmap, 0, 0);
+            const { data, width, height } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+            return [width, height, Array.from(data)];
+        }"""
+    )
+    frame = io.read_image(result.files[3]).astype(float)
+    assert pixels[:2] == [SIDE, SIDE]
+    assert np.abs(np.reshape(pixels[2], (SIDE, SIDE, 4))[..., :3] - frame).mean() < 4
+    codes = served.evaluate(
+        """() => Promise.all(['source/0.jpg', 'source/10.jpg', 'source/-1.jpg', 'source/x.jpg', 'source/']
+            .map((path) => fetch(path).then((answer) => answer.status)))"""
+    )
+    assert codes == [200, 404, 404, 404, 404]
+
+
 # ---- fingers
 
 

@@ -92,7 +92,7 @@ def test_without_pyav_films_are_gif_alone(tmp_path: Path, monkeypatch: pytest.Mo
 def test_frames_that_cannot_be_found_are_named(folder: Path, tmp_path: Path) -> None:
     """Before anything is drawn of them; the mesh needs none."""
     frames = render.RenderOptions(SIZE, stereo="frames")
-    with pytest.raises(ValueError, match="must tell the files of its frames"):
+    with pytest.raises(ValueError, match="does not tell its files; name their folder with --frames"):
         render.render_result(folder, tmp_path, ["anaglyph"], frames)
     assert render.render_result(folder, tmp_path, ["still"], frames) == [tmp_path / "still.png"]
     with pytest.raises(ValueError, match="--stereo: must be mesh or frames; got 'hair'"):

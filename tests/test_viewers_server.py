@@ -238,6 +238,12 @@ def test_other_methods_are_unknown(server: ResultServer, method: str) -> None:
     assert ask(server, f"/{server.token}/depth.tif", method=method)[0] == 501
 
 
+@pytest.mark.parametrize("port", [None, 70_000])
+def test_a_port_that_cannot_be_had_is_named(folder: Path, server: ResultServer, port: int | None) -> None:
+    with pytest.raises(OSError, match=f"--port: must be a free port of this machine; got {port or server.port}; "):
+        ResultServer(folder, port=port or server.port)
+
+
 def test_tokens_differ(folder: Path, server: ResultServer) -> None:
     other = ResultServer(folder)
     other.http.server_close()

@@ -62,6 +62,8 @@ class RenderOptions:
     """Factor on the heights; None lets them be seen."""
     stereo: str = "mesh"
     """What eyes and rocking camera see: the mesh, or the frames, moved sideways and fused again."""
+    moved_to: str | Path | None = None
+    """Where the source frames are now; None looks where they were."""
 
     def __post_init__(self) -> None:
         if self.stereo not in ("mesh", "frames"):
@@ -107,7 +109,13 @@ def render_result(
         if chosen.stereo == "frames" and SIDEWAYS & set(kinds):
             relief = fitting_relief(mesh) if chosen.relief is None else chosen.relief
             frames = opened.enter_context(
-                sheared_frames(result, size_px=chosen.size_px, relief=relief, on_progress=on_progress)
+                sheared_frames(
+                    result,
+                    size_px=chosen.size_px,
+                    relief=relief,
+                    moved_to=chosen.moved_to,
+                    on_progress=on_progress,
+                )
             )
         studio = _Studio(mesh, chosen, on_progress, frames)
         return [path for kind in kinds for path in studio.make(kind, target)]

@@ -20,8 +20,10 @@ from urllib.parse import unquote, urlsplit
 
 from dff import io, pipeline
 from dff.io.atomic import read_json
+from dff.stack import Frames
+from dff.surface.cloud import colours_8bit
 from viewers.page import page
-from viewers.payload import Payload
+from viewers.payload import Payload, jpeg
 from viewers.retouched import folder_payload
 
 HOST = "127.0.0.1"
@@ -30,6 +32,7 @@ MAX_BODY = 1 << 20
 MAX_EDITS = 1 << 23
 """Largest list of strokes, in bytes."""
 _CHUNK = 1 << 20
+_SOURCE_QUALITY = 92
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -59,8 +62,14 @@ class ResultServer:
         self.max_megapixels = max_megapixels
         self.open()
         self.token = secrets.token_urlsafe(24)
-        self.writing = threading.Lock()
-        self.http = _Server((HOST, port), _handler(self))
+        self.writing, self.reading = threading.Lock(), threading.Lock()
+        self.frames: Frames | None = None
+        try:
+            self.http = _Server((HOST, port), _handler(self))
+        except (OSError, OverflowError) as error:
+            raise OSError(
+                f"--port: must be a free port of this machine; got {port}; leave it out or give another"
+            ) from error
 
     payload: Payload | None = None
     """What the page shows; None until there is a result."""
@@ -113,7 +122,22 @@ class ResultServer:
 
     def made(self, name: str) -> tuple[str, bytes] | None:
         """Type and content of what is no file of the result; None where there is nothing of that name."""
-        return ("text/html; charset=utf-8", self.html()) if name == "" else None
+        if name == "":
+            return "text/html; charset=utf-8", self.html()
+        kind, _, number = name.removesuffix(".jpg").partition("/")
+        if kind == "source" and number.isdecimal() and (picture := self.source(int(number))):
+            return "image/jpeg", picture
+        return None
+
+    def source(self, k: int) -> bytes | None:
+        """Source frame k as JPEG, as it was read; None where it is gone."""
+        try:
+            with self.reading:
+                if self.frames is None:
+                    self.frames = pipeline.source_frames(io.read_reconstruction(self.folder), [])
+                return jpeg(colours_8bit(self.frames[k]), _SOURCE_QUALITY)
+        except (ValueError, OSError, IndexError):
+            return None
 
     def file(self, name: str) -> Path | None:
         """A file of the result by its path in the folder; None for anything that is or leads elsewhere."""

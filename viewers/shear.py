@@ -110,7 +110,12 @@ def _part(on_progress: Progress, stage: str, step: int, count: int) -> Progress:
 
 @contextmanager
 def sheared_frames(
-    result: Reconstruction, *, size_px: tuple[int, int], relief: float, on_progress: Progress = silent
+    result: Reconstruction,
+    *,
+    size_px: tuple[int, int],
+    relief: float,
+    moved_to: str | Path | None = None,
+    on_progress: Progress = silent,
 ) -> Iterator[Sheared]:
     """The frames of a result, ready to be seen from the side.
 
@@ -118,28 +123,29 @@ def sheared_frames(
         result: What `read_reconstruction` gave.
         size_px: (H, W) that the pictures stay within.
         relief: Factor on the heights.
+        moved_to: Folder, or file, where the frames are now; None looks where they were.
         on_progress: Called as ("read frames", done, total).
 
     Raises:
-        OSError: the frames are not where they were.
-        ValueError: the result does not tell where its frames are, or others are there.
+        OSError: the frames are not there.
+        ValueError: the result does not tell where its frames are.
     """
-    stack = io.read_frames(result)
-    small = _small_size(stack.shape[:2], size_px)
-    shape = (*small, stack.shape[2])
+    count, picture = len(result.names), result.all_in_focus
+    source = pipeline.source_frames(result, range(count), moved_to=moved_to)
+    small = _small_size(result.alignment.size_px, size_px)
+    shape = (*small, picture.shape[2])
     with (
         tempfile.TemporaryDirectory(dir=result.settings.scratch) as folder,
-        io.ScratchStack.create(folder, len(stack), shape, stack.dtype) as frames,
+        io.ScratchStack.create(folder, count, shape, picture.dtype) as frames,
     ):
-        for k in range(len(stack)):
-            on_progress("read frames", k, len(stack))
-            shrunk = cv2.resize(stack.frames[k], small[::-1], interpolation=cv2.INTER_AREA)
+        for k in range(count):
+            on_progress("read frames", k, count)
+            shrunk = cv2.resize(source[k], small[::-1], interpolation=cv2.INTER_AREA)
             frames.write_frame(k, shrunk.reshape(shape))
-        on_progress("read frames", len(stack), len(stack))
+        on_progress("read frames", count, count)
         scaled = scaled_result(result, small)
-        yield Sheared(
-            replace(stack, frames=frames, shape=shape, geometry=scaled.geometry), scaled, relief, Path(folder)
-        )
+        stack = FocalStack(frames, result.names, shape, picture.dtype, geometry=scaled.geometry)
+        yield Sheared(stack, scaled, relief, Path(folder))
 
 
 def _small_size(size_px: tuple[int, ...], limit_px: tuple[int, int]) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 Published: two branches of 5 x 5 and 3 x 3 layers, one for the nearer and one for the farther picture, that exchange
 features twice; a decision block, |I - G*G*I| with a 3 x 3 Gaussian G, that says which picture the fused one must be
 like; a discriminator of gradient maps with soft labels; colour as the mean of both chromas weighted by their
-saturation. Ours: the training pictures and the initial weights. The network gives a picture and no measure of focus;
+saturation. Ours: the training pictures, the initial weights but the last layer's, and that the network's answer is
+added to the mean of both pictures, which it need not learn then. The network gives a picture and no measure of focus;
 its measure here is the published decision block, averaged over a Gaussian window, which is a classical operator: no
 generated pixel is measured. More than two pictures are fused by twos, neighbours first (ours).
 """
@@ -55,6 +56,8 @@ class MffGan(nn.Module):
         super().__init__()
         self.branches = nn.ModuleList([Branch(width), Branch(width)])
         self.out = nn.Conv2d(8 * width, 1, 1)
+        nn.init.trunc_normal_(self.out.weight, std=1e-3)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -65,8 +68,8 @@ class MffGan(nn.Module):
         three = self.each("third", zip(one, two, told))
         told = self.each("second_exchange", [three, three])
         four = self.each("fourth", zip(one, two, three, told))
-        fused: Tensor = self.out(torch.cat([*one, *two, *three, *four], 1))
-        return torch.tanh(fused)[:, 0] / 2 + 0.5
+        change: Tensor = torch.tanh(self.out(torch.cat([*one, *two, *three, *four], 1)))
+        return images.mean(1) + change[:, 0] / 2
 
     def each(self, layer: str, inputs: Iterable[Sequence[Tensor]]) -> list[Tensor]:
         """One layer of both branches, each on its own inputs side by side."""

@@ -25,7 +25,7 @@ from dff.io.results import (
 )
 from dff.io.scenes import check_scene_output, write_geometry, write_scene
 from dff.io.scratch import ScratchArrays, ScratchStack, clear_scratch, temporary_folder
-from dff.io.stacks import read_frames, read_stack, reopen_frames
+from dff.io.stacks import read_stack, reopen_frames
 from dff.io.staging import clear_path, clear_work, link_file, link_tree, staged_folder
 from dff.io.surfaces import write_mesh, write_points
 from dff.io.tables import FocusTable, read_focus_table, read_geometry
@@ -60,7 +60,6 @@ __all__ = [
     "read_edits",
     "read_fingerprint",
     "read_focus_table",
-    "read_frames",
     "read_geometry",
     "read_image",
     "read_json",

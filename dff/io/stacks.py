@@ -21,7 +21,7 @@ from dff.io.formats import Header, kind_of, read_header
 from dff.io.images import FileFrames
 from dff.io.listing import list_files, natural_key
 from dff.io.metadata import read_metadata
-from dff.stack import FocalStack, FocusGeometry, Frames, ImageMetadata, Reconstruction
+from dff.stack import FocalStack, FocusGeometry, Frames, ImageMetadata
 
 _FLOAT_WHITE = 2.0
 """Highlights of floating-point frames may exceed 1, but not by more."""
@@ -94,30 +94,6 @@ def read_stack(
         digest=files_digest(tuple(dict.fromkeys(found.files))),
     )
     return stack if len(usable) == len(stack) else stack.subset(usable)
-
-
-def read_frames(result: Reconstruction) -> FocalStack:
-    """The frames that a result was made from, in its order, with its geometry.
-
-    Raises:
-        OSError: they are not where they were.
-        ValueError: the result does not tell its files, or they hold other frames by now.
-    """
-    if not result.files:
-        raise ValueError("result: must tell the files of its frames; got none; reconstruct it from files again")
-    missing = [path for path in result.files if not os.path.exists(path)]
-    if missing:
-        raise FileNotFoundError(
-            f"{missing[0]}: must be there; got {len(missing)} of {len(result.files)} frames missing; put them back"
-        )
-    distinct = list(dict.fromkeys(result.files))
-    stack = read_stack(distinct if len(distinct) > 1 else distinct[0])
-    place = {name: k for k, name in enumerate(stack.names)}
-    if len(distinct) == 1 and set(result.names) <= set(place):
-        stack = stack.subset([place[name] for name in result.names])
-    if stack.names != result.names or stack.shape[:2] != result.alignment.size_px:
-        raise ValueError(f"{distinct[0]}: must hold the frames of the result; got others; reconstruct again")
-    return replace(stack, geometry=result.geometry)
 
 
 @dataclass(frozen=True)

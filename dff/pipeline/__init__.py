@@ -16,6 +16,7 @@ from dff.pipeline.prepare import open_stack
 from dff.pipeline.report import describe, summary
 from dff.pipeline.retouch import retouch
 from dff.pipeline.run import plan_for, reconstruct
+from dff.pipeline.sources import source_frames
 from dff.pipeline.watch import Watcher
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "reconstruct_to_folder",
     "resolve_geometry",
     "retouch",
+    "source_frames",
     "summary",
     "told_time",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dff import fuse, io
 from dff.depth import DepthEstimator
-from dff.focus import skin
+from dff.fuse import skin
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import make_plan
 from dff.pipeline.prepare import align_frames, coherence, ordered, read_frames, use_threads, warp_frames

@@ -64,8 +64,8 @@ def source_frames(result: Reconstruction, needed: Sequence[int], *, moved_to: st
     if gone:
         names = ", ".join(sorted({path.name for path in gone})[:5]) + (", ..." if len(set(gone)) > 5 else "")
         raise FileNotFoundError(
-            f"source frames: {names} must be there for the edits; got none in {gone[0].parent}; name the folder they "
-            "are in now with --frames"
+            f"source frames: {names} must be there; got none in {gone[0].parent}; name the folder they are in now "
+            "with --frames"
         )
     height, width = result.alignment.size_px
     shape = (height, width, result.all_in_focus.shape[2])

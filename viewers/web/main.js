@@ -14,6 +14,7 @@ import { Overlay } from "dff/overlay.js";
 import { buildBar, buildLink, buildLook } from "dff/panels.js";
 import { Picture } from "dff/picture.js";
 import { Scene } from "dff/scene.js";
+import { Sources } from "dff/sources.js";
 import { Surface } from "dff/surface.js";
 
 const byId = (id) => document.getElementById(id);
@@ -31,6 +32,7 @@ export class App {
     buildLook(this, byId("look"));
     this.picture = new Picture(buildLink(this, byId("link")), this.surface, this.scene);
     this.edits = new Edits(this);
+    this.picture.sources = new Sources(this);
     this.brush = new Brush(this, byId("link"));
     this.overlay.layGrid(this.meta.box);
     this.scene.listeners.push(() => this.overlay.draw());

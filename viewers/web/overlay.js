@@ -145,7 +145,7 @@ export class Overlay {
     context.textAlign = "center";
     for (const { text, place } of this.numbers ?? []) {
       const seen = this.scene.camera.project(place, this.matrix), half = context.measureText(text).width / 2 + 4;
-      if (seen && seen[0] - half > this.left && seen[0] + half < this.right && !this.isTaken(seen)) context.fillText(text, seen[0], seen[1]);
+      if (seen && seen[1] < this.scene.camera.size[1] - this.bottom - 8 && seen[0] - half > this.left && seen[0] + half < this.right && !this.isTaken(seen)) context.fillText(text, seen[0], seen[1]);
     }
     context.textAlign = "left";
   }

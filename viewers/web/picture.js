@@ -91,7 +91,9 @@ export class Picture {
 
   /** The frame in focus, moved as the alignment moves it. */
   drawFrame(context) {
-    const k = Math.round(Math.max(this.scene.state.focus, 0)), bitmap = this.bitmap(k);
+    const k = Math.round(Math.max(this.scene.state.focus, 0)), small = this.bitmap(k), { stride, frame_size: size } = this.surface.meta;
+    const coarse = small !== null && small.width < size[1] && small.width * 1.2 < (size[1] / stride) * this.scale;
+    const bitmap = this.sources?.at(k, coarse) ?? small;
     if (bitmap) this.placeFrame(context, bitmap, k);
   }
 
@@ -116,9 +118,9 @@ export class Picture {
     return this.bitmaps.get(k);
   }
 
-  /** The small picture of frame k, once it is decoded; null where the page has none. */
+  /** The picture of frame k, as large as it is to be had; null where there is none. */
   async loaded(k) {
-    return this.bitmap(k) ?? (this.surface.frames.length ? createImageBitmap(this.surface.frames[k]) : null);
+    return (await this.sources?.load(k)) ?? this.bitmap(k) ?? (this.surface.frames.length ? createImageBitmap(this.surface.frames[k]) : null);
   }
 
   forget(k) {
