@@ -16,6 +16,7 @@ from dff.depth.refine import fit_peak
 from dff.depth.select import peak_drop
 from dff.focus import load_measure
 from dff.simulate import render_scene
+from dff.stack import Scene
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,6 +26,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(count)
+
+
+def images_of(scene: Scene) -> Tensor:
+    """(N, C, H, W)."""
+    return torch.stack([fuse.frame_tensor(scene.stack.frames[k]) for k in range(len(scene.stack))])
 
 
 def random(seed: int = 0) -> torch.Generator:
@@ -135,7 +141,7 @@ def test_labels_of_a_stack_turned_around_are_mirrored() -> None:
 def test_the_refit_measures_as_coarsely_as_the_steps_are(growth_px: float, narrow: bool) -> None:
     """Blur that grows fast narrows the focus curve, and the refit takes the coarser disk."""
     scene = render_scene("textured-plane", size_px=56, frames=10, blur_growth_px=growth_px, snr=80)
-    images = torch.stack([fuse.frame_tensor(frame) for frame in scene.stack.frames])
+    images = images_of(scene)
     estimator = DepthEstimator(load_measure("ring-difference"), z_sigma_frames=1.0)
     lattice = estimator.lattice(estimator.volume(images))
     labels = Labels(None, -20.0, peak_drop(lattice, -20.0))
@@ -146,7 +152,7 @@ def test_the_refit_measures_as_coarsely_as_the_steps_are(growth_px: float, narro
 def test_occlusion_edges_are_found_better_with_the_pictures() -> None:
     """On overlapping beads the error beside edges is at least a tenth smaller than from energies alone."""
     scene = render_scene("spheres", size_px=80, frames=14, blur_growth_px=0.7, snr=100)
-    images = torch.stack([fuse.frame_tensor(frame) for frame in scene.stack.frames])
+    images = images_of(scene)
     estimator = DepthEstimator(load_measure("ring-difference"), z_sigma_frames=1.0)
     volume = estimator.volume(images)
     labels = estimator.regularise(estimator.lattice(volume))
@@ -165,7 +171,7 @@ def labels_of(volume: Tensor, labels: Labels) -> Tensor:
 def test_blank_ground_is_unknown() -> None:
     """Noise alone has no depth: hardly a pixel of it claims one, while texture beside it does."""
     scene = render_scene("textured-plane", size_px=96, frames=16, blur_growth_px=0.5, snr=60)
-    images = torch.stack([fuse.frame_tensor(frame) for frame in scene.stack.frames])
+    images = images_of(scene)
     blank = images[..., :48]
     blank[:] = 0.5 + torch.randn(blank.shape, generator=random(3)) * math.sqrt(0.5) / 60
     depth = estimate_depth(images, load_measure("ring-difference"), z_sigma_frames=1.0)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dff import filters
 from dff.depth import confidence, edges
 from dff.depth.plane import fit_planes, split_window
 from dff.depth.probability import read_probability
@@ -42,6 +43,7 @@ __all__ = [
 _BLOCK_PX = 1 << 14
 _FLOOR_FRAMES = 0.05
 _SHARP_FRAMES = 0.06
+_KNOWN_SHARE = 0.5
 
 NARROW_DROP = 0.35
 """Focus curves that drop more than this within a frame are narrow: the blur grows by 0.6 px a frame or more."""
@@ -141,6 +143,7 @@ class DepthEstimator:
         surface, features = self.evidence(volume, label, labels, frame)
         probability = confidence.probability(features)
         known = surface.index.isfinite() & (probability > confidence.LEAST_PROBABILITY)
+        known &= features[confidence.FEATURES.index("scatter")] < 1
         return Refined(
             torch.where(known, surface.index, torch.nan),
             torch.where(known, confidence.calibrated_sigma(surface.sigma), torch.nan),
@@ -170,8 +173,8 @@ class DepthEstimator:
         else:
             index = index if self.method == "subframe" else torch.where(single.known, label, torch.nan)
             surface = Surface(index, sigma, label, torch.ones_like(index))
-        off = confidence.surface_features(single.index, surface.index, surface.share)
-        return surface, torch.cat([torch.cat([curves for _, curves in parts], 1), off])
+        curves = confidence.pooled(torch.cat([curves for _, curves in parts], 1))
+        return surface, torch.cat([curves, confidence.surface_features(single.index, surface.index, surface.share)])
 
     def _averaged(self, single: Pixels, frame: Callable[[int], Tensor] | None) -> Surface:
         """Planes over a window of single pixels, near occlusion edges over those of the same surface."""
@@ -180,7 +183,8 @@ class DepthEstimator:
         weight = torch.where(single.known, 1 / (single.sigma.square() + _FLOOR_FRAMES**2), 0.0)
         value, mean_weight = fit_planes(index, weight, self.plane_sigma_px)
         value = self._sharpened(value, weight, mean_weight)
-        value = torch.where(single.known, value, torch.nan)
+        around = filters.gaussian(single.known.to(torch.float32)[None], self.plane_sigma_px)[0]
+        value = torch.where(around > _KNOWN_SHARE, value, torch.nan)
         share = torch.ones_like(value)
         if frame is not None:
             where = edges.near_edges(label)

@@ -1,7 +1,6 @@
 """Confidence: how probable it is that an index is right to one frame, and whether anything is known at all.
 
-A logistic model of a few features of the focus curve, fitted on simulated stacks; `python -m dff.training.confidence`
-fits it anew on a smaller set.
+A logistic model of what focus curves and surface show; `python -m dff.training.confidence` fits its constants.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dff import filters
 from dff.depth.refine import PeakFit
 from dff.depth.select import largest
 
@@ -20,8 +20,12 @@ LEAST_DROP = 0.05
 """A focus curve flatter than this (logarithm of energy, peak over mean) says nothing."""
 
 _FARTHEST_OFF = 3.0
+_SCATTER_FRAMES = (1.1, 1.5)
+"""Pixels of noise are scattered evenly over the window of the fit: by 1.7 frames rms about their mean."""
+_SCATTER_SIGMA_PX = 4.0
+_POOL_SIGMA_PX = 2.0
 
-LEAST_PROBABILITY = 0.3
+LEAST_PROBABILITY = 0.4
 """What is less probable than this is a guess, and counts as unknown."""
 
 FEATURES = (
@@ -35,12 +39,13 @@ FEATURES = (
     "to_end",
     "off_plane",
     "share",
+    "scatter",
 )
 
-WEIGHTS: tuple[float, ...] = (1.09, 1.55, -0.32, 0.15, -0.68, 0.18, -0.14, 0.01, -0.09, 0.0, 0.0)
-"""Constant, then one weight a feature: fitted on 36-frame stacks of 256 px, with blank parts, at SNR 150 and 35."""
+WEIGHTS: tuple[float, ...] = (1.868, 0.324, -0.219, -0.158, -1.175, 0.098, -0.793, -0.099, 0.137, 0.091, 2.079, -0.171)
+"""Constant, then one weight a feature, as `python -m dff.training.confidence` prints them."""
 
-SIGMA_SCALE = 1.612
+SIGMA_SCALE = 1.434
 """Measured over predicted standard deviation of the index on textured planes."""
 SIGMA_FLOOR_FRAMES = 0.1
 """Error that remains without noise, of the parabola and of surfaces that are not level; chosen, not fitted."""
@@ -84,15 +89,24 @@ def curve_features(volume: Tensor, label: Tensor, spread: Tensor, fit: PeakFit, 
     )
 
 
+def pooled(features: Tensor) -> Tensor:
+    """(F, H, W) features averaged over the pixels around: those of single pixels are noisy."""
+    return filters.gaussian(features.nan_to_num(0.0, 3.0, -3.0), _POOL_SIGMA_PX)
+
+
 def surface_features(single: Tensor, surface: Tensor, share: Tensor) -> Tensor:
-    """(2, H, W) the last of FEATURES: how far single pixels are off the surface, and the share of the votes for it.
+    """(3, H, W) the last of FEATURES: how far single pixels are off the surface, the votes for it, and
+    whether the pixels around are scattered as those of noise are.
 
     Args:
         single: (H, W) index of each pixel by itself; NaN where it has none.
         surface: (H, W) index of the surface.
         share: (H, W) share of the votes.
     """
-    return torch.stack([(single - surface).abs().nan_to_num(_FARTHEST_OFF).clamp_max(_FARTHEST_OFF), share])
+    off = (single - surface).abs().nan_to_num(_FARTHEST_OFF).clamp_max(_FARTHEST_OFF)
+    rms = filters.gaussian(off.square()[None], _SCATTER_SIGMA_PX)[0].clamp_min(0).sqrt()
+    low, high = _SCATTER_FRAMES
+    return torch.stack([off, share, ((rms - low) / (high - low)).clamp(0, 1)])
 
 
 def _second_peak(volume: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

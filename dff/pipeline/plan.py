@@ -19,7 +19,7 @@ _VOLUME_BYTES = 9
 """Bytes a pixel and frame while a tile is measured, without the images themselves."""
 _KEPT_BYTES = 2
 """Bytes a pixel and frame of logits that are kept on the scratch disk."""
-_TILE_BYTES = 100
+_TILE_BYTES = 300
 """Bytes a pixel of a tile whatever the number of frames."""
 _LATTICE_BYTES = 2
 """Bytes a lattice site and frame."""
