@@ -316,17 +316,17 @@ class Preset:
         return {name: change.value for name, change in self.changes.items()}
 
 
-FUSION_MODEL = "sesf-stack"
+FUSION_MODEL = "sesf"
 """What `dff fuse` decides with unless told otherwise."""
 
 PRESETS = {
     "macro": Preset(
         "many frames of something small, magnified: hairs, edges over deep background, wide blur",
-        model="drpl",
-        model_reason="the blur of a background is wider than any other network's view; DRPL's can be widened",
+        model="sesf-stack",
+        model_reason="it alone follows hairs: the pictures in docs/networks.md show what others lose",
         changes={
             "measure": Change("sesf-stack", "learned on stacks with occlusion: holds hairs and edges"),
-            "dilation": Change(3, "blur at macro scale is wider than the 67 px that DRPL sees by itself"),
+            "dilation": Change(3, "for `--model drpl`: blur at macro scale is wider than the 67 px that it sees"),
             "max_scale": Change(0.12, "near life size, focusing by the ring changes the scale of a frame most"),
         },
     ),
@@ -345,8 +345,8 @@ PRESETS = {
     ),
     "portrait": Preset(
         "two to five frames of a face: little texture on skin, and whatever moved",
-        model="sesf-vgg",
-        model_reason="it looks at large surroundings, where skin alone says little",
+        model="drpl",
+        model_reason="first of the networks on pairs, and the smoothest: no blotches on skin",
         changes={
             "window_sigma_px": Change(5.0, "skin has little texture: more of it has to be averaged"),
             "soft_skin": Change(True, "a sharp seam between two frames on a cheek is seen at once"),

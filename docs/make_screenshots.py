@@ -44,6 +44,17 @@ SCENES = {
         document.querySelector('#link [data-value=frames]')?.click();
         dff.setFocus(9); dff.home();
     """,
+    "viewer-retouch": """
+        const pull = (kind, radius, ...points) => {
+            dff.brush.choose(kind); dff.brush.setRadius(radius); dff.brush.begin(points[0]);
+            points.slice(1).forEach((point) => dff.brush.move(point)); dff.brush.end();
+        };
+        document.querySelector('#link [data-value=picture]')?.click(); dff.toggleWide();
+        pull('fill', 20, [100, 385], [160, 412], [230, 418], [290, 400]);
+        pull('unknown', 12, [560, 430], [600, 450]);
+        dff.brush.choose('nearer'); dff.brush.setRadius(14);
+        await dff.edits.shown; dff.home(); dff.hover([440, 300]);
+    """,
 }
 
 
@@ -61,7 +72,7 @@ def main(folder: str = str(Path(__file__).parent / "images")) -> None:
         page = opened(browser, path.as_uri(), DESK)
         for name, script in SCENES.items():
             shoot(page, script, target / f"{name}.jpg")
-        shoot(opened(browser, path.as_uri(), PHONE), "dff.home()", target / "viewer-phone.jpg")
+        shoot(opened(browser, path.as_uri(), PHONE), "dff.togglePanel('link')", target / "viewer-phone.jpg")
         browser.close()
         save(overview(result), target / "overview.jpg")
         save(both_stereos(result, Path(scratch)), target / "stereo.jpg")

@@ -106,3 +106,14 @@ def test_simulate_writes_frames_that_reconstruct(tmp_path: Path) -> None:
     assert cli.main([*call, "--align", "none", "--quiet"]) == 0
     truth, found = io.read_map(folder / "truth" / "z.tif"), io.read_map(tmp_path / "r" / "depth.tif")
     assert np.nanmedian(np.abs(truth - found)) < 0.1 * np.ptp(truth)
+
+
+def test_a_batch_with_a_bad_stack_ends_with_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table is written and names it; a folder without any stack is code 2."""
+    assert cli.main(["batch", str(tmp_path), "-o", str(tmp_path / "out"), "--quiet"]) == 2
+    assert "must hold focal stacks" in capsys.readouterr().err
+    (tmp_path / "stacks" / "bad").mkdir(parents=True)
+    (tmp_path / "stacks" / "bad" / "1.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    assert cli.main(["batch", str(tmp_path / "stacks"), "-o", str(tmp_path / "out"), "--quiet"]) == 1
+    assert "0 done, 0 kept, 1 failed" in capsys.readouterr().err
+    assert "bad" in (tmp_path / "out" / "batch.html").read_text()

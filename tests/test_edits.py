@@ -346,6 +346,21 @@ def test_applying_twice_is_applying_once_and_the_untouched_result_comes_back(fol
     assert contents(folder) == before | {"measurements.json": b"{}"}
 
 
+def test_an_interrupted_run_changes_nothing(folder: Path) -> None:
+    """Nor does it leave anything beside the folder."""
+    paint(folder, stroke("frame"))
+    before, beside = contents(folder), sorted(folder.parent.iterdir())
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "mesh" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.apply_edits(folder, on_progress=stop)
+    assert contents(folder) == before
+    assert sorted(folder.parent.iterdir()) == beside
+
+
 def test_only_frames_that_are_needed_are_read(folder: Path, tmp_path: Path, made: Path) -> None:
     """The others may be gone; a needed one that is gone is named, and nothing changes; --frames finds it."""
     moved = tmp_path / "moved"
@@ -357,7 +372,7 @@ def test_only_frames_that_are_needed_are_read(folder: Path, tmp_path: Path, made
     (folder / "reconstruction.json").write_text(json.dumps(table))
     before = contents(folder)
     paint(folder, stroke("frame", frame=4))
-    with pytest.raises(FileNotFoundError, match=rf"{names[4]} must be there .*; got none in .*gone; .*--frames"):
+    with pytest.raises(FileNotFoundError, match=rf"{names[4]} must be there; got none in .*gone; .*--frames"):
         pipeline.apply_edits(folder)
     assert contents(folder, but=("edits.json",)) == before
     pipeline.apply_edits(folder, frames=moved)

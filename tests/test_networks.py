@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from dff import filters
+from dff.depth import estimate_depth
 from dff.focus import load_measure, weight_files
 from dff.focus.evidence import survey
 from dff.focus.sesf_stack import HALO_PX, SesfStack, beside, logits_in_tiles
@@ -114,6 +116,14 @@ def test_context_ends_at_the_halo(trained: SesfStack) -> None:
     change = (expectation(trained(other)) - expectation(trained(images))).abs().amax(0)
     assert change[: 160 - 16 - HALO_PX].max() < 0.02
     assert change[-16:].max() > 0.1
+
+
+@pytest.mark.parametrize("sigma", [0.002, 0.03])
+def test_blank_ground_is_unknown(sigma: float) -> None:
+    """Noise alone has no depth: next to nothing is promised."""
+    noise = torch.randn((20, 1, 48, 64), generator=torch.Generator().manual_seed(5))
+    depth = estimate_depth(0.5 + sigma * noise, load_measure("sesf-stack"), z_sigma_frames=1.0)
+    assert np.isfinite(depth.index).mean() < 0.02
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

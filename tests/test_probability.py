@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dff.depth import estimate_depth
-from dff.depth.probability import read_probability
+from dff.depth.probability import calibrated, read_probability
 from dff.focus import FocusMeasure
 
 
@@ -28,28 +28,31 @@ def test_index_is_the_centre_of_the_bell(centre: float) -> None:
 
 def test_a_second_peak_costs_confidence_not_place() -> None:
     """Another peak far off leaves the index where it is and takes its share of the confidence."""
-    volume = torch.logaddexp(bell(4.0), bell(11.0)).log_softmax(0)
+    volume = torch.logaddexp(bell(4.0), bell(11.0) - 1).log_softmax(0)
     found = read_probability(volume, torch.tensor([[4]]))
-    alone = read_probability(bell(4.0), torch.tensor([[4]]))
     assert found.index.item() == pytest.approx(4.0, abs=0.02)
-    assert found.confidence.item() == pytest.approx(alone.confidence.item() / 2, abs=0.01)
+    near = bell(4.0).exp()[3:6].sum() / (1 + math.exp(-1))
+    assert found.confidence.item() == pytest.approx(calibrated(near).item(), abs=0.02)
 
 
 def test_confidence_is_the_share_within_one_frame() -> None:
-    """A single frame holds all of it; an even stack three frames' share."""
+    """A single frame holds all of it; an even stack three frames' share, and nothing is known of many frames."""
     sharp = torch.full((9, 1, 1), -50.0)
     sharp[4] = 0
-    assert read_probability(sharp, torch.tensor([[4]])).confidence.item() == pytest.approx(1.0)
+    assert read_probability(sharp, torch.tensor([[4]])).confidence.item() == pytest.approx(1.0, abs=1e-3)
     even = torch.zeros(9, 1, 1).log_softmax(0)
-    assert read_probability(even, torch.tensor([[4]])).confidence.item() == pytest.approx(3 / 9)
+    assert read_probability(even, torch.tensor([[4]])).confidence.item() == 0
+    three = torch.tensor(3 / 5).expand(1, 1)
+    even = torch.zeros(5, 1, 1).log_softmax(0)
+    assert read_probability(even, torch.tensor([[2]])).confidence.item() == pytest.approx(calibrated(three).item())
 
 
 def test_no_answer_takes_its_share() -> None:
     """Probability that no frame has is missing from the confidence; where most is missing nothing is known."""
     whole, half, little = (
-        read_probability(bell(6.0) + math.log(share), torch.tensor([[6]])) for share in (1.0, 0.5, 0.2)
+        read_probability(bell(6.0) + math.log(share), torch.tensor([[6]])) for share in (1.0, 0.6, 0.2)
     )
-    assert half.confidence.item() == pytest.approx(whole.confidence.item() / 2, abs=1e-4)
+    assert half.confidence.item() < whole.confidence.item() - 0.3
     assert half.index.item() == pytest.approx(whole.index.item(), abs=1e-4)
     assert little.index.isnan().all()
     assert little.confidence.item() == 0

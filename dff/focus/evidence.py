@@ -47,12 +47,22 @@ class Survey:
     noise: Tensor
     """(h, w) variance of the noise around every cell: the least energy that any frame has there in the finest detail,
     where defocus leaves nothing."""
+    contrast: Tensor
+    """(h, w) logarithm of the largest over the least energy of the frames in a broad window: noise alone has little."""
 
 
 def survey(planes: Tensor) -> Survey:
-    """Mean and noise of a stack (N, H, W) of luminance; H and W are multiples of CELL."""
-    least = torch.stack([corner_energy(plane[None])[0] for plane in planes]).amin(0)
-    return Survey(planes.mean(0), least + NOISE_FLOOR)
+    """Mean, noise and contrast of a stack (N, H, W) of luminance; H and W are multiples of CELL."""
+    noise = torch.stack([corner_energy(plane[None])[0] for plane in planes]).amin(0) + NOISE_FLOOR
+    cells = [F.avg_pool2d(ring_energy(plane[None]), CELL) for plane in planes]
+    broad = above_noise(filters.gaussian(torch.cat(cells), BROAD_SIGMA_CELLS), noise)
+    return Survey(planes.mean(0), noise, broad.amax(0) - broad.amin(0))
+
+
+def ring_energy(planes: Tensor) -> Tensor:
+    """(N, H, W) squared answers of the ring-difference filter of unit norm."""
+    kernel = operators.ring_kernel(1.0, 1.0, 1.0)
+    return filters.correlate(planes, (kernel / np.linalg.norm(kernel)).astype(np.float32)).square_()
 
 
 def corner_energy(planes: Tensor) -> Tensor:
@@ -64,8 +74,7 @@ def corner_energy(planes: Tensor) -> Tensor:
 
 def observe(planes: Tensor, whole: Survey) -> Evidence:
     """What the network is shown of some frames (N, H, W) of a stack."""
-    kernel = operators.ring_kernel(1.0, 1.0, 1.0)
-    ring = filters.correlate(planes, (kernel / np.linalg.norm(kernel)).astype(np.float32)).square_()
+    ring = ring_energy(planes)
     taps = filters.gaussian_kernel(FINE_SIGMA_PX)
     fine = F.pixel_unshuffle(filters.separable(ring, taps, taps)[:, None], CELL)
     cell = F.avg_pool2d(ring[:, None], CELL)[:, 0]

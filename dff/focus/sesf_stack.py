@@ -30,6 +30,9 @@ HALO_PX = 60
 """Context of a tile. What lies farther off, up to 100 px, moves depth by less than 0.02 frame."""
 NEAR_PX = 12
 """Where frames end, logits within this distance of the end are not used."""
+LEAST_CONTRAST = 0.6
+"""Logarithm of the ratio of energies among frames that noise alone does not reach; in 300 frames now and then."""
+CONTRAST_STEEPNESS = 20.0
 SURE_LOGIT = 12.0
 """Largest log-odds of having no answer, or of having one."""
 LEAST_LOG_SHARE = -30.0
@@ -213,9 +216,8 @@ class SesfStack(nn.Module):
             features = block(features)
         features = self.norm(features)
         stack = F.relu(self.exchange(features))
-        return F.pixel_shuffle(self.lattice(evidence, features, stack).log_softmax(0) + self.answered(stack), CELL)[
-            :, 0
-        ]
+        shares = self.lattice(evidence, features, stack).log_softmax(0) + self.answered(stack, whole)
+        return F.pixel_shuffle(shares, CELL)[:, 0]
 
     def stream(self, planes: Tensor, whole: Survey) -> Tensor:
         """The same frame by frame, in the processor's cache; only features and answer are held for all frames."""
@@ -238,7 +240,7 @@ class SesfStack(nn.Module):
         total = torch.zeros_like(largest)
         for plane in lattice:
             total += (plane - largest).exp()
-        return F.pixel_shuffle(lattice.add_(self.answered(stack) - largest - total.log()), CELL)[:, 0]
+        return F.pixel_shuffle(lattice.add_(self.answered(stack, whole) - largest - total.log()), CELL)[:, 0]
 
     def bands(self, evidence: Evidence) -> Tensor:
         """(N, C, h, w) first features."""
@@ -253,9 +255,10 @@ class SesfStack(nn.Module):
         cells = wide * evidence.cells[:, :1] + broad * evidence.cells[:, 1:2]
         return fine * evidence.fine + cells + self.correction(features)
 
-    def answered(self, stack: Tensor) -> Tensor:
-        """(1, 16, h, w) logarithm of the probability that one of the frames is right."""
-        return F.logsigmoid(-self.unanswered(stack).clamp(-SURE_LOGIT, SURE_LOGIT))
+    def answered(self, stack: Tensor, whole: Survey) -> Tensor:
+        """(1, 16, h, w) logarithm of the probability that one of the frames is right; where all is noise, none is."""
+        learned = F.logsigmoid(-self.unanswered(stack).clamp(-SURE_LOGIT, SURE_LOGIT))
+        return learned + F.logsigmoid((whole.contrast - LEAST_CONTRAST) * CONTRAST_STEEPNESS)
 
     def bank_energy(self, pixels: Tensor) -> Tensor:
         """Logarithm of the energy of each learned filter, averaged over 3 x 3 cells; white noise of the floor gives 0.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dff.pipeline.aligned import align_to_folder
 from dff.pipeline.apply import apply_edits, describe_edits
 from dff.pipeline.convert import convert_result
+from dff.pipeline.duration import forecast, told_time
 from dff.pipeline.folder import reconstruct_to_folder
-from dff.pipeline.forecast import forecast, told_time
 from dff.pipeline.fusion import fuse_frames, fuse_to_file
 from dff.pipeline.geometry import resolve_geometry
 from dff.pipeline.journal import ResumeError, fingerprint

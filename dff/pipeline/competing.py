@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
 import cv2
@@ -32,11 +33,13 @@ _PATCH_PX = 13
 class FocusWindow:
     """The aligned frames of a window of the picture, kept on disk until it is closed."""
 
-    def __init__(self, frames: AlignedFrames, window: Window, estimator: DepthEstimator, on_progress: Progress) -> None:
-        """Read all frames once."""
+    def __init__(
+        self, frames: AlignedFrames, window: Window, estimator: DepthEstimator, folder: Path, on_progress: Progress
+    ) -> None:
+        """Read all frames once, into a scratch file in a folder."""
         self.source, self.window, self.estimator = frames, window, estimator
         first = frames.warped(0)[window]
-        self.kept = io.ScratchStack.create(io.temporary_folder(), len(frames), first.shape, first.dtype)
+        self.kept = io.ScratchStack.create(folder, len(frames), first.shape, first.dtype)
         for k in range(len(frames)):
             self.kept.write_frame(k, first if k == 0 else frames.warped(k)[window])
             on_progress("read frames", k + 1, len(frames))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dff import fuse, surface
+from dff import fuse, io, surface
 from dff.edits import Edits, Stroke, Window, stroke_distance, stroke_weight, stroke_window
 from dff.pipeline.competing import FocusWindow
 from dff.pipeline.prepare import coherence
@@ -155,7 +156,8 @@ def _focus_window(
     rows, columns = (
         slice(min(w[axis].start for w in windows), max(w[axis].stop for w in windows)) for axis in range(2)
     )
-    return FocusWindow(frames, (rows, columns), estimator, on_progress)
+    folder = Path(result.settings.scratch or io.temporary_folder())
+    return FocusWindow(frames, (rows, columns), estimator, folder, on_progress)
 
 
 def _paint(

@@ -24,16 +24,17 @@ _STAGE = "slabs"
 
 
 def slab_spans(count: int, size: int, overlap: int) -> list[tuple[int, int]]:
-    """First frame and frame after the last of every slab; the last one is whole too.
+    """First frame and frame after the last of every slab: as few as share so many frames, evenly spread.
 
     Args:
         count: Number of frames.
         size: Frames of a slab.
-        overlap: Frames that neighbours share.
+        overlap: Frames that neighbours share at least.
     """
     if size >= count:
         return [(0, count)]
-    starts = [*range(0, count - size, size - overlap), count - size]
+    steps = -(-(count - size) // (size - overlap))
+    starts = [number * (count - size) // steps for number in range(steps + 1)]
     return [(start, start + size) for start in starts]
 
 

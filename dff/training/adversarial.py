@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dff.focus import fusegan, mffgan
+from dff.stack import FloatArray
 from dff.training.losses import LossWeights
 from dff.training.pair_losses import draw_pairs, laplacian
 from dff.training.scenes import TrainingScene
@@ -21,6 +22,8 @@ CONTENT_WEIGHT, GRADIENT_WEIGHT = 10.0, 5.0
 TRUE_SCORES, FALSE_SCORES = (0.7, 1.2), (0.0, 0.3)
 """Soft labels of MFF-GAN."""
 PATCHES_A_SAMPLE = 8
+GAMMAS = (1.0, 2.2)
+"""Of patches: linear light, and encoded for display."""
 
 
 class Adversaries(nn.Module):
@@ -89,7 +92,7 @@ def generation_losses(
     """MFF-GAN's: like the picture that its decision block picks, in grey and in gradient, without any truth."""
     if not isinstance(network, Adversaries):
         raise TypeError(f"network: must be Adversaries; got {type(network).__name__}")
-    images = 2 * draw_patches(scenes, random, pixel_frames, device) - 1
+    images = 2 * draw_patches(scenes, random, device) - 1
     fused = 2 * network.generator(images / 2 + 0.5)[:, None] - 1
     second_is_sharper = mffgan.repeated_blur_residual(images[:, 1]) > mffgan.repeated_blur_residual(images[:, 0])
     edges = torch.cat([laplacian(images[:, side : side + 1]) for side in range(2)], 1)
@@ -113,11 +116,22 @@ def picked_of(planes: Tensor, second: Tensor) -> Tensor:
     return torch.where(second, planes[:, 1], planes[:, 0])[:, None]
 
 
-def draw_patches(
-    scenes: Sequence[TrainingScene], random: np.random.Generator, pixel_frames: int, device: str
-) -> Tensor:
-    """(B, 2, PATCH_PX, PATCH_PX) pieces of pairs of one stack, from 0 to 1."""
-    pairs = draw_pairs(scenes, random, pixel_frames=pixel_frames, device=device, count=PATCHES_A_SAMPLE)
-    spare = [side - mffgan.PATCH_PX for side in pairs.first.shape[1:]]
-    top, left = (int(random.integers(pixels + 1)) for pixels in spare)
-    return pairs.images[..., top : top + mffgan.PATCH_PX, left : left + mffgan.PATCH_PX]
+def draw_patches(scenes: Sequence[TrainingScene], random: np.random.Generator, device: str) -> Tensor:
+    """(B, 2, PATCH_PX, PATCH_PX) pairs from 0 to 1, each of another place and scene, in either order.
+
+    They have no noise: the decision block compares single pixels, and would pick noise.
+    """
+    return torch.from_numpy(np.stack([_patch(scenes, random) for _ in range(PATCHES_A_SAMPLE)])).to(device)
+
+
+def _patch(scenes: Sequence[TrainingScene], random: np.random.Generator) -> FloatArray:
+    scene = scenes[int(random.integers(len(scenes)))]
+    top, left = (int(random.integers(max(1, side - mffgan.PATCH_PX + 1))) for side in scene.index.shape)
+    place = slice(top, top + mffgan.PATCH_PX), slice(left, left + mffgan.PATCH_PX)
+    known = scene.index[place][np.isfinite(scene.index[place])]
+    focus = random.choice(known, 2) if known.size else random.uniform(0, len(scene.frames), 2)
+    apart = focus + random.normal(0, 0.1 * len(scene.frames), 2)
+    numbers = np.clip(apart.round().astype(int), 0, len(scene.frames) - 1)
+    light = scene.frames[numbers][:, place[0], place[1]].astype(np.float32) / 65535
+    bright = light * random.uniform(0.5, 1) / max(0.5, float(np.percentile(light, 99.5)))
+    return np.asarray(np.clip(bright, 0, 1) ** (1 / random.choice(GAMMAS)), np.float32)

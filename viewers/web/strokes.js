@@ -5,6 +5,8 @@ import { ACROSS, DOWN, STRAY } from "dff/surface.js";
 const RIM_PX = 4; // a filled area is held by what is known this close to it
 const HAND_CONFIDENCE = 0.5;
 const HAND_SIGMA_FRAMES = 0.5;
+const SWEEPS = 48; // of each level of a membrane
+const OVER = 1.5; // how far each sweep goes beyond the mean of the neighbours
 
 /** Kinds of strokes, as edits.json names them. */
 export const KINDS = {
@@ -151,30 +153,39 @@ function joinAgain(surface, { left, top, width, height }) {
  * `values` has NaN where nothing is known; parts of the area that touch nothing known stay NaN.
  */
 export function membrane(values, area, width, height) {
-  const start = width > 8 && height > 8 ? fromCoarse(values, area, width, height) : values.slice();
-  const wanted = reachable(values, area, width, height);
-  let sum = 0, count = 0;
-  for (const value of values) if (!Number.isNaN(value)) { sum += value; count++; }
-  const out = start, places = [];
+  const out = width > 8 && height > 8 ? fromCoarse(values, area, width, height) : values.slice();
+  const wanted = reachable(values, area, width, height), mean = meanOf(values), places = [];
   for (let i = 0; i < out.length; i++) {
     if (!area[i]) out[i] = values[i];
     else if (!wanted[i]) out[i] = NaN;
     else {
-      if (Number.isNaN(out[i])) out[i] = sum / count;
+      if (Number.isNaN(out[i])) out[i] = mean;
       places.push(i);
     }
   }
-  for (let sweep = 0; sweep < 48; sweep++) {
-    for (const i of sweep % 2 ? places.toReversed() : places) {
-      const x = i % width;
-      let total = 0, n = 0;
-      for (const [j, there] of [[i - 1, x > 0], [i + 1, x < width - 1], [i - width, i >= width], [i + width, i + width < out.length]]) {
-        if (there && !Number.isNaN(out[j])) { total += out[j]; n++; }
-      }
-      if (n) out[i] += 1.5 * (total / n - out[i]);
+  const beside = Int32Array.from(places.flatMap((i) => neighbours(i, width, height).map((j) => (j >= 0 && !Number.isNaN(out[j]) ? j : -1))));
+  const last = places.length - 1;
+  for (let sweep = 0; sweep < SWEEPS; sweep++) {
+    for (let step = 0; step <= last; step++) {
+      const k = sweep % 2 ? last - step : step;
+      let total = 0, count = 0;
+      for (let side = 4 * k; side < 4 * k + 4; side++) if (beside[side] >= 0) { total += out[beside[side]]; count++; }
+      if (count) out[places[k]] += OVER * (total / count - out[places[k]]);
     }
   }
   return out;
+}
+
+function meanOf(values) {
+  let sum = 0, count = 0;
+  for (const value of values) if (!Number.isNaN(value)) { sum += value; count++; }
+  return sum / count;
+}
+
+/** The four pixels beside one, -1 outside the window. */
+function neighbours(i, width, height) {
+  const x = i % width;
+  return [x > 0 ? i - 1 : -1, x < width - 1 ? i + 1 : -1, i >= width ? i - width : -1, i + width < width * height ? i + width : -1];
 }
 
 function fromCoarse(values, area, width, height) {
@@ -195,12 +206,11 @@ function fromCoarse(values, area, width, height) {
 /** Pixels of the area that known ones reach through it. */
 function reachable(values, area, width, height) {
   const reached = new Uint8Array(area.length), queue = [];
-  const beside = (i) => [i % width > 0 ? i - 1 : -1, i % width < width - 1 ? i + 1 : -1, i - width, i + width < width * height ? i + width : -1];
   for (let i = 0; i < area.length; i++) {
-    if (area[i] && beside(i).some((j) => j >= 0 && !area[j] && !Number.isNaN(values[j]))) { reached[i] = 1; queue.push(i); }
+    if (area[i] && neighbours(i, width, height).some((j) => j >= 0 && !area[j] && !Number.isNaN(values[j]))) { reached[i] = 1; queue.push(i); }
   }
   while (queue.length) {
-    for (const j of beside(queue.pop())) if (j >= 0 && area[j] && !reached[j]) { reached[j] = 1; queue.push(j); }
+    for (const j of neighbours(queue.pop(), width, height)) if (j >= 0 && area[j] && !reached[j]) { reached[j] = 1; queue.push(j); }
   }
   return reached;
 }
