@@ -25,7 +25,7 @@ _SCATTER_FRAMES = (1.1, 1.5)
 _SCATTER_SIGMA_PX = 4.0
 _POOL_SIGMA_PX = 2.0
 
-LEAST_PROBABILITY = 0.4
+LEAST_PROBABILITY = 0.3
 """What is less probable than this is a guess, and counts as unknown."""
 
 FEATURES = (

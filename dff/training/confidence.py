@@ -28,7 +28,7 @@ FIT_ON = ("rock", "spheres", "bristles", "coin", "weak-texture")
 CHECK_ON = ("hemisphere", "staircase", "v-groove")
 BLANK_SHARE = 3
 """One part in so many of the fitted pictures is made blank: noise alone, at a depth that cannot be known."""
-RIDGE = 1e-5
+RIDGE = 1e-3
 BORDER_PX = 12
 JPEG_QUALITY = 92
 
