@@ -25,7 +25,7 @@ _LATTICE_BYTES = 2
 """Bytes a lattice site and frame."""
 _LABEL_BYTES = 5
 """Bytes a lattice site and frame while labels are regularised."""
-_FUSION_BYTES = 160
+_FUSION_BYTES = 190
 """Bytes a pixel while a tile is blended, and one more for every frame."""
 _MAP_BYTES = 16
 """Bytes a pixel of the four maps,"""
