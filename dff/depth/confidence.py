@@ -42,7 +42,7 @@ FEATURES = (
     "scatter",
 )
 
-WEIGHTS: tuple[float, ...] = (1.868, 0.324, -0.219, -0.158, -1.175, 0.098, -0.793, -0.099, 0.137, 0.091, 2.079, -0.171)
+WEIGHTS: tuple[float, ...] = (4.374, 0.284, -0.004, -0.629, -1.199, -0.011, -0.579, -0.15, -0.152, -0.042, 1.753, 0.235)
 """Constant, then one weight a feature, as `python -m dff.training.confidence` prints them."""
 
 SIGMA_SCALE = 1.434

@@ -73,6 +73,8 @@ def collect(scene: Scene, *, blank_snr: float | None = None, jpeg_quality: int |
     inside = np.isfinite(scene.index) & surface.index.isfinite().numpy()
     for edge in (np.s_[:BORDER_PX], np.s_[-BORDER_PX:], np.s_[:, :BORDER_PX], np.s_[:, -BORDER_PX:]):
         inside[edge] = False
+    # Those whose surroundings are all scattered are unknown by that alone.
+    inside &= features[FEATURES.index("scatter")].numpy() < 1
     error = np.abs(surface.index.numpy() - scene.index)
     return Samples(features.numpy()[:, inside].T, error[inside], surface.sigma.numpy()[inside])
 
