@@ -31,7 +31,7 @@ class Sweep:
 count, size = int(sys.argv[1]), (2000, 3000)
 names = tuple(f"{k:03}.png" for k in range(count))
 stack = FocalStack(Sweep(count, size), names, (*size, 3), np.dtype(np.uint8), ImageMetadata())
-settings = Settings(align="none", brightness=False)
+settings = Settings(align="none", brightness="none")
 predicted = pipeline.plan_for(stack, settings).memory_gb
 pipeline.reconstruct_to_folder(stack, sys.argv[2], settings)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, predicted)
