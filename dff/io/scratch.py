@@ -119,6 +119,18 @@ class ScratchStack:
         self._read(rows, k * self._frame_bytes + start * self._row_bytes)
         return rows
 
+    def read_part(self, k: int, rows: slice, columns: slice) -> NDArray[Any]:
+        """Some rows and columns of frame k, given by start and stop, (h, w, C)."""
+        if 2 * (columns.stop - columns.start) > self.shape[1]:
+            return self.read_frame_rows(k, rows.start, rows.stop)[:, columns]
+        self._check_frame(k)
+        self._check_rows(rows.start, rows.stop)
+        part = np.empty((rows.stop - rows.start, columns.stop - columns.start, *self.shape[2:]), self.dtype)
+        start = k * self._frame_bytes + columns.start * (self._row_bytes // self.shape[1])
+        for row, target in enumerate(part, rows.start):
+            self._read(target, start + row * self._row_bytes)
+        return part
+
     def close(self) -> None:
         """Delete the file; closing twice does nothing."""
         if self._file is not None:

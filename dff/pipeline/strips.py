@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,15 +74,9 @@ class Strips:
     def size_px(self) -> tuple[int, int]:
         return self.alignment.size_px
 
-    def frame_tiles(self, tile: Tile) -> Callable[[int], Tensor]:
-        """A function of k that gives a tile of frame k with its halo: (C, H, W) float32, as bright as the reference."""
-
-        def part(k: int) -> Tensor:
-            pixels = self.frames.read_frame_rows(k, *tile.read_rows)[:, tile.read[1]]
-            planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(torch.float32)
-            return planes.mul_(float(self.alignment.gains[k]) / self.white)
-
-        return part
+    def frame_tiles(self, tile: Tile) -> TileFrames:
+        """A tile of every frame with its halo."""
+        return TileFrames(self, tile)
 
     def volume(self, tile: Tile) -> Tensor:
         """(N, H, W) logits of a tile with its halo; frames that do not cover a pixel have none there."""
@@ -137,6 +131,42 @@ class Strips:
             covered = align.covered(transform, self.size_px, *wider)
             if not covered.all():
                 yield k, cv2.erode(covered.view(np.uint8), square)[inner].astype(bool)
+
+
+@dataclass(frozen=True)
+class TileFrames:
+    """A function of k that gives a tile of frame k with its halo: (C, H, W) float32, as bright as the reference."""
+
+    strips: Strips
+    tile: Tile
+
+    def __call__(self, k: int) -> Tensor:
+        return self.part(k, (slice(None), slice(None)))
+
+    def part(self, k: int, window: tuple[slice, slice]) -> Tensor:
+        """A window of the tile, (C, h, w)."""
+        pixels = self._pixels(k, window)
+        planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(torch.float32)
+        return planes.mul_(self._scale(k))
+
+    def reaches(self, k: int, value: float) -> NDArray[np.bool_]:
+        """(H, W) where some channel of frame k has at least a value, white being one."""
+        pixels, scale = self._pixels(k, (slice(None), slice(None))), np.float32(self._scale(k))
+        if not np.issubdtype(pixels.dtype, np.integer):
+            return np.asarray((pixels.astype(np.float32) * scale >= value).any(-1))
+        levels = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=np.float32) * scale
+        below = int(np.searchsorted(levels, np.float32(value))) - 1
+        return np.asarray(cv2.inRange(pixels, (0.0,) * 4, (float(below),) * 4) == 0)
+
+    def _pixels(self, k: int, window: tuple[slice, slice]) -> NDArray[Any]:
+        rows, columns = (
+            slice(*(first + place for place in part.indices(last - first)[:2]))
+            for part, (first, last) in zip(window, (self.tile.read_rows, self.tile.read_columns))
+        )
+        return self.strips.frames.read_part(k, rows, columns)
+
+    def _scale(self, k: int) -> float:
+        return float(self.strips.alignment.gains[k]) / self.strips.white
 
 
 def _with_channels(image: Tensor, channels: int) -> Tensor:
