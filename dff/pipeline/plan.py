@@ -13,7 +13,7 @@ _BASE_GB = 0.42
 """Interpreter, libraries and their buffers."""
 _OUTPUT_BYTES = 17
 """Bytes a pixel of the index, its standard deviation, its confidence and the index of the picture."""
-_SURFACE_BYTES = 75
+_SURFACE_BYTES = 45
 """Bytes a pixel while cloud, mesh and previews are made."""
 _VOLUME_BYTES = 9
 """Bytes a pixel and frame while a tile is measured, without the images themselves."""
