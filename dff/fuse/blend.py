@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dff.ahead import ahead
 from dff.filters import gaussian
 from dff.fuse.bands import NOISE_GAIN, collapse, laplacian_pyramid
 from dff.fuse.frames import FrameStack, Window
@@ -56,8 +57,9 @@ def pyramid_blend(
     gains = _energy_gains(plane.new_ones(()).expand(size) if clipped is None else 1 - clipped, noise, levels)
     blend: list[Tensor] = []
     totals: list[Tensor] = []
-    for k, window in _windows(weight, stack.count, size, levels):
-        bands = laplacian_pyramid(stack.part(k, window), levels)
+    windows = list(_windows(weight, stack.count, size, levels))
+    for (k, window), part in zip(windows, ahead(lambda item: stack.part(*item), windows)):
+        bands = laplacian_pyramid(part, levels)
         places = [_halved(window, level) for level in range(levels + 1)]
         here = _with_near(stack, weight, k, window, clipped)
         shares = _band_weights(bands, here, [gain[place] for gain, place in zip(gains, places)])

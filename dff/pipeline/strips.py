@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,8 +91,12 @@ class Strips:
         sides = [stop - start for start, stop in (tile.read_rows, tile.read_columns)]
         images = torch.empty((len(self.frames), channels, *sides))
         part = self.frame_tiles(tile)
-        for k in range(len(self.frames)):
+
+        def read(k: int) -> None:
             images[k] = part.luminance(k) if channels == 1 else part(k)
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as workers:
+            list(workers.map(read, range(len(self.frames))))
         return images
 
     def uncovered(self, tile: Tile, margin_px: int) -> dict[int, Tensor]:
