@@ -211,8 +211,7 @@ class DepthEstimator:
             return refined if self.method != "argmax" else replace(refined, index=_whole_frames(refined))
         surface, features = self.evidence(volume, label, labels, frame, top=top, left=left)
         probability = confidence.probability(features, self.measure.name)
-        known = surface.index.isfinite() & (probability > confidence.LEAST_PROBABILITY)
-        known &= features[confidence.FEATURES.index("scatter")] < 1
+        known = surface.index.isfinite() & confidence.is_known(features, probability, self.measure.name)
         return Refined(
             torch.where(known, surface.index, torch.nan),
             torch.where(known, confidence.calibrated_sigma(surface.sigma), torch.nan),

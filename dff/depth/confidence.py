@@ -48,7 +48,7 @@ WEIGHTS: tuple[float, ...] = (4.374, 0.284, -0.004, -0.629, -1.199, -0.011, -0.5
 """Constant, then one weight a feature, as `python -m dff.training.confidence` prints them."""
 
 NETWORK_WEIGHTS: dict[str, tuple[float, ...]] = {
-    "sesf-stack": (2.325, 0.719, -0.364, -0.928, -0.695, -0.611, -0.321, -0.289, 0.002, -0.176, 1.15, 0.373, 0.454),
+    "sesf-stack": (0.695, 0.768, -0.724, -0.335, -0.471, -0.231, -0.479, -0.192, 0.168, -0.069, 1.083, 0.037, 0.426),
 }
 """The same where a network decides the frame, by its name."""
 
@@ -136,6 +136,23 @@ def probability(features: Tensor, measure: str = "") -> Tensor:
     for weight, feature in zip(weights[1:], features):
         logit += weight * feature
     return logit.sigmoid()
+
+
+def is_known(features: Tensor, probability: Tensor, measure: str = "") -> Tensor:
+    """Where an index is more than a guess.
+
+    A network says itself where it has no answer. Energies of noise are told by how scattered they are.
+
+    Args:
+        features: (F, H, W) in the order of FEATURES.
+        probability: (H, W) what `probability` gave.
+        measure: Name of the measure that decided the frame.
+
+    Returns:
+        (H, W) bool.
+    """
+    known = probability > LEAST_PROBABILITY
+    return known if measure in NETWORK_WEIGHTS else known & (features[FEATURES.index("scatter")] < 1)
 
 
 def calibrated_sigma(sigma: Tensor) -> Tensor:
