@@ -25,7 +25,7 @@ from dff.depth import confidence, edges
 from dff.depth.claims import CLAIMS, claimed
 from dff.depth.plane import fit_planes, split_window
 from dff.depth.probability import read_probability
-from dff.depth.refine import Refined, fit_peak, has_peak
+from dff.depth.refine import Refined, fit_peak, has_peak, highest_near
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth, upsample_label
 from dff.depth.sites import Sites
@@ -50,8 +50,13 @@ __all__ = [
 
 
 _BLOCK_PX = 1 << 14
-_FLOOR_FRAMES = 0.05
-_SHARP_FRAMES = 0.06
+_FLOOR_FRAMES = {False: 0.05, True: 0.02}
+"""Standard deviation that no pixel is taken to be better than, for broad and for narrow focus curves: it stands for
+relief, which spans the fewer frames the coarser they are."""
+_SHARP_FRAMES = {False: 0.06, True: 0.02}
+"""Noise below which relief is given back, likewise."""
+_NARROW_RADIUS = 1
+"""Frames on either side of the peak that are of use where curves are narrow: those farther off fit no parabola."""
 _KNOWN_SHARE = 0.5
 _INVALID_LOGIT = -40.0
 COVERED: Mapping[int, Tensor] = MappingProxyType({})
@@ -241,7 +246,7 @@ class DepthEstimator:
         index, sigma = (torch.cat([getattr(part, name) for part, _ in parts]) for name in ("index", "sigma"))
         single = Pixels(index, sigma, label)
         if self.method == "regularised":
-            surface = self._averaged(single, frame)
+            surface = self._averaged(single, frame, labels.narrow)
         else:
             index = index if self.method == "subframe" else torch.where(single.known, label, torch.nan)
             surface = Surface(index, sigma, label, torch.ones_like(index))
@@ -252,13 +257,14 @@ class DepthEstimator:
             features.append(confidence.pooled(promised[None]))
         return surface, torch.cat(features)
 
-    def _averaged(self, single: Pixels, frame: Callable[[int], Tensor] | None) -> Surface:
+    def _averaged(self, single: Pixels, frame: Callable[[int], Tensor] | None, narrow: bool) -> Surface:
         """Planes over a window of single pixels, near occlusion edges over those of the same surface."""
         index = torch.where(single.known, single.index, single.label)
         label = index.round().to(torch.int64)
-        weight = torch.where(single.known, 1 / (single.sigma.square() + _FLOOR_FRAMES**2), 0.0)
+        floor = _FLOOR_FRAMES[narrow] ** 2
+        weight = torch.where(single.known, 1 / (single.sigma.square() + floor), 0.0)
         value, mean_weight = fit_planes(index, weight, self.plane_sigma_px)
-        value = self._sharpened(value, weight, mean_weight)
+        value = self._sharpened(value, weight, (1 / mean_weight - floor).clamp_min(0) / _SHARP_FRAMES[narrow] ** 2)
         around = filters.gaussian(single.known.to(torch.float32)[None], self.plane_sigma_px)[0]
         value = torch.where(around > _KNOWN_SHARE, value, torch.nan)
         share = torch.ones_like(value)
@@ -271,23 +277,24 @@ class DepthEstimator:
             label, share = settled.label, settled.share
         samples = self.energies.samples
         independent = samples / (samples + 2 * math.pi * self.plane_sigma_px**2)
-        sigma = ((1 / mean_weight - _FLOOR_FRAMES**2).clamp_min(0) * independent).sqrt()
+        sigma = ((1 / mean_weight - floor).clamp_min(0) * independent).sqrt()
         return Surface(value, sigma, label, share)
 
-    def _sharpened(self, value: Tensor, weight: Tensor, mean_weight: Tensor) -> Tensor:
-        """Planes that have been given back the relief that averaging once more takes, where noise allows it."""
+    def _sharpened(self, value: Tensor, weight: Tensor, noise: Tensor) -> Tensor:
+        """Planes that have been given back the relief that averaging once more takes, where noise (1) allows it."""
         again, _ = fit_planes(value.nan_to_num(), weight, self.plane_sigma_px)
-        variance = (1 / mean_weight - _FLOOR_FRAMES**2).clamp_min(0)
-        share = 1 / (1 + (variance / _SHARP_FRAMES**2).square())
-        return value + share * (value - again)
+        return value + (value - again) / (1 + noise.square())
 
     def _fitted_rows(self, volume: Tensor, label: Tensor, spread: Tensor, labels: Labels) -> tuple[Pixels, Tensor]:
         """Focus curves of single pixels, in a block of rows that stays in the processor's cache."""
         times = frame_units(np.arange(len(volume)) if self.z is None else self.z)
+        start, radius = label, self.refit_radius
+        if labels.narrow:
+            start, radius = highest_near(volume, label, _NARROW_RADIUS), _NARROW_RADIUS
         fit = fit_peak(
             volume,
-            label,
-            radius=self.refit_radius,
+            start,
+            radius=radius,
             position=times,
             noise_logit=labels.noise_logit,
             samples=self.energies.samples,
@@ -295,7 +302,7 @@ class DepthEstimator:
         )
         fit = replace(fit, index=_interpolate(fit.index, times))
         features = confidence.curve_features(volume, label, spread, fit, labels.noise_logit)
-        known = has_peak(fit, label, len(volume), self.refit_radius)
+        known = has_peak(fit, start, len(volume), radius)
         known &= features[confidence.FEATURES.index("drop")] > confidence.LEAST_DROP
         return Pixels(torch.where(known, fit.index, torch.nan), fit.sigma, label), features
 

@@ -24,6 +24,8 @@ _SCATTER_FRAMES = (1.1, 1.5)
 """Pixels of noise are scattered evenly over the window of the fit: by 1.7 frames rms about their mean."""
 _SCATTER_SIGMA_PX = 4.0
 _POOL_SIGMA_PX = 2.0
+_PROMISED, _LOG_SIGMA = 1.0, -0.5
+"""What a network's log-odds, and the logarithm of the curves' standard deviation, must be among scattered pixels."""
 
 LEAST_PROBABILITY = 0.3
 """What is less probable than this is a guess, and counts as unknown."""
@@ -141,7 +143,8 @@ def probability(features: Tensor, measure: str = "") -> Tensor:
 def is_known(features: Tensor, probability: Tensor, measure: str = "") -> Tensor:
     """Where an index is more than a guess.
 
-    A network says itself where it has no answer. Energies of noise are told by how scattered they are.
+    Energies of noise are told by how scattered they are. Beside edges energies of two surfaces are scattered too: there
+    the index stands where a network promises it and the focus curves have clear peaks.
 
     Args:
         features: (F, H, W) in the order of FEATURES.
@@ -151,8 +154,11 @@ def is_known(features: Tensor, probability: Tensor, measure: str = "") -> Tensor
     Returns:
         (H, W) bool.
     """
-    known = probability > LEAST_PROBABILITY
-    return known if measure in NETWORK_WEIGHTS else known & (features[FEATURES.index("scatter")] < 1)
+    named = dict(zip(FEATURES, features))
+    clear = named["scatter"] < 1
+    if measure in NETWORK_WEIGHTS:
+        clear |= (named["promised"] > _PROMISED) & (named["log_sigma"] < _LOG_SIGMA)
+    return (probability > LEAST_PROBABILITY) & clear
 
 
 def calibrated_sigma(sigma: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_BROAD, _NARROW = (1.5, 0.25), (4.0, 0.5)
+_BROAD, _NARROW = (1.5, 0.25), (4.0, 0.35)
 """Power of the energies as weights, and bend q, of broad and narrow focus curves."""
 _FLATTEST = 1e-6
 
@@ -124,6 +124,19 @@ def _solve(sums: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     p = (-p1 * m1 - p2 * m2, p1, p2)
     variance = sum(p[i] * p[j] * noise[i + j] for i in range(3) for j in range(3))
     return slope, curvature, residual, torch.as_tensor(variance).clamp_min(0).sqrt() / s0
+
+
+def highest_near(volume: Tensor, label: Tensor, radius: int) -> Tensor:
+    """(H, W) frame of the largest logit within `radius` frames of the label.
+
+    Args:
+        volume: (N, H, W) logits.
+        label: (H, W) int64.
+        radius: Frames on either side.
+    """
+    frame = label + torch.arange(-radius, radius + 1, device=volume.device)[:, None, None]
+    frame = frame.clamp_(0, len(volume) - 1)
+    return frame.gather(0, volume.gather(0, frame).argmax(0, keepdim=True))[0]
 
 
 def has_peak(fit: PeakFit, label: Tensor, count: int, radius: int) -> Tensor:

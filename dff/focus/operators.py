@@ -22,6 +22,8 @@ Kernel = NDArray[np.float32]
 
 ENERGY_FLOOR = 1e-10
 """Energy added before the logarithm: far below one step of a 16-bit image."""
+COARSE_RINGS = ((1.0, 1.0, 1.0),)
+"""Radius of the disk, width of the gap and of the ring, px, of the rings for stacks of coarse steps."""
 
 
 def windowed_log_energy(
@@ -93,18 +95,19 @@ def ring_difference(
     """A disk minus the ring around it, with a gap between them (Surh et al., CVPR 2017).
 
     The gap keeps it local, the ring's many pixels keep it calm under noise. Where the blur grows fast from frame to
-    frame it measures with a disk of twice the size.
+    frame, fine detail is there in one frame only, and coarser detail tells more: COARSE_RINGS.
     """
     summary = "disk minus ring: sharp and calm under noise, the default"
-    reach_px = len(ring_kernel(2 * disk_px, gap_px, ring_px)) // 2
+    coarse = [ring_kernel(*sizes) for sizes in COARSE_RINGS]
+    reach_px = max(len(kernel) for kernel in coarse) // 2
 
-    def of(disk: float) -> FocusMeasure:
-        energy = filter_bank_energy([ring_kernel(disk, gap_px, ring_px)])
+    def of(kernels: Sequence[Kernel]) -> FocusMeasure:
+        energy = filter_bank_energy(kernels)
         return windowed_log_energy(
             "ring-difference", summary, energy, reach_px=reach_px, window_sigma_px=window_sigma_px
         )
 
-    return replace(of(disk_px), coarse=of(2 * disk_px))
+    return replace(of([ring_kernel(disk_px, gap_px, ring_px)]), coarse=of(coarse))
 
 
 def sum_modified_laplacian(*, window_sigma_px: float = 3.0, step_px: int = 2) -> FocusMeasure:
