@@ -29,8 +29,10 @@ _MAP_BYTES = 16
 """Bytes a pixel of the four maps,"""
 _INDEX_BYTES = 8
 """and a lattice site of the labels, on the disk."""
-_SHARE = 0.16
-"""Tiles are not made larger than this share of the memory: larger ones are no faster."""
+_SHARE = 0.25
+"""Share of the memory for a tile, or what later stages take anyway where that is more."""
+_FUSION_SHARE = 0.16
+"""The same for blending, which is no faster on larger tiles."""
 _NETWORK_SHARE = 0.4
 """The same for networks, which look farther around: their halo counts for more."""
 _LARGEST_PX = 1 << 20
@@ -107,11 +109,11 @@ def make_plan(
             f"--max-memory: {count} frames of {width} x {height} px need at least {smallest / _GB:.1f} GB; got "
             f"{settings.max_memory_gb:g} GB; raise it to {smallest / _GB + 0.1:.1f} or use --every 2"
         )
-    share = _SHARE * limit
-    budget_px = int(min(_NETWORK_SHARE * limit if network_bytes else share, limit - fixed - lattice) // pixel)
+    share = max((_NETWORK_SHARE if network_bytes else _SHARE) * limit, others - fixed - lattice)
+    budget_px = int(min(share, limit - fixed - lattice) // pixel)
     rows, columns = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
     blended = _FUSION_BYTES + count
-    fusion_px = int(min(share, limit - fixed) // blended)
+    fusion_px = int(min(_FUSION_SHARE * limit, limit - fixed) // blended)
     fusion = tile_size((height, width), fusion_px, fusion_halo_px)
     measuring = fixed + lattice + pixel * _with_halos((rows, columns), (height, width), halo)
     fusing = fixed + blended * _with_halos(fusion, (height, width), fusion_halo_px)
