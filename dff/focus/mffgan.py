@@ -3,8 +3,9 @@
 Published: two branches of 5 x 5 and 3 x 3 layers, one for the nearer and one for the farther picture, that exchange
 features twice; a decision block, |I - G*G*I| with a 3 x 3 Gaussian G, that says which picture the fused one must be
 like; a discriminator of gradient maps with soft labels; colour as the mean of both chromas weighted by their
-saturation. Ours: the training pictures, the initial weights but the last layer's, and that the network's answer is
-added to the mean of both pictures, which it need not learn then. The network gives a picture and no measure of focus;
+saturation. Ours: the training pictures, the initial weights but the last layer's, detail in units of the local
+contrast as input, so that weak texture counts, and that the answer, in the same units, is added to the mean of both
+pictures, which need not be learned then. The network gives a picture and no measure of focus;
 its measure here is the published decision block, averaged over a Gaussian window, which is a classical operator: no
 generated pixel is measured. More than two pictures are fused by twos, neighbours first (ours).
 """
@@ -21,12 +22,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dff import filters
-from dff.focus import operators, weight_files
+from dff.focus import operators, pairs, weight_files
 from dff.focus.inference import in_tiles
 from dff.focus.measure import FocusMeasure
 
 WIDTH = 16
-HALO_PX = 5
+HALO_PX = 5 + pairs.CONTRAST_REACH_PX
+"""Context: the layers', and what the contrast is taken from."""
+LARGEST_CHANGE = 4.0
+"""Of the mean of both pictures, in units of the local contrast."""
 BLUR = np.array(
     [[0.0947, 0.1183, 0.0947], [0.1183, 0.1478, 0.1183], [0.0947, 0.1183, 0.0947]],
     np.float32,
@@ -62,14 +66,15 @@ class MffGan(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 2, H, W) from 0 to 1 → (B, H, W) from 0 to 1."""
-        one = self.each("first", [(side,) for side in (2 * images - 1).split(1, 1)])
+        detail, contrast = pairs.detail_and_contrast(images)
+        one = self.each("first", [(side,) for side in (detail / contrast).split(1, 1)])
         two = self.each("second", zip(one))
         told = self.each("exchange", [two, two])
         three = self.each("third", zip(one, two, told))
         told = self.each("second_exchange", [three, three])
         four = self.each("fourth", zip(one, two, three, told))
         change: Tensor = torch.tanh(self.out(torch.cat([*one, *two, *three, *four], 1)))
-        return images.mean(1) + change[:, 0] / 2
+        return images.mean(1) + LARGEST_CHANGE * (contrast * change)[:, 0]
 
     def each(self, layer: str, inputs: Iterable[Sequence[Tensor]]) -> list[Tensor]:
         """One layer of both branches, each on its own inputs side by side."""
