@@ -10,6 +10,16 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 VERSION = "0.1.0"
+OPERATORS = (
+    "ring-difference",
+    "sum-modified-laplacian",
+    "tenengrad",
+    "grey-level-variance",
+    "directional-dilated-laplacian",
+    "spatial-frequency",
+    "laplacian-pyramid",
+)
+"""Focus measures that are no networks."""
 
 
 def option(
@@ -130,6 +140,12 @@ class Settings:
 
     # Depth
     measure: str = option("ring-difference", "focus measure: see `dff measures`", group="depth")
+    refit: str = option(
+        "ring-difference",
+        "operator that measures depth to a fraction of a frame where a network decides the frame",
+        group="depth",
+        choices=OPERATORS,
+    )
     window_sigma_px: float = option(
         2.5,
         "standard deviation of the window that depth is averaged over",

@@ -13,7 +13,6 @@ from torch import Tensor
 from dff import fuse, metrics
 from dff.depth import DepthEstimator, Labels, edges, estimate_depth, plane, regularise_depth, split_window
 from dff.depth.refine import fit_peak
-from dff.depth.select import peak_drop
 from dff.focus import load_measure
 from dff.simulate import render_scene
 from dff.stack import Scene
@@ -143,8 +142,7 @@ def test_the_refit_measures_as_coarsely_as_the_steps_are(growth_px: float, narro
     scene = render_scene("textured-plane", size_px=56, frames=10, blur_growth_px=growth_px, snr=80)
     images = images_of(scene)
     estimator = DepthEstimator(load_measure("ring-difference"), z_sigma_frames=1.0)
-    lattice = estimator.lattice(estimator.volume(images))
-    labels = Labels(None, -20.0, peak_drop(lattice, -20.0))
+    labels = Labels(None, -20.0, estimator.sites(images).typical_drop(-20.0))
     assert labels.narrow == narrow
     assert (estimator.matched(labels) is estimator) != narrow
 
@@ -155,7 +153,7 @@ def test_occlusion_edges_are_found_better_with_the_pictures() -> None:
     images = images_of(scene)
     estimator = DepthEstimator(load_measure("ring-difference"), z_sigma_frames=1.0)
     volume = estimator.volume(images)
-    labels = estimator.regularise(estimator.lattice(volume))
+    labels = estimator.regularise(estimator.sites(images))
     found = [estimator.evidence(volume, labels_of(volume, labels), labels, f)[0] for f in (None, lambda k: images[k])]
     edge = metrics.occlusion_edges(scene.index)
     alone, settled = (np.nanmean(np.abs(surface.index.numpy() - scene.index)[edge]) for surface in found)

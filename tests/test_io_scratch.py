@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from dff.io import (
-    ScratchArrays,
     ScratchStack,
     atomic_folder,
     atomic_path,
@@ -218,18 +217,3 @@ def test_json_is_strict_and_keeps_every_digit(tmp_path: Path) -> None:
     assert "[0.1, null, 0.3333333333333333]" in (tmp_path / "a.json").read_text(encoding="utf-8")
     back = {"a": [0.1, None, 1 / 3], "path": "x", "text": "f[1, 2]é", "n": 3, "none": None}
     assert read_json(tmp_path / "a.json") == back
-
-
-def test_arrays_come_back_under_their_keys(tmp_path: Path) -> None:
-    """Arrays of any shape and type are read as they were put; an unknown key has none; nothing stays behind."""
-    parts = {(0, 4): np.arange(12, dtype=np.float16).reshape(3, 4), (4, 9): np.ones((2, 5, 1))}
-    with ScratchArrays(tmp_path, 1000) as kept:
-        for key, part in parts.items():
-            kept.put(key, part)
-        for key, part in parts.items():
-            found = kept.get(key)
-            assert found is not None
-            assert found.dtype == part.dtype
-            np.testing.assert_array_equal(found, part)
-        assert kept.get((1, 2)) is None
-    assert not list(tmp_path.iterdir())

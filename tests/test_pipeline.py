@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from dff import io, optics, pipeline
-from dff.depth import LATTICE, estimate_depth
+from dff.depth import LATTICE
 from dff.pipeline import run
 from dff.settings import Settings
 from dff.simulate import render_scene
@@ -272,38 +271,35 @@ def test_memory_is_planned_within_the_limit() -> None:
 
 
 def test_a_network_is_asked_once_and_tiles_hardly_move_depth(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its logits are kept between labelling and refining; half precision and tiles move depth by little."""
+    """It decides the labels, the operator refits them; tiles move depth by little."""
     asked: list[tuple[int, ...]] = []
     settings = ALIGNED.but(measure="sesf-stack")
     plan = run.plan_for(dome.stack, settings)
-    measure = run.load_measure("sesf-stack")
-    whole = estimate_depth(frame_tensor_of(dome), measure, z_sigma_frames=1.0)
+    estimator = run.make_estimator(settings, run.resolve_geometry(dome.stack, settings))
+    measure = estimator.measure
+    whole = pipeline.reconstruct(dome.stack, settings)
 
     def counted(images: Any) -> Any:
         asked.append(tuple(images.shape[-2:]))
         return measure.logits(images)
 
-    monkeypatch.setattr(run, "load_measure", lambda *_, **__: replace(measure, logits=counted))
+    slow = replace(estimator, measure=replace(measure, logits=counted))
+    monkeypatch.setattr(run, "make_estimator", lambda *_: slow)
     monkeypatch.setattr(run, "plan_for", lambda *_: replace(plan, strip_rows=48, tile_columns=96))
     cut = pipeline.reconstruct(dome.stack, settings)
     assert len(asked) == 2
-    both = np.isfinite(cut.depth.index) & np.isfinite(whole.index)
+    both = np.isfinite(cut.depth.index) & np.isfinite(whole.depth.index)
     assert both.mean() > 0.8
-    assert np.quantile(np.abs(cut.depth.index - whole.index)[both], 0.99) < 0.02
-
-
-def frame_tensor_of(scene: Scene) -> Any:
-    frames = np.stack([scene.stack.frames[k] for k in range(len(scene.stack))]) / np.float32(scene.stack.white)
-    return torch.from_numpy(frames.transpose(0, 3, 1, 2).astype(np.float32))
+    assert np.quantile(np.abs(cut.depth.index - whole.depth.index)[both], 0.99) < 0.02
 
 
 def test_the_plan_counts_the_network(dome: Scene) -> None:
-    """A network takes more memory a pixel, and disk for its logits."""
+    """A network takes more memory a pixel, and no more disk."""
     operator, network = (
         run.plan_for(dome.stack, ALIGNED.but(measure=name)) for name in ("ring-difference", "sesf-stack")
     )
     assert network.memory_gb > operator.memory_gb
-    assert network.scratch_gb == pytest.approx(operator.scratch_gb * (1 + 2 / (3 * dome.stack.dtype.itemsize)))
+    assert network.scratch_gb == operator.scratch_gb
 
 
 @pytest.mark.filterwarnings("ignore:alignment")

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from dff import cli, io, pipeline
+from dff.cli.viewers import show
 from dff.settings import Settings
 from dff.simulate import render_scene
 from dff.stack import Alignment, DepthMap, Reconstruction, Scene
@@ -239,12 +240,12 @@ def test_a_browser_is_opened_where_there_is_a_screen(
     """Never one for terminals, which the run would wait for; the address is printed all the same."""
     asked: list[str] = []
     monkeypatch.setattr("webbrowser.open", lambda address: not asked.append(address))
-    monkeypatch.setattr(cli.sys, "platform", "linux")
+    monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
     if display:
         monkeypatch.setenv("DISPLAY", display)
-    cli._show("http://127.0.0.1:1/x/", argparse.Namespace(no_open=no_open))
+    show("http://127.0.0.1:1/x/", argparse.Namespace(no_open=no_open))
     assert asked == ["http://127.0.0.1:1/x/"] * opened
     assert capsys.readouterr().out == "http://127.0.0.1:1/x/\n"
 

@@ -8,12 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dff.align.resample import TAPS, can_resample, resample, separable_motion
 from dff.stack import Alignment, FloatArray
 
 Span = tuple[int, int]
-
-TAPS = 4
-"""Samples on either side that the interpolation (Lanczos, 8 × 8) reads."""
 
 
 def warp_frame(
@@ -34,17 +32,26 @@ def warp_frame(
     if size == frame.shape[:2] and is_identity(transform):
         return frame
     planes = frame.reshape(*frame.shape[:2], -1)
-    if frame.dtype == np.uint8:
+    motion = separable_motion(transform) if can_resample(frame.dtype) else None
+    if motion is not None:
+        moved = resample(planes, motion, size, fill)
+        moved = moved if np.issubdtype(frame.dtype, np.integer) else np.clip(moved, *_range(frame, fill), out=moved)
+    elif frame.dtype == np.uint8:
         moved = _interpolated(planes, transform, size, fill)
     else:
-        # Twice as fast through float as on 16-bit integers; one channel at a time to save memory.
-        low, high = _range(frame, fill)
-        moved = np.empty((*size, planes.shape[2]), frame.dtype)
-        for channel in range(planes.shape[2]):
-            plane = _interpolated(planes[..., channel].astype(np.float32), transform, size, fill)
-            plane = np.rint(plane, out=plane) if np.issubdtype(frame.dtype, np.integer) else plane
-            moved[..., channel] = np.clip(plane, low, high, out=plane)
+        moved = _by_channels(planes, transform, size, fill)
     return moved.reshape(*size, *frame.shape[2:])
+
+
+def _by_channels(planes: NDArray[Any], transform: FloatArray, size: tuple[int, int], fill: float) -> NDArray[Any]:
+    """Twice as fast through float as on 16-bit integers; one channel at a time to save memory."""
+    low, high = _range(planes, fill)
+    moved = np.empty((*size, planes.shape[2]), planes.dtype)
+    for channel in range(planes.shape[2]):
+        plane = _interpolated(planes[..., channel].astype(np.float32), transform, size, fill)
+        plane = np.rint(plane, out=plane) if np.issubdtype(planes.dtype, np.integer) else plane
+        moved[..., channel] = np.clip(plane, low, high, out=plane)
+    return moved
 
 
 def _interpolated(planes: NDArray[Any], transform: FloatArray, size: tuple[int, int], fill: float) -> NDArray[Any]:
@@ -98,22 +105,37 @@ def covered(
         columns: Likewise.
     """
     (top, bottom), (left, right) = rows or (0, size[0]), columns or (0, size[1])
-    if (
-        is_identity(transform)
-        or _inside(transform, size, np.array([top, bottom - 1]), np.array([left, right - 1])).all()
-    ):
-        # What a frame covers is convex.
+    first, last = np.full(bottom - top, left), np.full(bottom - top, right - 1)
+    if not is_identity(transform):
+        first, last = _spans(transform, size, np.arange(top, bottom), (left, right))
+    if (first == left).all() and (last == right - 1).all():
         return np.ones((bottom - top, right - left), bool)
-    return _inside(transform, size, np.arange(top, bottom), np.arange(left, right))
+    across = np.arange(left, right, dtype=np.int32)
+    return (across >= first.astype(np.int32)[:, None]) & (across <= last.astype(np.int32)[:, None])
 
 
-def _inside(
-    transform: FloatArray, size: tuple[int, int], rows: NDArray[np.integer], columns: NDArray[np.integer]
-) -> NDArray[np.bool_]:
+def _spans(
+    transform: FloatArray, size: tuple[int, int], rows: NDArray[np.integer], columns: Span
+) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """First and last covered column of each row: what a frame covers is convex. The last is before the first if none.
+
+    A sample x = (x_row · u) / (w_row · u) with a positive denominator lies beyond a bound on one side of a line.
+    """
     x_row, y_row, w_row = np.linalg.inv(transform)
     low, high_x, high_y = TAPS - 1, size[1] - 1 - TAPS, size[0] - 1 - TAPS
-    inside = np.ones((len(rows), len(columns)), bool)
-    # x >= low with x = (x_row · u) / (w_row · u) and a positive denominator is linear in u.
-    for bound in (x_row - low * w_row, high_x * w_row - x_row, y_row - low * w_row, high_y * w_row - y_row, w_row):
-        inside &= bound[0] * columns + (bound[1] * rows[:, None] + bound[2]) >= 0
-    return inside
+    first, last = np.full(len(rows), columns[0]), np.full(len(rows), columns[1] - 1)
+    for slope, down, offset in (
+        x_row - low * w_row,
+        high_x * w_row - x_row,
+        y_row - low * w_row,
+        high_y * w_row - y_row,
+        w_row,
+    ):
+        rest = down * rows + offset
+        if slope == 0:
+            last = np.where(rest >= 0, last, columns[0] - 1)
+        elif slope > 0:
+            first = np.maximum(first, np.ceil(np.clip(-rest / slope, columns[0], columns[1])).astype(int))
+        else:
+            last = np.minimum(last, np.floor(np.clip(-rest / slope, columns[0] - 1, columns[1])).astype(int))
+    return first, last

@@ -1,15 +1,19 @@
 """Depth from a focus volume: label the sharpest frame, smooth the labels, refit to a fraction of a frame.
 
-A picture is worked on in tiles: volume and lattice of every tile, then the labels of the whole lattice, then the
-volume of every tile again with its refit. Tiles start at multiples of LATTICE pixels and carry `halo_px` pixels of
-context; what lies inside the halo is then the same as for the whole picture.
+A picture is worked on in tiles: the sites of every tile, then the labels of the whole lattice, then the volume of
+every tile with its refit. Tiles start at multiples of LATTICE pixels and carry `halo_px` pixels of context; what lies
+inside the halo is then the same as for the whole picture.
+
+A network decides the labels, on the lattice alone and only once; an operator's energies, which cost little, then
+measure depth to a fraction of a frame.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -18,20 +22,25 @@ from torch import Tensor
 
 from dff import filters
 from dff.depth import confidence, edges
+from dff.depth.claims import CLAIMS, claimed
 from dff.depth.plane import fit_planes, split_window
 from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, fit_peak, has_peak
 from dff.depth.regularise import regularise_depth
-from dff.depth.select import LATTICE, lattice_volume, peak_drop, select_depth, upsample_label
-from dff.focus import FocusMeasure, focus_volume, frame_units
+from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth, upsample_label
+from dff.depth.sites import Sites
+from dff.focus import FocusMeasure, coherent, focus_volume, frame_units, with_channels
 from dff.stack import DepthMap
 
 __all__ = [
+    "CLAIMS",
     "LATTICE",
     "DepthEstimator",
     "Labels",
     "Refined",
+    "Sites",
     "estimate_depth",
+    "lattice_size",
     "lattice_volume",
     "regularise_depth",
     "select_depth",
@@ -44,6 +53,9 @@ _BLOCK_PX = 1 << 14
 _FLOOR_FRAMES = 0.05
 _SHARP_FRAMES = 0.06
 _KNOWN_SHARE = 0.5
+_INVALID_LOGIT = -40.0
+COVERED: Mapping[int, Tensor] = MappingProxyType({})
+"""Every frame covers all."""
 
 NARROW_DROP = 0.35
 """Focus curves that drop more than this within a frame are narrow: the blur grows by 0.6 px a frame or more."""
@@ -59,6 +71,8 @@ class Labels:
     """Logit of a place without texture."""
     drop: float = 0.0
     """How much a logit drops one frame from its peak."""
+    claims: Tensor | None = None
+    """(CLAIMS, h, w) what a network claims of the sites; None without a network."""
 
     @property
     def narrow(self) -> bool:
@@ -70,10 +84,11 @@ class Labels:
 class DepthEstimator:
     """How depth is found, in steps that a pipeline can run strip by strip.
 
-    For every strip: volume, lattice. Once: regularise. For every strip again: volume, refine.
+    For every strip: sites. Once: regularise. For every strip again: volume, refine.
     """
 
     measure: FocusMeasure
+    """Decides the frame."""
     method: str = "regularised"
     """argmax, subframe or regularised."""
     smoothness: float = 1.0
@@ -85,35 +100,84 @@ class DepthEstimator:
     """Standard deviation of the window over which the indices of pixels are averaged as planes."""
     near_first: bool = True
     """Whether the first frame is focused nearest to the camera."""
+    refit: FocusMeasure | None = None
+    """Operator whose energies measure depth where another measure decides the frame; None: the same does both."""
+
+    @property
+    def energies(self) -> FocusMeasure:
+        """The measure that depth is refined with."""
+        return self.refit or self.measure
+
+    @property
+    def measures(self) -> tuple[FocusMeasure, ...]:
+        """All measures that look at the frames."""
+        return (self.measure,) if self.refit is None else (self.measure, self.refit)
+
+    @property
+    def channels(self) -> int:
+        """Channels that the images must have."""
+        return max(measure.channels for measure in self.measures)
 
     @property
     def halo_px(self) -> int:
         """Pixels of context on either side of a part."""
-        settled = self.method == "regularised" and not self.measure.probabilistic
-        context = edges.HALO_PX if settled else confidence.RANGE_PX
-        return -(-(self.measure.halo_px + LATTICE + context) // LATTICE) * LATTICE
+        probable = self.method != "regularised" or self.energies.probabilistic
+        context = confidence.RANGE_PX if probable else edges.HALO_PX
+        reach = max(self.measure.halo_px, self.energies.halo_px + context)
+        return -(-(reach + LATTICE) // LATTICE) * LATTICE
 
-    def volume(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) images 0..1 → (N, H, W) logits."""
-        return focus_volume(images, self.measure, z_sigma_frames=self.z_sigma_frames, z=self.z)
+    @property
+    def border_px(self) -> int:
+        """Pixels inside a frame's own edge whose logits must not be used."""
+        return max(measure.border_px for measure in self.measures)
 
-    def lattice(self, volume: Tensor) -> Tensor:
-        """(N, H, W) logits → (N, H/LATTICE, W/LATTICE) float16, to be put together for the whole picture."""
-        return lattice_volume(volume).to(torch.float16)
+    def of_energies(self) -> DepthEstimator:
+        """The estimator that decides the frame by energies too."""
+        return replace(self, measure=self.energies, refit=None)
 
-    def regularise(self, lattice: Tensor) -> Labels:
-        """(N, h, w) lattice of the whole picture, which is used up → its labels and its noise."""
-        noise_logit = confidence.noise_level(lattice)
-        drop = peak_drop(lattice, noise_logit)
-        if self.method != "regularised":
-            return Labels(None, noise_logit, drop)
-        return Labels(regularise_depth(lattice, smoothness=self.smoothness), noise_logit, drop)
+    def volume(self, images: Tensor, uncovered: Mapping[int, Tensor] = COVERED) -> Tensor:
+        """Logits to refine with.
+
+        Args:
+            images: (N, C, H, W) from 0 to 1.
+            uncovered: (H, W) bool by the number of the frame: what it does not cover, where it has no logit.
+
+        Returns:
+            (N, H, W).
+        """
+        volume = focus_volume(images, self.energies, z_sigma_frames=self.z_sigma_frames, z=self.z)
+        return _without(volume, uncovered)
+
+    def sites(self, images: Tensor, uncovered: Mapping[int, Tensor] = COVERED) -> Sites:
+        """The lattice of a part of the picture, to be put together for the whole.
+
+        Args:
+            images: (N, C, H, W) from 0 to 1.
+            uncovered: (H, W) bool by the number of the frame: what it does not cover.
+        """
+        images = coherent(with_channels(images, self.channels), self.z_sigma_frames, self.z)
+        energies = lattice_volume(_without(focus_volume(images, self.energies), uncovered))
+        if self.refit is None:
+            return Sites.of(energies)
+        shares = focus_volume(images, self.measure)
+        shares = shares if self.measure.probabilistic else shares.log_softmax(0)
+        return Sites.of(energies, lattice_volume(_without(shares, uncovered)))
+
+    def regularise(self, sites: Sites) -> Labels:
+        """The labels and the noise of the whole picture, from its sites, of which the lattice is used up."""
+        noise_logit = sites.noise_logit()
+        drop = sites.typical_drop(noise_logit)
+        regular = self.method == "regularised"
+        label = regularise_depth(sites.lattice, smoothness=self.smoothness) if regular else None
+        return Labels(label, noise_logit, drop, sites.claims)
 
     def matched(self, labels: Labels) -> DepthEstimator:
-        """The estimator to refine with: its measure is as fine as the blur of the neighbouring frames allows."""
-        if self.measure.coarse is None or not labels.narrow:
+        """The estimator to refine with: its energies are as fine as the blur of the neighbouring frames allows."""
+        if self.energies.coarse is None or not labels.narrow:
             return self
-        return replace(self, measure=self.measure.coarse)
+        if self.refit is None:
+            return replace(self, measure=self.energies.coarse)
+        return replace(self, refit=self.energies.coarse)
 
     def refine(
         self,
@@ -137,11 +201,11 @@ class DepthEstimator:
             label = select_depth(volume)
         else:
             label = upsample_label(volume, labels.label, top=top, left=left)
-        if self.measure.probabilistic:
+        if self.energies.probabilistic:
             refined = read_probability(volume, label, radius=self.refit_radius)
             return refined if self.method != "argmax" else replace(refined, index=_whole_frames(refined))
-        surface, features = self.evidence(volume, label, labels, frame)
-        probability = confidence.probability(features)
+        surface, features = self.evidence(volume, label, labels, frame, top=top, left=left)
+        probability = confidence.probability(features, self.measure.name)
         known = surface.index.isfinite() & (probability > confidence.LEAST_PROBABILITY)
         known &= features[confidence.FEATURES.index("scatter")] < 1
         return Refined(
@@ -152,7 +216,14 @@ class DepthEstimator:
         )
 
     def evidence(
-        self, volume: Tensor, label: Tensor, labels: Labels, frame: Callable[[int], Tensor] | None = None
+        self,
+        volume: Tensor,
+        label: Tensor,
+        labels: Labels,
+        frame: Callable[[int], Tensor] | None = None,
+        *,
+        top: int = 0,
+        left: int = 0,
     ) -> tuple[Surface, Tensor]:
         """The surface of a part of the picture, and (F, H, W) what its probability is judged by.
 
@@ -161,6 +232,8 @@ class DepthEstimator:
             label: (H, W) int64 label of every pixel.
             labels: What `regularise` gave.
             frame: Gives the part of frame k as (C, H, W).
+            top: First row of the part in the whole picture, a multiple of LATTICE.
+            left: First column, likewise.
         """
         spread = confidence.label_range(label)
         rows = max(1, _BLOCK_PX // label.shape[1])
@@ -174,7 +247,11 @@ class DepthEstimator:
             index = index if self.method == "subframe" else torch.where(single.known, label, torch.nan)
             surface = Surface(index, sigma, label, torch.ones_like(index))
         curves = confidence.pooled(torch.cat([curves for _, curves in parts], 1))
-        return surface, torch.cat([curves, confidence.surface_features(single.index, surface.index, surface.share)])
+        features = [curves, confidence.surface_features(single.index, surface.index, surface.share)]
+        if labels.claims is not None:
+            promised = claimed(labels.claims, surface.label, top=top, left=left)
+            features.append(confidence.pooled(promised[None]))
+        return surface, torch.cat(features)
 
     def _averaged(self, single: Pixels, frame: Callable[[int], Tensor] | None) -> Surface:
         """Planes over a window of single pixels, near occlusion edges over those of the same surface."""
@@ -193,7 +270,8 @@ class DepthEstimator:
             value = torch.where(where, settled.index, value)
             mean_weight = torch.where(where, settled.weight, mean_weight)
             label, share = settled.label, settled.share
-        independent = self.measure.samples / (self.measure.samples + 2 * math.pi * self.plane_sigma_px**2)
+        samples = self.energies.samples
+        independent = samples / (samples + 2 * math.pi * self.plane_sigma_px**2)
         sigma = ((1 / mean_weight - _FLOOR_FRAMES**2).clamp_min(0) * independent).sqrt()
         return Surface(value, sigma, label, share)
 
@@ -213,7 +291,7 @@ class DepthEstimator:
             radius=self.refit_radius,
             position=times,
             noise_logit=labels.noise_logit,
-            samples=self.measure.samples,
+            samples=self.energies.samples,
             narrow=labels.narrow,
         )
         fit = replace(fit, index=_interpolate(fit.index, times))
@@ -254,6 +332,13 @@ class Surface:
     """(H, W) share of the votes for the label; 1 away from edges."""
 
 
+def _without(volume: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
+    """The logits, changed in place, with none where frames do not cover a pixel."""
+    for k, where in uncovered.items():
+        volume[k].masked_fill_(where, _INVALID_LOGIT)
+    return volume
+
+
 def _whole_frames(refined: Refined) -> Tensor:
     """(H, W) the label where the index is known, NaN elsewhere."""
     return torch.where(torch.isfinite(refined.index), refined.label.to(refined.index.dtype), torch.nan)
@@ -288,9 +373,7 @@ def estimate_depth(
         z: (N,) positions of the frames where the steps are uneven; any unit.
     """
     estimator = DepthEstimator(measure, method, smoothness, refit_radius, z_sigma_frames, z)
-    volume = estimator.volume(images)
-    labels = estimator.regularise(estimator.lattice(volume))
-    if (matched := estimator.matched(labels)) is not estimator:
-        estimator, volume = matched, matched.volume(images)
-    refined = estimator.refine(volume, labels, frame=lambda k: images[k])
+    labels = estimator.regularise(estimator.sites(images))
+    estimator = estimator.matched(labels)
+    refined = estimator.refine(estimator.volume(images), labels, frame=lambda k: images[k])
     return DepthMap(refined.index.cpu().numpy(), refined.confidence.cpu().numpy(), refined.sigma.cpu().numpy())

@@ -40,26 +40,22 @@ FEATURES = (
     "off_plane",
     "share",
     "scatter",
+    "promised",
 )
+"""The last only where a network decides the frame."""
 
 WEIGHTS: tuple[float, ...] = (4.374, 0.284, -0.004, -0.629, -1.199, -0.011, -0.579, -0.15, -0.152, -0.042, 1.753, 0.235)
 """Constant, then one weight a feature, as `python -m dff.training.confidence` prints them."""
+
+NETWORK_WEIGHTS: dict[str, tuple[float, ...]] = {
+    "sesf-stack": (2.325, 0.719, -0.364, -0.928, -0.695, -0.611, -0.321, -0.289, 0.002, -0.176, 1.15, 0.373, 0.454),
+}
+"""The same where a network decides the frame, by its name."""
 
 SIGMA_SCALE = 1.434
 """Measured over predicted standard deviation of the index on textured planes."""
 SIGMA_FLOOR_FRAMES = 0.1
 """Error that remains without noise, of the parabola and of surfaces that are not level; chosen, not fitted."""
-
-
-def noise_level(lattice: Tensor) -> float:
-    """Logit of a place without texture: the quietest sites in their quietest frames.
-
-    Args:
-        lattice: (N, h, w) logits.
-    """
-    quietest = lattice.amin(0).flatten().to(torch.float32)
-    rank = max(1, round(0.02 * quietest.numel()))
-    return float(quietest.kthvalue(rank).values)
 
 
 def curve_features(volume: Tensor, label: Tensor, spread: Tensor, fit: PeakFit, noise_logit: float) -> Tensor:
@@ -125,10 +121,19 @@ def label_range(label: Tensor) -> Tensor:
     return largest(label, RANGE_PX) + largest(-label, RANGE_PX)
 
 
-def probability(features: Tensor) -> Tensor:
-    """(F, H, W) features → (H, W) probability that the index is right to one frame."""
-    logit = torch.full_like(features[0], WEIGHTS[0])
-    for weight, feature in zip(WEIGHTS[1:], features):
+def probability(features: Tensor, measure: str = "") -> Tensor:
+    """Probability that the index is right to one frame.
+
+    Args:
+        features: (F, H, W) in the order of FEATURES; "promised" may be left out.
+        measure: Name of the measure that decided the frame.
+
+    Returns:
+        (H, W).
+    """
+    weights = NETWORK_WEIGHTS.get(measure, WEIGHTS)
+    logit = torch.full_like(features[0], weights[0])
+    for weight, feature in zip(weights[1:], features):
         logit += weight * feature
     return logit.sigmoid()
 

@@ -6,9 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CLEAR = 1.5
 LATTICE = 4
 """The lattice has one site for every LATTICE x LATTICE pixels; strips must start at multiples of it."""
+
+
+def lattice_size(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the lattice of a picture."""
+    return -(-height // LATTICE), -(-width // LATTICE)
 
 
 def select_depth(volume: Tensor) -> Tensor:
@@ -32,7 +36,7 @@ def lattice_volume(volume: Tensor) -> Tensor:
         (N, ceil(H / LATTICE), ceil(W / LATTICE)).
     """
     count, height, width = volume.shape
-    rows, columns = -(-height // LATTICE), -(-width // LATTICE)
+    rows, columns = lattice_size(height, width)
     result = volume.new_empty(count, rows, columns)
     for k in range(count):
         padded = F.pad(
@@ -40,24 +44,6 @@ def lattice_volume(volume: Tensor) -> Tensor:
         )
         result[k] = F.avg_pool2d(padded.exp_(), LATTICE)[0, 0].log_()
     return result
-
-
-def peak_drop(lattice: Tensor, noise_logit: float) -> float:
-    """How much a logit drops one frame from its peak: the median of the sites that stand out of the noise.
-
-    Args:
-        lattice: (N, h, w) logits.
-        noise_logit: Logit of a place without texture.
-
-    Returns:
-        0 where there is no such site.
-    """
-    if len(lattice) < 3:
-        return 0.0
-    peak = lattice[1:-1].argmax(0) + 1
-    below, here, above = (lattice.gather(0, (peak + step)[None])[0].to(torch.float32) for step in (-1, 0, 1))
-    clear = (here > noise_logit + _CLEAR) & (here >= lattice[0]) & (here >= lattice[-1])
-    return float((here - 0.5 * (below + above))[clear].median()) if clear.any() else 0.0
 
 
 def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0, left: int = 0) -> Tensor:

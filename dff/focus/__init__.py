@@ -20,10 +20,12 @@ __all__ = [
     "NETWORKS",
     "FocusMeasure",
     "StackFilter",
+    "coherent",
     "focus_volume",
     "frame_units",
     "load_measure",
     "stack_filter",
+    "with_channels",
 ]
 
 FOCUS_MEASURES: dict[str, Callable[..., FocusMeasure]] = {
@@ -76,8 +78,16 @@ def focus_volume(
     Returns:
         (N, H, W).
     """
-    if measure.channels == 1 and images.shape[1] != 1:
-        images = filters.luminance(images)[:, None]
-    if z_sigma_frames > 0:
-        images = stack_filter(np.arange(len(images)) if z is None else z, z_sigma_frames)(images)
-    return measure(images)
+    return measure(coherent(with_channels(images, measure.channels), z_sigma_frames, z))
+
+
+def with_channels(images: Tensor, channels: int) -> Tensor:
+    """(N, C, H, W) as luminance where one channel is wanted."""
+    return filters.luminance(images)[:, None] if channels == 1 and images.shape[1] != 1 else images
+
+
+def coherent(images: Tensor, z_sigma_frames: float, z: NDArray[np.floating] | None = None) -> Tensor:
+    """(N, C, H, W) images after the filter along the stack; see `focus_volume`."""
+    if z_sigma_frames <= 0:
+        return images
+    return stack_filter(np.arange(len(images)) if z is None else z, z_sigma_frames)(images)

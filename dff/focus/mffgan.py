@@ -173,4 +173,4 @@ def mffgan(*, window_sigma_px: float | None = 3.0, weights: str | None = None) -
         reach_px=2,
         window_sigma_px=3.0 if window_sigma_px is None else window_sigma_px,
     )
-    return replace(measure, picture=partial(fused_picture, network))
+    return replace(measure, picture=partial(fused_picture, network), generates=True)

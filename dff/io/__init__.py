@@ -24,7 +24,7 @@ from dff.io.results import (
     write_reconstruction,
 )
 from dff.io.scenes import check_scene_output, write_geometry, write_scene
-from dff.io.scratch import ScratchArrays, ScratchStack, clear_scratch, temporary_folder
+from dff.io.scratch import ScratchStack, clear_scratch, temporary_folder
 from dff.io.stacks import read_stack, reopen_frames
 from dff.io.staging import clear_path, clear_work, link_file, link_tree, staged_folder
 from dff.io.surfaces import write_mesh, write_points
@@ -34,7 +34,6 @@ __all__ = [
     "FocusTable",
     "FrameError",
     "ResultPaths",
-    "ScratchArrays",
     "ScratchStack",
     "append_line",
     "atomic_folder",

@@ -96,6 +96,22 @@ class ScratchStack:
             )
         self._write(frame, k * self._frame_bytes)
 
+    def write_frame_rows(self, k: int, start: int, rows: NDArray[Any]) -> None:
+        """Keep some rows of frame k, (rows, W, C), from a row on.
+
+        Raises:
+            ValueError: rows that the frame does not have, of another width or type.
+            OSError: the disk is full.
+        """
+        self._check_frame(k)
+        self._check_rows(start, start + len(rows))
+        if rows.shape[1:] != self.shape[1:] or rows.dtype != self.dtype:
+            raise ValueError(
+                f"scratch rows: must be {self.dtype} (rows, {self.shape[1]}, {self.shape[2]}); "
+                f"got {rows.dtype} {rows.shape}; convert them"
+            )
+        self._write(rows, k * self._frame_bytes + start * self._row_bytes)
+
     def read_frame(self, k: int) -> NDArray[Any]:
         """Frame k, (H, W, C)."""
         self._check_frame(k)
@@ -177,61 +193,6 @@ class ScratchStack:
 
 def _name() -> str:
     return f"dff-scratch-{socket.gethostname()}-{os.getpid()}-"
-
-
-class ScratchArrays:
-    """Arrays under keys, in one file without a name that goes with the process. A context manager."""
-
-    def __init__(self, folder: str | Path, needed: int) -> None:
-        """An empty file.
-
-        Args:
-            folder: Where it lies.
-            needed: Bytes that will be kept at most.
-
-        Raises:
-            OSError: the folder cannot be written, or too little of its disk is free.
-        """
-        target = Path(folder)
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            check_space(target, needed, "the scratch file", "free some, or choose another folder with --scratch")
-            self._file = tempfile.TemporaryFile(dir=target)  # noqa: SIM115 - closed by __exit__
-        except OSError as error:
-            raise writing_error(target, error) from error
-        self._folder = target
-        self._places: dict[Any, tuple[int, tuple[int, ...], np.dtype[Any]]] = {}
-
-    def put(self, key: Any, array: NDArray[Any]) -> None:
-        """Keep an array.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        try:
-            start = self._file.seek(0, os.SEEK_END)
-            self._file.write(np.ascontiguousarray(array).data.cast("B"))
-        except OSError as error:
-            raise writing_error(self._folder, error) from error
-        self._places[key] = (start, array.shape, array.dtype)
-
-    def get(self, key: Any) -> NDArray[Any] | None:
-        """The array kept under a key; None if there is none."""
-        if key not in self._places:
-            return None
-        start, shape, dtype = self._places[key]
-        self._file.seek(start)
-        array = np.empty(shape, dtype)
-        self._file.readinto(array.data.cast("B"))
-        return array
-
-    def __enter__(self) -> ScratchArrays:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
 
 
 def temporary_folder() -> Path:

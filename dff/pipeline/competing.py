@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import fuse, io, surface
-from dff.depth import LATTICE, DepthEstimator
-from dff.depth.confidence import noise_level
+from dff.depth import LATTICE, DepthEstimator, Sites, lattice_volume
 from dff.depth.sides import beyond_valley
 from dff.edits import Window
 from dff.pipeline.sources import AlignedFrames
@@ -98,8 +97,8 @@ class FocusWindow:
         estimator = self.estimator
         volume = estimator.volume(images)
         behind, found = beyond_valley(volume, torch.from_numpy(np.ascontiguousarray(index)), side)
-        labels = estimator.regularise(estimator.lattice(behind))
-        labels = replace(labels, noise_logit=noise_level(estimator.lattice(volume)))
+        labels = estimator.regularise(Sites.of(lattice_volume(behind)))
+        labels = replace(labels, noise_logit=Sites.of(lattice_volume(volume)).noise_logit())
         refined = estimator.refine(behind, labels)
         known = found.numpy() & np.isfinite(refined.index.numpy()) & ~self._beside_uncovered(refined.label, around)
         nothing = np.float32(np.nan)
@@ -112,7 +111,7 @@ class FocusWindow:
     def _beside_uncovered(self, label: Tensor, around: Window) -> NDArray[np.bool_]:
         """Where a frame next to the label does not cover the pixel and the window of the focus measure."""
         beside = np.zeros(label.shape, bool)
-        margin = 2 * self.estimator.measure.border_px + 1
+        margin = 2 * self.estimator.border_px + 1
         square = np.ones((margin, margin), np.uint8)
         for k in range(len(self.source)):
             covered = self.source.covered(k)

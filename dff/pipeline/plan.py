@@ -17,8 +17,6 @@ _SURFACE_BYTES = 75
 """Bytes a pixel while cloud, mesh and previews are made."""
 _VOLUME_BYTES = 9
 """Bytes a pixel and frame while a tile is measured, without the images themselves."""
-_KEPT_BYTES = 2
-"""Bytes a pixel and frame of logits that are kept on the scratch disk."""
 _TILE_BYTES = 300
 """Bytes a pixel of a tile whatever the number of frames."""
 _LATTICE_BYTES = 2
@@ -56,7 +54,7 @@ class Plan:
     memory_gb: float
     """Predicted peak memory of the process."""
     scratch_gb: float
-    """Disk space for the aligned frames, and for logits that are kept."""
+    """Disk space for the aligned frames."""
 
     def strips(self, height: int) -> list[tuple[int, int]]:
         """First row and row after the last of every strip."""
@@ -80,7 +78,14 @@ class Plan:
 
 
 def make_plan(
-    stack: FocalStack, settings: Settings, *, halo_px: int, channels: int, fusion_halo_px: int, network_bytes: float = 0
+    stack: FocalStack,
+    settings: Settings,
+    *,
+    halo_px: int,
+    channels: int,
+    fusion_halo_px: int,
+    network_bytes: float = 0,
+    fusion_bytes: float = 0,
 ) -> Plan:
     """Choose tiles that the memory allows.
 
@@ -90,7 +95,8 @@ def make_plan(
         halo_px: Pixels of context that measuring and refining need.
         channels: Channels of the images that the focus measure takes.
         fusion_halo_px: Pixels of context that blending needs.
-        network_bytes: Bytes a pixel and frame that a network takes, whose logits are kept; 0 for an operator.
+        network_bytes: Bytes a pixel and frame that a network takes; 0 for an operator.
+        fusion_bytes: Bytes a pixel and frame that blending holds, beside what it always does.
 
     Raises:
         ValueError: the memory does not suffice for the smallest tile.
@@ -112,7 +118,7 @@ def make_plan(
     share = _SHARE * limit
     budget_px = int(min(_NETWORK_SHARE * limit if network_bytes else share, limit - fixed - lattice) // pixel)
     rows, columns = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
-    blended = _FUSION_BYTES + count
+    blended = _FUSION_BYTES + count * (1 + fusion_bytes)
     fusion_px = int(min(share, limit - fixed) // blended)
     fusion = tile_size((height, width), fusion_px, fusion_halo_px)
     measuring = fixed + lattice + pixel * _with_halos((rows, columns), (height, width), halo)
@@ -123,7 +129,7 @@ def make_plan(
         halo_px=halo,
         fusion=(fusion[0] + 2 * fusion_halo_px, fusion[1] + 2 * _rounded_up(fusion_halo_px, LANES)),
         memory_gb=max(measuring, others, fusing) / _GB,
-        scratch_gb=scratch_bytes(stack, kept=network_bytes > 0) / _GB,
+        scratch_gb=scratch_bytes(stack) / _GB,
     )
 
 
@@ -139,10 +145,10 @@ def kept_gb(stack: FocalStack, settings: Settings) -> float:
     return height * width * (_MAP_BYTES + lattice + picture) / _GB
 
 
-def scratch_bytes(stack: FocalStack, *, kept: bool) -> int:
-    """Disk space for the aligned frames, and for the logits where they are kept."""
+def scratch_bytes(stack: FocalStack) -> int:
+    """Disk space for the aligned frames."""
     height, width, depth = stack.shape
-    return len(stack) * height * width * (depth * stack.dtype.itemsize + _KEPT_BYTES * kept)
+    return len(stack) * height * width * depth * stack.dtype.itemsize
 
 
 def tile_size(size: tuple[int, int], budget_px: int, halo: int) -> tuple[int, int]:

@@ -148,7 +148,7 @@ def _focus_window(
     result: Reconstruction, frames: AlignedFrames, strokes: Sequence[Stroke], on_progress: Progress
 ) -> FocusWindow:
     """The frames around all strokes that ask for another depth."""
-    estimator = make_estimator(result.settings, result.geometry)
+    estimator = make_estimator(result.settings, result.geometry).of_energies()
     estimator = replace(estimator, z_sigma_frames=coherence(result.settings, result.alignment))
     size = result.alignment.size_px
     margin = 2 * estimator.halo_px

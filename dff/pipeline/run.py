@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dff import fuse, io
-from dff.depth import LATTICE, DepthEstimator, Labels, split_window
+from dff.depth import CLAIMS, LATTICE, DepthEstimator, Labels, Sites, lattice_size, split_window
 from dff.focus import NETWORKS, FocusMeasure, load_measure
 from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.journal import Journal, Stages
-from dff.pipeline.plan import Plan, make_plan, scratch_bytes
+from dff.pipeline.plan import Plan, make_plan
 from dff.pipeline.prepare import (
     align_frames,
     coherence,
@@ -76,13 +76,13 @@ def reconstruct(
         plan = plan_for(stack, settings)
         watcher.on_start(stack, geometry)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
-        with journal.scratch(folder, stack) as frames, _kept_logits(folder, stack, estimator) as kept:
+        with journal.scratch(folder, stack) as frames:
             read_frames(stack, frames, watcher, stages)
             alignment = align_frames(replace(stack, frames=frames), settings, stages)
             watcher.on_alignment(alignment)
             warp_frames(stack, frames, alignment, stages)
             estimator = replace(estimator, z_sigma_frames=coherence(settings, alignment))
-            strips = Strips(frames, alignment, estimator, plan, stack.white, kept)
+            strips = Strips(frames, alignment, estimator, plan, stack.white)
             labels = _label(strips, stages)
             if labels.label is not None:
                 watcher.on_labels(labels.label.numpy())
@@ -118,11 +118,14 @@ def make_estimator(settings: Settings, geometry: FocusGeometry) -> DepthEstimato
 
 def _bare_estimator(settings: Settings) -> DepthEstimator:
     """The estimator of any stack; smoothed labels let the window be that of planes for the most part."""
-    window_px, plane_px = settings.window_sigma_px, 0.0
+    window_px, plane_px, refit = settings.window_sigma_px, 0.0, None
     if settings.depth_method == "regularised":
         window_px, plane_px = split_window(window_px)
+        if settings.measure in NETWORKS:
+            refit = load_measure(settings.refit, window_sigma_px=window_px)
     return DepthEstimator(
         measure=chosen_measure(settings.but(window_sigma_px=window_px)),
+        refit=refit,
         method=settings.depth_method,
         smoothness=settings.smoothness,
         refit_radius=settings.refit_radius,
@@ -151,50 +154,49 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
         stack,
         settings,
         halo_px=estimator.halo_px,
-        channels=estimator.measure.channels,
+        channels=estimator.channels,
         fusion_halo_px=fuse.halo_px(settings.fusion),
         network_bytes=estimator.measure.network_bytes,
     )
 
 
-def _kept_logits(folder: Path, stack: FocalStack, estimator: DepthEstimator) -> AbstractContextManager[Any]:
-    """Scratch space for the logits of a network, which are found once; those of an operator are quickly found again."""
-    if not estimator.measure.network_bytes:
-        return nullcontext()
-    return io.ScratchArrays(folder, scratch_bytes(stack, kept=True) - scratch_bytes(stack, kept=False))
-
-
 def _label(strips: Strips, stages: Stages) -> Labels:
     """What the whole lattice says."""
-    height, width = strips.size_px
     journal = stages.journal
     if "noise logit" in journal.values:
         return _kept_labels(strips, journal)
-    lattice = torch.empty((len(strips.frames), -(-height // LATTICE), -(-width // LATTICE)), dtype=torch.float16)
-    rows = np.moveaxis(lattice.numpy(), 1, 0)
+    sites = _measured_sites(strips, stages)
+    with stages.stage("label", 1) as done:
+        labels = strips.estimator.regularise(sites)
+        for name, values in (("label", labels.label), ("claims", labels.claims)):
+            if values is not None:
+                journal.keep_rows(name, values.movedim(-2, 0).numpy(), 0)
+        journal.set_value("drop", labels.drop)
+        journal.set_value("noise logit", labels.noise_logit)
+        done(1)
+    return labels
+
+
+def _measured_sites(strips: Strips, stages: Stages) -> Sites:
+    height, width = strips.size_px
+    journal, estimator = stages.journal, strips.estimator
+    sites = Sites.empty(len(strips.frames), lattice_size(height, width), claimed=estimator.refit is not None)
+    rows = {name: values.movedim(-2, 0).numpy() for name, values in sites.maps()}
     finished = journal.finished("measure focus")
-    journal.restore("lattice", rows, -(-finished // LATTICE))
+    for name, values in rows.items():
+        journal.restore(name, values, -(-finished // LATTICE))
     with stages.stage("measure focus", height) as done:
         for strip in strips.plan.strips(height):
             if strip[1] <= finished:
                 continue
             for tile in tiles(strips.plan, strip, strips.size_px):
-                volume = strips.volume(tile)
-                strips.keep(tile, volume)
-                part = strips.estimator.lattice(volume)
-                place, inside = (tuple(map(_sites, slices)) for slices in (tile.place, tile.inside))
-                lattice[:, place[0], place[1]] = part[:, inside[0], inside[1]]
+                place, inside = ((_sites(y), _sites(x)) for y, x in (tile.place, tile.inside))
+                sites.put(place, strips.sites(tile), inside)
             kept = _sites(slice(*strip))
-            journal.keep_rows("lattice", rows[kept], kept.start)
+            for name, values in rows.items():
+                journal.keep_rows(name, values[kept], kept.start)
             done(strip[1])
-    with stages.stage("label", 1) as done:
-        labels = strips.estimator.regularise(lattice)
-        if labels.label is not None:
-            journal.keep_rows("label", labels.label.numpy(), 0)
-        journal.set_value("drop", labels.drop)
-        journal.set_value("noise logit", labels.noise_logit)
-        done(1)
-    return labels
+    return sites
 
 
 def _sites(pixels: slice) -> slice:
@@ -202,12 +204,16 @@ def _sites(pixels: slice) -> slice:
 
 
 def _kept_labels(strips: Strips, journal: Journal) -> Labels:
-    height, width = strips.size_px
-    label = None
+    size = lattice_size(*strips.size_px)
+    found: dict[str, Tensor | None] = {"label": None, "claims": None}
     if strips.estimator.method == "regularised":
-        label = torch.empty((-(-height // LATTICE), -(-width // LATTICE)), dtype=torch.int64)
-        journal.restore("label", label.numpy(), len(label))
-    return Labels(label, journal.values["noise logit"], journal.values["drop"])
+        found["label"] = torch.empty(size, dtype=torch.int64)
+    if strips.estimator.refit is not None:
+        found["claims"] = torch.empty((CLAIMS, *size))
+    for name, values in found.items():
+        if values is not None:
+            journal.restore(name, values.movedim(-2, 0).numpy(), size[0])
+    return Labels(found["label"], journal.values["noise logit"], journal.values["drop"], found["claims"])
 
 
 def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) -> tuple[DepthMap, NDArray[np.float32]]:
@@ -237,12 +243,11 @@ def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) ->
 
 
 def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDArray[np.float32]]) -> None:
-    tile, volume = strips.again(tile)
     top, left = tile.read_rows[0], tile.read_columns[0]
-    refined = strips.estimator.refine(volume, labels, top=top, left=left, frame=strips.frame_tiles(tile))
+    refined = strips.estimator.refine(strips.volume(tile), labels, top=top, left=left, frame=strips.frame_tiles(tile))
     found = (refined.index, refined.sigma, refined.confidence, refined.label)
     index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
-    for k, covered in strips.partly_covered(tile.rows, tile.columns):
+    for k, covered in strips.partly_covered(tile.rows, tile.columns, strips.estimator.energies.border_px):
         # The peak may lie in the frame that does not cover the pixel.
         index[~covered & (np.abs(label - k) <= 1)] = np.nan
     unknown = np.isnan(index)
@@ -259,7 +264,7 @@ def _fuse(
     frames, method = strips.frames, settings.fusion
     picture = np.empty((height, width, frames.shape[2]), frames.dtype)
     plan = strips.plan.for_fusion(fuse.halo_px(method), fuse.row_multiple(method))
-    noise = stages.journal.value("noise", lambda: _noise(strips))
+    noise = stages.journal.value("noise", lambda: frame_noise(strips))
     finished = stages.journal.finished("fuse")
     stages.journal.restore("picture", picture, finished)
     if finished:
@@ -285,7 +290,7 @@ def _fuse(
     return picture
 
 
-def _noise(strips: Strips) -> float:
+def frame_noise(strips: Strips) -> float:
     """Standard deviation of the noise of a frame, white being one, from the middle rows of a few frames."""
     last, middle = len(strips.frames) - 1, strips.size_px[0] // 2
     rows = max(0, middle - _NOISE_ROWS // 2), min(strips.size_px[0], middle + _NOISE_ROWS // 2)

@@ -84,7 +84,7 @@ def _plan(strips: Strips, stack: FocalStack, settings: Settings) -> Plan:
     multiple, method = max(LANES, fuse.row_multiple(settings.fusion)), settings.fusion
     halo_px = strips.estimator.halo_px + fuse.halo_px(method)
     halo_px = -(-halo_px // multiple) * multiple
-    channels = strips.estimator.measure.channels
+    channels = strips.estimator.energies.channels
     plan = make_plan(stack, settings, halo_px=halo_px, channels=channels, fusion_halo_px=fuse.halo_px(method))
     return replace(plan, strip_rows=max(multiple, plan.strip_rows // multiple * multiple))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -12,12 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff import align, filters, io
-from dff.depth import DepthEstimator
+from dff import align, filters
+from dff.depth import DepthEstimator, Sites
 from dff.pipeline.plan import LANES, Plan
 from dff.stack import Alignment
-
-_INVALID_LOGIT = -40.0
 
 Span = tuple[int, int]
 
@@ -67,8 +65,6 @@ class Strips:
     estimator: DepthEstimator
     plan: Plan
     white: float
-    kept: io.ScratchArrays | None = None
-    """Where logits are kept that are dear to find twice."""
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -85,46 +81,36 @@ class Strips:
         return part
 
     def volume(self, tile: Tile) -> Tensor:
-        """(N, H, W) logits of a tile with its halo; frames that do not cover a pixel have none there."""
-        channels = self.estimator.measure.channels
+        """(N, H, W) logits of a tile with its halo, to refine with."""
+        images = self.images(tile, self.estimator.energies.channels)
+        return self.estimator.volume(images, self.uncovered(tile, self.estimator.energies.border_px))
+
+    def sites(self, tile: Tile) -> Sites:
+        """The lattice of a tile with its halo."""
+        images = self.images(tile, self.estimator.channels)
+        return self.estimator.sites(images, self.uncovered(tile, self.estimator.border_px))
+
+    def images(self, tile: Tile, channels: int) -> Tensor:
+        """(N, C, H, W) a tile of every frame with its halo."""
         sides = [stop - start for start, stop in (tile.read_rows, tile.read_columns)]
         images = torch.empty((len(self.frames), channels, *sides))
         part = self.frame_tiles(tile)
         for k in range(len(self.frames)):
-            images[k] = _with_channels(part(k), channels)
-        volume = self.estimator.volume(images)
-        for k, covered in self.partly_covered(tile.read_rows, tile.read_columns):
-            volume[k].masked_fill_(torch.from_numpy(~covered), _INVALID_LOGIT)
-        return volume
+            images[k] = _of_channels(part(k), channels)
+        return images
 
-    def keep(self, tile: Tile, volume: Tensor) -> None:
-        """Keep the logits of a tile, if any are kept."""
-        if self.kept is not None:
-            self.kept.put(tile.rows + tile.columns, self._inner(tile, volume).numpy())
-
-    def again(self, tile: Tile) -> tuple[Tile, Tensor]:
-        """A tile and its logits once more; without halo, in half precision, where logits are kept.
-
-        A tile that was measured before the run was killed and resumed is measured again, to the same numbers.
-        """
-        if self.kept is None:
-            return tile, self.volume(tile)
-        found = self.kept.get(tile.rows + tile.columns)
-        inner = self._inner(tile, self.volume(tile)) if found is None else torch.from_numpy(found)
-        return replace(tile, read_rows=tile.rows, read_columns=tile.columns), inner.to(torch.float32)
-
-    @staticmethod
-    def _inner(tile: Tile, volume: Tensor) -> Tensor:
-        return volume[:, tile.inside[0], tile.inside[1]].to(torch.float16)
+    def uncovered(self, tile: Tile, margin_px: int) -> dict[int, Tensor]:
+        """(H, W) bool by frame: what it does not cover of a tile with its halo, and a margin."""
+        parts = self.partly_covered(tile.read_rows, tile.read_columns, margin_px)
+        return {k: torch.from_numpy(~covered) for k, covered in parts}
 
     def valid(self, tile: Tile) -> Tensor | None:
         """(N, H, W) which frames cover each pixel of a tile with its halo; None where all do."""
         valid = align.valid_frames(self.alignment, tile.read_rows, tile.read_columns)
         return None if valid.all() else torch.from_numpy(valid)
 
-    def partly_covered(self, rows: Span, columns: Span) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """Frames that do not cover all of a part, with (H, W) where their logits count."""
-        margin_px = self.estimator.measure.border_px
+    def partly_covered(self, rows: Span, columns: Span, margin_px: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """Frames that do not cover all of a part with a margin around, and (H, W) where their logits count."""
         wider = [
             (max(0, start - margin_px), min(size, stop + margin_px))
             for (start, stop), size in zip((rows, columns), self.size_px)
@@ -139,7 +125,7 @@ class Strips:
                 yield k, cv2.erode(covered.view(np.uint8), square)[inner].astype(bool)
 
 
-def _with_channels(image: Tensor, channels: int) -> Tensor:
+def _of_channels(image: Tensor, channels: int) -> Tensor:
     if len(image) == channels:
         return image
     return filters.luminance(image[None]) if channels == 1 else image.expand(channels, -1, -1)
