@@ -16,6 +16,7 @@ from dff.fuse.weights import pick_weights, softmax_weights, weighted_mean, windo
 
 __all__ = [
     "FUSION_METHODS",
+    "TEMPERATURE",
     "all_in_focus",
     "frame_tensor",
     "halo_px",
