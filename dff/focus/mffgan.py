@@ -7,12 +7,13 @@ saturation. Ours: the training pictures, the initial weights but the last layer'
 contrast as input, so that weak texture counts, and that the answer, in the same units, is added to the mean of both
 pictures, which need not be learned then. The network gives a picture and no measure of focus;
 its measure here is the published decision block, averaged over a Gaussian window, which is a classical operator: no
-generated pixel is measured. More than two pictures are fused by twos, neighbours first (ours).
+generated pixel is measured. Also ours: both orders of a pair are asked, and of more than two pictures those two are
+fused that the decision block finds the sharpest in each pixel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -117,53 +118,76 @@ def repeated_blur_residual(images: Tensor) -> Tensor:
     return F.conv2d(F.pad(images[:, None], (2, 2, 2, 2), mode="reflect"), kernel)[:, 0].abs()
 
 
+@torch.no_grad()
 def fused_luminance(network: MffGan, images: Tensor, *, tile_px: int | None = None) -> Tensor:
-    """One picture of many: neighbours are fused by twos, then the results, until one is left.
+    """What the generator makes of two pictures, the mean of both orders, so that neither has a branch of its own.
 
     Args:
         network: The generator.
-        images: (N, H, W) from 0 to 1, the nearest first.
+        images: (2, H, W) from 0 to 1.
         tile_px: Side of the tiles a large picture is cut into.
 
     Returns:
         (H, W).
     """
     network.to(images.device)
-    while len(images) > 1:
-        odd = images[len(images) - len(images) % 2 :]
-        halves = [
-            in_tiles(lambda pair: network(pair[:, 0][None]), pair[:, None], halo_px=HALO_PX, tile_px=tile_px)
-            for pair in images[: len(images) - len(images) % 2].split(2)
-        ]
-        images = torch.cat([*halves, odd])
-    return images[0]
+
+    def generated(pair: Tensor) -> Tensor:
+        both = pair[:, 0]
+        answer: Tensor = network(torch.stack([both, both.flip(0)])).float().mean(0, keepdim=True)
+        return answer
+
+    return in_tiles(generated, images[:, None], halo_px=HALO_PX, tile_px=tile_px)[0]
 
 
-@torch.no_grad()
-def fused_picture(network: MffGan, images: Tensor) -> Tensor:
-    """The published picture: generated luminance, chroma of both sources weighted by their saturation.
+def fused_picture(
+    network: MffGan, decided: Callable[[Tensor], Tensor], images: Tensor, *, tile_px: int | None = None
+) -> Tensor:
+    """Generated luminance, chroma of both sources weighted by their saturation; of more than two, of the best two.
 
     Args:
         network: The generator.
+        decided: (N, 1, H, W) → (N, H, W) how sharp the decision block finds each frame.
         images: (N, C, H, W) from 0 to 1, the nearest first.
+        tile_px: Side of the tiles a large picture is cut into.
 
     Returns:
         (C, H, W).
     """
-    light = fused_luminance(network, filters.luminance(images))
+    if len(images) > 2:
+        images = sharpest_two(images, decided(filters.luminance(images)[:, None]))
+    grey = filters.luminance(images)
+    light = fused_luminance(network, grey, tile_px=tile_px)
     if images.shape[1] == 1:
         return light[None]
-    chroma = images - filters.luminance(images)[:, None]
+    chroma = images - grey[:, None]
     saturation = chroma.abs().amax(1, keepdim=True) + 1e-6
     return light + (chroma * saturation).sum(0) / saturation.sum(0)
 
 
-def mffgan(*, window_sigma_px: float | None = 3.0, weights: str | None = None) -> FocusMeasure:
+def sharpest_two(images: Tensor, logits: Tensor) -> Tensor:
+    """Two pictures made of many: in every pixel the two sharpest frames, the nearer in the first.
+
+    Args:
+        images: (N, C, H, W).
+        logits: (N, H, W).
+
+    Returns:
+        (2, C, H, W).
+    """
+    numbers = logits.topk(2, 0).indices.sort(0).values
+    return images.gather(0, numbers[:, None].expand(-1, images.shape[1], -1, -1))
+
+
+def mffgan(
+    *, window_sigma_px: float | None = 3.0, weights: str | None = None, tile_px: int | None = None
+) -> FocusMeasure:
     """MFF-GAN: its picture is generated, its measure is its own decision block.
 
     Args:
         window_sigma_px: Standard deviation of the window the decision block's answer is averaged over.
         weights: Path of a weight file of the generator; the one that comes with the package if not given.
+        tile_px: Side of the tiles a large picture is cut into.
     """
     network = weight_files.loaded("mffgan", MffGan, path=weights)
     measure = operators.windowed_log_energy(
@@ -173,4 +197,4 @@ def mffgan(*, window_sigma_px: float | None = 3.0, weights: str | None = None) -
         reach_px=2,
         window_sigma_px=3.0 if window_sigma_px is None else window_sigma_px,
     )
-    return replace(measure, picture=partial(fused_picture, network), generates=True)
+    return replace(measure, picture=partial(fused_picture, network, measure, tile_px=tile_px), generates=True)
