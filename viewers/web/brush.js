@@ -122,7 +122,7 @@ export class Brush {
 
   /** Start a stroke, or take the frame to paint with from a place; says whether there is a stroke. */
   begin(place, sampling = false) {
-    if (!this.kind || !place) return false;
+    if (!this.kind || !place || !this.app.isComplete) return false;
     if (sampling) {
       const point = this.app.surface.at(...place);
       if (point?.known) this.app.setFocus(Math.round(point.index));

@@ -46,6 +46,21 @@ export class App {
     this.picture.resize();
     this.showReadout(null);
     this.measurements.restore();
+  }
+
+  /** Take the whole page in place of the coarse one, if that is what the first picture was made of. */
+  complete(page) {
+    if (page) {
+      const centre = this.surface.toResult(this.picture.centre);
+      Object.assign(this.meta, page.meta);
+      this.surface.take({ ...page, meta: this.meta });
+      this.picture.centre = this.surface.fromResult(centre);
+      this.picture.hold();
+      this.scene.renew();
+      this.controls.smooth(this.scene.restful);
+      this.hover(null);
+    }
+    this.isComplete = true;
     this.edits.restore();
   }
 
@@ -235,13 +250,13 @@ async function start() {
   const loading = byId("loading");
   try {
     if (typeof DecompressionStream === "undefined") throw new Error("This browser is too old for this page: use a Firefox, Chrome, Edge or Safari from 2023 or later.");
-    const page = await readPage();
-    window.dff = new App(page);
-    await window.dff.scene.first;
-    window.dff.loadMs = performance.now();
+    const { page, rest } = await readPage(), app = (window.dff = new App(page));
+    await app.scene.first;
+    app.loadMs = performance.now();
     loading.classList.add("done");
+    app.complete(await rest());
     document.documentElement.dataset.ready = "true";
-    attend(window.dff);
+    attend(app);
   } catch (error) {
     loading.classList.add("wrong");
     loading.querySelector("p").textContent = error.message;

@@ -15,6 +15,7 @@ export class Measurements {
   // ---- taking
 
   start(tool) {
+    if (!this.app.isComplete) return;
     this.tool = this.tool === tool ? null : tool;
     if (this.tool) this.app.brush.choose(null);
     this.pending = [];

@@ -77,6 +77,7 @@ function smoothSlider(app) {
     clearTimeout(bar.timer);
     bar.timer = setTimeout(() => app.scene.setSmoothing(value), 120);
   } });
+  app.controls.smooth = bar.set;
   return Object.assign(bar, { title: "Only how it looks: what is read, measured and saved is the surface as it was measured." });
 }
 
