@@ -280,6 +280,7 @@ def _about(result: Reconstruction, folder: Path) -> dict[str, Any]:
         "known_share": float(result.depth.known.mean()),
         "camera": result.metadata.camera,
         "measurements": None,
+        "kept": None,
         "edits": None,
         "applied": None,
         "untouched": False,

@@ -17,6 +17,8 @@ import { Scene } from "dff/scene.js";
 import { Sources } from "dff/sources.js";
 import { Surface } from "dff/surface.js";
 
+const NUMBERS_PX = 22; // beside the model, for the numbers of the grid
+
 const byId = (id) => document.getElementById(id);
 
 export class App {
@@ -36,6 +38,7 @@ export class App {
     this.brush = new Brush(this, byId("link"));
     this.overlay.layGrid(this.meta.box);
     this.scene.listeners.push(() => this.overlay.draw());
+    this.scene.survive((lost) => this.hint(lost ? "The graphics driver was reset: the model comes back as soon as it does." : null, lost));
     followPointer(this, byId("view"));
     followPicture(this, this.picture.canvas);
     followKeys(this);
@@ -103,7 +106,8 @@ export class App {
   look(turn, tilt) {
     const free = this.free();
     this.overlay.within(free);
-    this.camera.fit(this.meta.box, turn, tilt, free);
+    const room = this.scene.state.grid ? NUMBERS_PX : 0, inner = { left: free.left + room, right: free.right + room, top: free.top + room, bottom: free.bottom + room };
+    this.camera.fit(this.meta.box, this.surface.landmarks(this.meta.box), turn, tilt, inner);
     this.framed = true;
     this.scene.request();
   }

@@ -32,9 +32,7 @@ export class Scene {
     this.listeners = [];
     this.first = new Promise((done) => this.listeners.push(done)); // the first picture, coarse or not
     this.restful = surface.smoothing = surface.isCoarse ? 0 : restfulSigma(surface, surface.meta.relief);
-    this.makePrograms();
-    this.makeTextures();
-    this.targets = [null, null];
+    this.prepare();
     this.front = 0;
     this.waiting = [];
     this.scheduled = false;
@@ -42,6 +40,28 @@ export class Scene {
   }
 
   // ---- setting up
+
+  /** Make everything that lives in the graphics driver. */
+  prepare() {
+    this.targets = [null, null];
+    this.current = this.rampName = this.slopes = null;
+    this.makePrograms();
+    this.makeTextures();
+  }
+
+  /** Draw again after the graphics driver was reset; `tell` hears of its loss and of its return. */
+  survive(tell) {
+    this.canvas.addEventListener("webglcontextlost", (event) => {
+      event.preventDefault();
+      this.current = this.job = null;
+      tell(true);
+    });
+    this.canvas.addEventListener("webglcontextrestored", () => {
+      this.prepare();
+      this.request();
+      tell(false);
+    });
+  }
 
   makePrograms() {
     const s = shaders;
@@ -298,6 +318,7 @@ export class Scene {
 
   tick() {
     this.scheduled = false;
+    if (this.gl.isContextLost()) return;
     if (this.changed !== this.drawnAt) {
       this.drawnAt = this.changed;
       this.fine = this.quick();

@@ -8,6 +8,9 @@ export const LOWER = 2; // the triangle of the other three corners of the cell
 export const SEEN = 4;
 export const KNOWN = 8;
 
+const LANDMARKS = 6007; // pixels that are tried; a prime, so that they fall into all columns
+const LEAST_LANDMARKS = 50;
+
 export class Surface {
   constructor(page) {
     const { meta } = page;
@@ -119,6 +122,17 @@ export class Surface {
 
   get clipped() {
     return this.clip.some(([low, high]) => low > -Infinity || high < Infinity);
+  }
+
+  /** Some points of what is drawn, inside the box that holds nearly all of it; its corners where nothing is drawn. */
+  landmarks([low, high]) {
+    const step = Math.max(1, Math.floor(this.drawn.length / LANDMARKS)), found = [];
+    for (let place = step >> 1; place < this.drawn.length; place += step) {
+      if (!(this.drawn[place] & SEEN)) continue;
+      const column = place % this.width, point = this.position(column, (place - column) / this.width, this.indexAt(place));
+      if (point.every((value, i) => value >= low[i] && value <= high[i])) found.push(point);
+    }
+    return found.length >= LEAST_LANDMARKS ? found : Array.from({ length: 8 }, (_, corner) => low.map((value, i) => ((corner >> i) & 1 ? high[i] : value)));
   }
 
   /** Pixel of the whole result at page coordinates, and back. */
