@@ -1,6 +1,6 @@
 """Confidence: how probable it is that an index is right to one frame, and whether anything is known at all.
 
-A logistic model of what focus curves and surface show; `python -m dff.training.confidence` fits its constants.
+`dff.depth.judge` holds the model; `python -m dff.training.confidence` fits it on rendered stacks.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dff import filters
+from dff.depth.judge import judge_of
 from dff.depth.refine import PeakFit
 from dff.depth.select import largest
 
@@ -28,6 +29,8 @@ _POOL_SIGMA_PX = 2.0
 LEAST_PROBABILITY = 0.3
 """What is less probable than this is a guess, and counts as unknown."""
 
+PROMISED = "promised"
+"""How sure a network is of the label."""
 FEATURES = (
     "margin",
     "drop",
@@ -40,20 +43,10 @@ FEATURES = (
     "off_plane",
     "share",
     "scatter",
-    "promised",
+    PROMISED,
 )
 """The last only where a network decides the frame."""
 
-WEIGHTS: tuple[float, ...] = (4.374, 0.284, -0.004, -0.629, -1.199, -0.011, -0.579, -0.15, -0.152, -0.042, 1.753, 0.235)
-"""Constant, then one weight a feature, as `python -m dff.training.confidence` prints them."""
-
-NETWORK_WEIGHTS: dict[str, tuple[float, ...]] = {
-    "sesf-stack": (0.695, 0.768, -0.724, -0.335, -0.471, -0.231, -0.479, -0.192, 0.168, -0.069, 1.083, 0.037, 0.426),
-}
-"""The same where a network decides the frame, by its name."""
-
-SIGMA_SCALE = 1.434
-"""Measured over predicted standard deviation of the index on textured planes."""
 SIGMA_FLOOR_FRAMES = 0.1
 """Error that remains without noise, of the parabola and of surfaces that are not level; chosen, not fitted."""
 
@@ -131,11 +124,8 @@ def probability(features: Tensor, measure: str = "") -> Tensor:
     Returns:
         (H, W).
     """
-    weights = NETWORK_WEIGHTS.get(measure, WEIGHTS)
-    logit = torch.full_like(features[0], weights[0])
-    for weight, feature in zip(weights[1:], features):
-        logit += weight * feature
-    return logit.sigmoid()
+    judge = judge_of(measure)
+    return judge(features[[FEATURES.index(name) for name in judge.features]])
 
 
 def is_known(features: Tensor, probability: Tensor, measure: str = "") -> Tensor:
@@ -152,9 +142,11 @@ def is_known(features: Tensor, probability: Tensor, measure: str = "") -> Tensor
         (H, W) bool.
     """
     known = probability > LEAST_PROBABILITY
-    return known if measure in NETWORK_WEIGHTS else known & (features[FEATURES.index("scatter")] < 1)
+    says_itself = PROMISED in judge_of(measure).features
+    return known if says_itself else known & (features[FEATURES.index("scatter")] < 1)
 
 
-def calibrated_sigma(sigma: Tensor) -> Tensor:
+def calibrated_sigma(sigma: Tensor, measure: str = "") -> Tensor:
     """Standard deviation of an index from that of its parabola's vertex, frames."""
-    return (SIGMA_SCALE * sigma).hypot(torch.as_tensor(SIGMA_FLOOR_FRAMES, dtype=sigma.dtype, device=sigma.device))
+    floor = torch.as_tensor(SIGMA_FLOOR_FRAMES, dtype=sigma.dtype, device=sigma.device)
+    return (judge_of(measure).sigma_scale * sigma).hypot(floor)
