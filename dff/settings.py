@@ -139,7 +139,7 @@ class Settings:
     )
 
     # Depth
-    measure: str = option("ring-difference", "focus measure: see `dff measures`", group="depth")
+    measure: str = option("sesf-stack", "focus measure, a network or an operator: see `dff measures`", group="depth")
     refit: str = option(
         "ring-difference",
         "operator that measures depth to a fraction of a frame where a network decides the frame",

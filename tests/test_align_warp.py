@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_align import SIZE, Bench, as_type, similarity
 
-from dff.align import valid_area, valid_frames, warp_frame
+from dff.align import covered, partly_covered, valid_area, valid_frames, warp_frame
 from dff.align.resample import separable_motion
 from dff.stack import Alignment, FloatArray
 
@@ -70,9 +70,9 @@ def test_the_valid_area_is_covered_by_all_frames_and_nothing_else() -> None:
     white = np.full((*SIZE, 1), 255, np.uint8)
     seen = [(warp_frame(white, transform)[..., 0] == 255) for transform in transforms]
     valid = valid_frames(alignment)
-    for covered, full in zip(valid, seen):
-        assert not (covered & ~full).any()
-        assert (full & ~covered).mean() < 0.03
+    for inside, full in zip(valid, seen):
+        assert not (inside & ~full).any()
+        assert (full & ~inside).mean() < 0.03
     np.testing.assert_array_equal(valid_area(alignment), valid.all(axis=0))
     assert 0.5 < valid_area(alignment).mean() < 1
 
@@ -136,3 +136,19 @@ def test_threads_do_not_change_a_warped_frame() -> None:
         warped.append(warp_frame(frame, motion))
     torch.set_num_threads(before)
     np.testing.assert_array_equal(*warped)
+
+
+@pytest.mark.parametrize(
+    "parameters", [(1.03, 1, 6, -4), (0.97, -1, -3, 9), (1, 0, 25, 0), (0.1, 45, 0, 0), (1, 0, 900, 0)]
+)
+def test_what_is_not_covered_lies_in_windows_at_the_edges(parameters: tuple[float, ...]) -> None:
+    """Outside the windows all is covered, and a small motion makes small windows."""
+    motion = similarity(*parameters)
+    bare = ~covered(motion, SIZE)
+    windows = partly_covered(motion, SIZE)
+    area = sum(bare[window].size for window in windows)
+    for window in windows:
+        bare[window] = False
+    assert not bare.any()
+    assert area < 0.3 * bare.size or parameters[0] == 0.1 or parameters[2] == 900
+    assert partly_covered(np.eye(3), SIZE) == []

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     "settings": 0,
     "stack": 1,
+    "ahead": 2,
     "edits": 2,
     "optics": 2,
     "filters": 2,

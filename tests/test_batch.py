@@ -18,6 +18,7 @@ import tifffile
 
 from dff import io, pipeline
 from dff.batch import Row, run_batch, watch_folder
+from dff.batch.forecast import Expected, Forecast
 from dff.batch.watch import Arrivals
 from dff.settings import Settings
 from dff.simulate import render_scene
@@ -231,3 +232,34 @@ def test_a_scheduler_that_is_not_there_is_one_line(
     monkeypatch.setattr(module, "_WAIT_S", 0.5)
     with pytest.raises(OSError, match=r"must be a Dask scheduler; got no answer from tcp://127\.0\.0\.1:9"):
         run_batch(stacks, tmp_path / "out", SETTINGS, scheduler="tcp://127.0.0.1:9")
+
+
+def test_a_dry_run_tells_what_each_stack_takes(
+    stacks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line a stack and the sum; nothing is written."""
+    from dff import cli
+
+    call = ["batch", str(stacks), "-o", str(tmp_path / "out"), "--align", "none", "--quiet", "--dry-run"]
+    assert cli.main([*call, "--jobs", "2", "--total-memory", "3"]) == 0
+    told = capsys.readouterr().err
+    for words in (
+        "dome        6 of 64 x 64 px",
+        "GB of memory",
+        "bad",
+        "2 to do, 0 kept, 1 that cannot",
+        "within 3.0 GB",
+    ):
+        assert words in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_of_a_batch_is_that_of_stacks_side_by_side() -> None:
+    """As many at a time as cores and memory allow, each as soon as there is room."""
+    stacks = tuple(Expected(str(k), 6, (64, 64), gb, 1.0, s) for k, (s, gb) in enumerate([(10, 1), (4, 1), (3, 1)]))
+    assert Forecast(stacks, (), 1, 9.0).seconds == 17
+    assert Forecast(stacks, (), 2, 9.0).seconds == 10
+    assert Forecast(stacks, (), 3, 2.0).seconds == 10
+    assert Forecast(stacks, (), 3, 1.5).seconds == 17
+    assert Forecast(stacks, (), 3, 0.5).seconds == 17
+    assert Forecast((), (), 3, 0.5).seconds == 0

@@ -481,11 +481,14 @@ def test_growth_exponents_are_those_of_the_times() -> None:
         for mp in (2, 6)
         for n in (10, 30)
     ]
-    assert speed.fitted_exponents(rows) == pytest.approx({"megapixels": 1.1, "frames": 0.9})
-    assert speed.fitted_exponents(rows[:2]) == pytest.approx({"frames": 0.9})
-    assert speed.fitted_exponents([{**row, "cpu_s": 0.001} for row in rows]) == {}
+    assert speed.fitted_exponents(rows, "cpu_s") == pytest.approx({"megapixels": 1.1, "frames": 0.9})
+    assert speed.fitted_exponents(rows[:2], "cpu_s") == pytest.approx({"frames": 0.9})
+    assert speed.fitted_exponents(rows[:1], "cpu_s") == {}
+    assert speed.growth([{**row, "cpu_s": 0.001} for row in rows], "jpeg") == []
     assert speed.growth(rows, "jpeg") == ["growth, jpeg: fuse takes megapixels^1.10, frames^0.90"]
     assert speed.growth(rows, "tiff") == []
+    whole = [{**row, "method": speed.WHOLE, "peak_gb": 0.4 * row["megapixels"] ** 0.5} for row in rows]
+    assert speed.growth(whole, "jpeg")[1] == "growth, jpeg: peak memory is megapixels^0.50, frames^0.00"
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "tiff"])

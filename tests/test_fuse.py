@@ -6,6 +6,7 @@ import torch
 
 from dff import fuse
 from dff.fuse import bands, weights
+from dff.fuse.blend import pyramid_blend
 from dff.fuse.frames import frame_stack
 
 METHODS = fuse.FUSION_METHODS
@@ -305,3 +306,32 @@ def test_detail_that_the_index_places_a_little_wrong_wins():
     assert float(blended[0, :, 47:49].mean()) > 0.7
     far = slice(5, 30)
     assert psnr(blended[:, :, far], frames[8][:, :, far]) > 45
+
+
+@pytest.mark.parametrize("with_valid", [False, True])
+def test_only_what_a_frame_is_in_focus_near_is_looked_at(with_valid):
+    """Rows and columns without weight change nothing, and are not asked for."""
+    generator = torch.Generator().manual_seed(2)
+    frames = torch.rand(24, 3, 640, 320, generator=generator)
+    index = torch.linspace(-0.4, 23.4, 640)[:, None] + torch.linspace(0, 2, 320)
+    index = index.clamp(0, 23) + 0.1 * torch.randn(640, 320, generator=generator)
+    index[30:33, 40] = torch.nan
+    valid = invalid_corner(24, 640, 320) if with_valid else None
+    source = frame_stack(frames, None, None, valid)
+    weight = weights.WindowWeights(source, index, torch.full_like(index, 2.0))
+    clipped = torch.zeros_like(index)
+    clipped[100:120, 100:120] = 1
+    options = {"noise": 0.004, "levels": LEVELS, "clipped": clipped}
+    everywhere = Everywhere(source, index, weight.reach)
+    parts, whole = (pyramid_blend(source, chosen, **options) for chosen in (weight, everywhere))
+    assert torch.equal(parts, whole)
+    (top, bottom), columns = weight.extent(1)
+    assert (top, columns) == (0, (0, 320))
+    assert (bottom < 200) is not with_valid
+
+
+class Everywhere(weights.WindowWeights):
+    """The same weights, looked at in the whole picture."""
+
+    def extent(self, k):
+        return (0, self.index.shape[0]), (0, self.index.shape[1])

@@ -126,8 +126,8 @@ def test_fusegan_and_mffgan_see_no_farther_than_their_halo() -> None:
     images = torch.rand((1, 2, 160, 160), requires_grad=True)
     height, width = seen_px(shaken(fusegan.FuseGan(4))(images)[0, 80, 80], images)
     assert max(height, width) <= 2 * fusegan.HALO_PX + 1
-    images = torch.rand((1, 2, 31, 31), requires_grad=True)
-    assert seen_px(mffgan.MffGan()(images)[0, 15, 15], images) == (2 * mffgan.HALO_PX + 1,) * 2
+    images = torch.rand((1, 2, 63, 63), requires_grad=True)
+    assert seen_px(mffgan.MffGan()(images)[0, 31, 31], images) == (2 * mffgan.HALO_PX + 1,) * 2
 
 
 def test_vgg_features_stand_where_torchvision_has_them() -> None:

@@ -14,8 +14,9 @@ from torch import Tensor
 from dff import filters
 from dff.depth import estimate_depth
 from dff.focus import load_measure, weight_files
-from dff.focus.evidence import survey
-from dff.focus.sesf_stack import HALO_PX, SesfStack, beside, logits_in_tiles
+from dff.focus import stack_layers
+from dff.focus.sesf_stack import HALO_PX, SesfStack, logits_in_tiles
+from dff.focus.stack_layers import beside
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -134,11 +135,12 @@ def test_half_precision_hardly_moves_depth(trained: SesfStack, dtype: torch.dtyp
     assert change.abs().max() < 0.02
 
 
-def test_frame_by_frame_is_all_at_once(network: SesfStack) -> None:
-    """Without gradients frames are streamed; the numbers are those of training."""
-    images = sweep(7)
-    whole = survey(images[:, 0])
-    assert torch.allclose(network.stream(images[:, 0], whole), network.together(images[:, 0], whole), atol=1e-4)
+@pytest.mark.parametrize("cached_sites", [1, 200, 8192])
+def test_frame_by_frame_is_all_at_once(network: SesfStack, cached_sites: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without gradients frames are streamed in bands of any height; the numbers are those of training."""
+    monkeypatch.setattr(stack_layers, "CACHED_SITES", cached_sites)
+    images = sweep(7, (148, 60))
+    assert torch.allclose(network(images), network.together(images[:, 0]), atol=1e-4)
 
 
 @pytest.mark.parametrize("every", [2, 4])

@@ -12,6 +12,8 @@ from dff.align.resample import TAPS, can_resample, resample, separable_motion
 from dff.stack import Alignment, FloatArray
 
 Span = tuple[int, int]
+_LONG_SHARE = 0.9
+"""Rows of which a frame covers this share lie between its upper and its lower edge."""
 
 
 def warp_frame(
@@ -112,6 +114,26 @@ def covered(
         return np.ones((bottom - top, right - left), bool)
     across = np.arange(left, right, dtype=np.int32)
     return (across >= first.astype(np.int32)[:, None]) & (across <= last.astype(np.int32)[:, None])
+
+
+def partly_covered(transform: FloatArray, size: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Windows along the edges that hold all pixels that a frame does not cover.
+
+    Args:
+        transform: (3, 3) map from the frame's pixels to the reference frame's.
+        size: (H, W) of the frames.
+    """
+    height, width = size
+    if is_identity(transform):
+        return []
+    first, last = _spans(transform, size, np.arange(height), (0, width))
+    long = np.flatnonzero(last - first >= _LONG_SHARE * width)
+    if not len(long):
+        return [(slice(0, height), slice(0, width))]
+    top, bottom = int(long[0]), int(long[-1]) + 1
+    left, right = int(first[top:bottom].max()), int(last[top:bottom].min()) + 1
+    windows = [(0, top, 0, width), (bottom, height, 0, width), (top, bottom, 0, left), (top, bottom, right, width)]
+    return [(slice(a, b), slice(c, d)) for a, b, c, d in windows if a < b and c < d]
 
 
 def _spans(

@@ -32,6 +32,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def share_gb(memory_gb: float) -> float:
+    """Memory that all jobs together may take: what was asked for, or nearly all that is free."""
+    return memory_gb or 0.9 * available_memory_gb()
+
+
 @dataclass
 class _Worker:
     process: Any
@@ -46,7 +51,7 @@ class Pool:
     def __init__(self, jobs: int, memory_gb: float, retries: int, on_stage: OnStage) -> None:
         """At most so many jobs at a time, together within so much memory; 0 lets the machine decide."""
         self.jobs = jobs or cores()
-        self.memory_gb = memory_gb or 0.9 * available_memory_gb()
+        self.memory_gb = share_gb(memory_gb)
         self.retries = retries
         self.on_stage = on_stage
         self._waiting: deque[tuple[Job, int]] = deque()

@@ -62,15 +62,13 @@ def run_batch(
         ValueError: there are no stacks.
         OSError: the folders cannot be read or written.
     """
-    found = io.list_stacks(folder)
-    if not found:
-        raise ValueError(f"{folder}: must hold focal stacks; got none; give a folder with a folder for each stack")
+    found = found_stacks(folder)
     record = Record(Path(results))
     jobs = min(jobs or cores(), len(found))
-    planned, ended = _planned(found, record, _shared(settings, 1 if scheduler else jobs), force)
+    todo, ended = planned(found, record, shared(settings, 1 if scheduler else jobs), force)
     for row in ended:
         on_row(row, len(found))
-    for row in _rows(planned, scheduler, jobs, memory_gb, retries, on_stage):
+    for row in _rows(todo, scheduler, jobs, memory_gb, retries, on_stage):
         record.add(row)
         on_row(row, len(found))
         ended.append(row)
@@ -80,12 +78,25 @@ def run_batch(
     return ended
 
 
-def _shared(settings: Settings, jobs: int) -> Settings:
+def found_stacks(folder: str | Path) -> dict[str, Path]:
+    """The stacks below a folder, by name.
+
+    Raises:
+        ValueError: there are none.
+        OSError: there is no such folder.
+    """
+    found = io.list_stacks(folder)
+    if not found:
+        raise ValueError(f"{folder}: must hold focal stacks; got none; give a folder with a folder for each stack")
+    return found
+
+
+def shared(settings: Settings, jobs: int) -> Settings:
     """Settings with the cores shared between the jobs."""
     return settings.but(threads=max(1, cores() // jobs)) if jobs > 1 and not settings.threads else settings
 
 
-def _planned(found: dict[str, Path], record: Record, settings: Settings, force: bool) -> tuple[list[Job], list[Row]]:
+def planned(found: dict[str, Path], record: Record, settings: Settings, force: bool) -> tuple[list[Job], list[Row]]:
     """The stacks that are to be done, and the rows of those that are finished already or cannot be begun."""
     jobs, rows = [], []
     for name, source in found.items():

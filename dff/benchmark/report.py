@@ -97,6 +97,9 @@ SPEED_COLUMNS = (
     Column("file_mb_per_mp_frame", "files moved", "MB/MP-frame"),
     Column("peak_gb", "peak memory", "GB"),
     Column("predicted_gb", "predicted", "GB", 0),
+    Column("predicted_s_per_mp_frame", "wall, predicted", "s/MP-frame", 0),
+    Column("cpu_over_ours", "processor, over ours", "times", 0),
+    Column("wall_over_ours", "wall, over ours", "times", 0),
 )
 FUSION_COLUMNS = (
     Column("psnr_db", "PSNR", "dB", 1),

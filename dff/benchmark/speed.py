@@ -21,7 +21,7 @@ from dff.settings import DEFAULTS
 
 WHOLE = "whole program"
 _LEAST_S = 0.02
-"""Stages that take less are not fitted."""
+"""How stages that take less grow is not told."""
 
 
 def _run(result: SuiteResult, options: Options, methods: Sequence[Method]) -> None:
@@ -38,8 +38,9 @@ def _run(result: SuiteResult, options: Options, methods: Sequence[Method]) -> No
                 result.skip(scene, WHOLE, error)
                 continue
             size = {"kind": kind, "megapixels": megapixels, "frames": frames}
-            result.rows += [{"scene": scene, "method": name, **size, **row} for name, row in rows_of(told).items()]
-            _run_peers(result, scene, size, folder, methods)
+            rows = rows_of(told)
+            result.rows += [{"scene": scene, "method": name, **size, **row} for name, row in rows.items()]
+            _run_peers(result, {"scene": scene, **size}, rows[WHOLE], folder, methods)
     options.on_progress(result.name, len(grid), len(grid))
     result.notes += [line for kind in options.formats for line in growth(result.rows, kind)]
 
@@ -82,48 +83,54 @@ def rows_of(told: dict[str, Any]) -> dict[str, Row]:
     stages = {name: row(cost) for name, cost in told["stages"].items() if name != "end"}
     moved = sum(cost["file_bytes"] for cost in told["stages"].values())
     whole = row({**told["whole"], "file_bytes": moved, "peak_gb": told["peak_gb"]})
+    predicted = {"predicted_gb": told["predicted_gb"], "predicted_s_per_mp_frame": told["predicted_s"] / megapixels}
     floors = {name: row(cost) for name, cost in told["floor"].items()}
-    return {**floors, **stages, WHOLE: {**whole, "predicted_gb": told["predicted_gb"]}}
+    return {**floors, **stages, WHOLE: {**whole, **predicted}}
 
 
-def _run_peers(result: SuiteResult, scene: str, size: Row, folder: Path, methods: Sequence[Method]) -> None:
+def _run_peers(result: SuiteResult, about: Row, whole: Row, folder: Path, methods: Sequence[Method]) -> None:
+    """Other programs on the same frames, and how many times as long as ours they take."""
+    megapixels = about["megapixels"] * about["frames"]
     for method in methods:
         if not method.external:
             continue
         try:
             cost = method.estimate(io.read_stack(folder / "frames")).cost
         except CommandError as error:
-            result.skip(scene, method.name, error)
+            result.skip(about["scene"], method.name, error)
             continue
-        megapixels = size["megapixels"] * size["frames"]
         figures = {"cpu_s_per_mp_frame": cost.cpu_s / megapixels, "wall_s_per_mp_frame": cost.wall_s / megapixels}
-        result.rows.append({"scene": scene, "method": method.name, **size, **figures, "peak_gb": cost.peak_gb})
+        ratios = {
+            "cpu_over_ours": figures["cpu_s_per_mp_frame"] / whole["cpu_s_per_mp_frame"],
+            "wall_over_ours": figures["wall_s_per_mp_frame"] / whole["wall_s_per_mp_frame"],
+        }
+        result.rows.append({"method": method.name, **about, **figures, **ratios, "peak_gb": cost.peak_gb})
 
 
 def growth(rows: Sequence[Row], kind: str) -> list[str]:
-    """A line a stage: the exponents with which its processor time grows with pixels and with frames."""
+    """A line a stage: the exponents with which its processor time grows with pixels and with frames; and memory."""
     lines = []
     for stage in dict.fromkeys(row["method"] for row in rows if "cpu_s" in row):
         chosen = [row for row in rows if row["method"] == stage and row["kind"] == kind]
-        exponents = fitted_exponents(chosen)
-        if exponents:
-            told = ", ".join(f"{name}^{value:.2f}" for name, value in exponents.items())
-            lines.append(f"growth, {kind}: {stage} takes {told}")
-    return lines
+        if len(chosen) and min(row["cpu_s"] for row in chosen) >= _LEAST_S:
+            lines += _told(kind, f"{stage} takes", fitted_exponents(chosen, "cpu_s"))
+    whole = [row for row in rows if row["method"] == WHOLE and row["kind"] == kind and "peak_gb" in row]
+    return lines + _told(kind, "peak memory is", fitted_exponents(whole, "peak_gb"))
 
 
-def fitted_exponents(rows: Sequence[Row]) -> dict[str, float]:
-    """Exponents of the processor time in megapixels and frames, by least squares of the logarithms.
+def _told(kind: str, what: str, exponents: dict[str, float]) -> list[str]:
+    powers = ", ".join(f"{name}^{value:.2f}" for name, value in exponents.items())
+    return [f"growth, {kind}: {what} {powers}"] if powers else []
 
-    Only for what was varied; nothing where a time is too short to tell.
-    """
-    seconds = np.array([row["cpu_s"] for row in rows])
+
+def fitted_exponents(rows: Sequence[Row], figure: str) -> dict[str, float]:
+    """Exponents of a figure in megapixels and frames, by least squares of the logarithms; of what was varied only."""
     varied = {name: np.log([row[name] for row in rows]) for name in ("megapixels", "frames")}
-    varied = {name: values for name, values in varied.items() if np.ptp(values) > 0} if len(rows) else {}
-    if not varied or seconds.min() < _LEAST_S:
+    varied = {name: values for name, values in varied.items() if len(rows) and np.ptp(values) > 0}
+    if not varied:
         return {}
     design = np.stack([*varied.values(), np.ones(len(rows))], axis=1)
-    solution, *_ = np.linalg.lstsq(design, np.log(seconds), rcond=None)
+    solution, *_ = np.linalg.lstsq(design, np.log([row[figure] for row in rows]), rcond=None)
     return dict(zip(varied, solution.tolist()))
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from dff.cli.options import add_settings, settings_from
-from dff.cli.report import batch_progress, say
+from dff.cli.report import batch_progress, progress, say
 
 
 def add_batch(commands: Any) -> None:
@@ -20,6 +20,7 @@ def add_batch(commands: Any) -> None:
     parser.add_argument("folder", help="folder of stacks: folders of frames, multi-page TIFF files, videos")
     parser.add_argument("-o", "--output", required=True, help="folder for a result folder a stack, and the table")
     parser.add_argument("--force", action="store_true", help="replace results made of other frames or options")
+    parser.add_argument("--dry-run", action="store_true", help="list the stacks, and what each and all of them take")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do it, tcp://host:8786")
     _add_pool(parser, jobs=0, told="as many as cores and memory allow")
     add_settings(parser)
@@ -58,6 +59,8 @@ def batch(options: argparse.Namespace) -> int:
     """`dff batch`: every stack below a folder; 1 where one failed."""
     from dff.batch import run_batch, summary
 
+    if options.dry_run:
+        return _forecast(options)
     with batch_progress(options.quiet) as (on_stage, on_row):
         rows = run_batch(
             options.folder,
@@ -73,6 +76,23 @@ def batch(options: argparse.Namespace) -> int:
         )
     say(summary(rows, options.output))
     return int(any(row.state == "failed" for row in rows))
+
+
+def _forecast(options: argparse.Namespace) -> int:
+    from dff.batch import forecast_batch, told_forecast
+
+    with progress(options.quiet) as on_progress:
+        expected = forecast_batch(
+            options.folder,
+            options.output,
+            settings_from(options),
+            jobs=options.jobs,
+            memory_gb=options.total_memory,
+            force=options.force,
+            on_progress=on_progress,
+        )
+    say(told_forecast(expected))
+    return 0
 
 
 def watch(options: argparse.Namespace) -> int:

@@ -25,6 +25,8 @@ _SCATTER_FRAMES = (1.1, 1.5)
 """Pixels of noise are scattered evenly over the window of the fit: by 1.7 frames rms about their mean."""
 _SCATTER_SIGMA_PX = 4.0
 _POOL_SIGMA_PX = 2.0
+_PROMISED, _LOG_SIGMA = 1.0, -0.5
+"""What a network's log-odds, and the logarithm of the curves' standard deviation, must be among scattered pixels."""
 
 LEAST_PROBABILITY = 0.3
 """What is less probable than this is a guess, and counts as unknown."""
@@ -131,7 +133,8 @@ def probability(features: Tensor, measure: str = "") -> Tensor:
 def is_known(features: Tensor, probability: Tensor, measure: str = "") -> Tensor:
     """Where an index is more than a guess.
 
-    A network says itself where it has no answer. Energies of noise are told by how scattered they are.
+    Energies of noise are told by how scattered they are. Beside edges energies of two surfaces are scattered too: there
+    the index stands where a network promises it and the focus curves have clear peaks.
 
     Args:
         features: (F, H, W) in the order of FEATURES.
@@ -141,9 +144,23 @@ def is_known(features: Tensor, probability: Tensor, measure: str = "") -> Tensor
     Returns:
         (H, W) bool.
     """
-    known = probability > LEAST_PROBABILITY
-    says_itself = PROMISED in judge_of(measure).features
-    return known if says_itself else known & (features[FEATURES.index("scatter")] < 1)
+    promised = PROMISED in judge_of(measure).features
+    return (probability > LEAST_PROBABILITY) & is_clear(features, promised=promised)
+
+
+def is_clear(features: Tensor, *, promised: bool) -> Tensor:
+    """Where indices are less scattered than those of noise, or where a network promises enough.
+
+    Args:
+        features: (F, H, W) in the order of FEATURES.
+        promised: Whether promises are to be believed.
+
+    Returns:
+        (H, W) bool.
+    """
+    named = dict(zip(FEATURES, features))
+    clear = named["scatter"] < 1
+    return clear | ((named[PROMISED] > _PROMISED) & (named["log_sigma"] < _LOG_SIGMA)) if promised else clear
 
 
 def calibrated_sigma(sigma: Tensor, measure: str = "") -> Tensor:

@@ -40,6 +40,8 @@ class FocusMeasure:
 
     picture: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
     """(N, C, H, W) → (C, H, W): how the method itself fuses; None: frames weighted by the softmax of their logits."""
+    generates: bool = False
+    """Whether that picture is made of new pixels, so that no weights of the frames tell of it."""
     coarse: FocusMeasure | None = None
     """The measure to refit with where the blur grows so much from frame to frame that fine detail is lost at once;
     None: this one. It reaches no farther."""

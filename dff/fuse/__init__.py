@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dff.fuse.blend import halo_px as blend_halo_px
 from dff.fuse.blend import pyramid_blend, window_frames
 from dff.fuse.frames import FrameSource, frame_stack, frame_tensor, near_clipped, noise_level, to_dtype
-from dff.fuse.weights import pick_weights, softmax_weights, weighted_mean, window_weights
+from dff.fuse.weights import WindowWeights, pick_weights, softmax_weights, weighted_mean
 
 __all__ = [
     "FUSION_METHODS",
+    "TEMPERATURE",
     "all_in_focus",
     "frame_tensor",
     "halo_px",
@@ -36,7 +38,7 @@ CLIPPED_RADIUS_PX = 8
 
 def halo_px(method: str, *, levels: int = PYRAMID_LEVELS) -> int:
     """Rows of context on either side that a row of the picture depends on, a multiple of `row_multiple`."""
-    return 6 * 2**levels if method == "pyramid" else 0
+    return blend_halo_px(levels) if method == "pyramid" else 0
 
 
 def row_multiple(method: str, *, levels: int = PYRAMID_LEVELS) -> int:
@@ -84,10 +86,10 @@ def all_in_focus(
         picture = weighted_mean(stack, pick_weights(stack, volume=volume, index=index))
     elif method == "pyramid" and volume is None and index is not None:
         clipped = near_clipped(stack, CLIPPED_RADIUS_PX)
-        weight = window_weights(stack, index, window_frames(clipped, noise))
+        weight = WindowWeights(stack, index, window_frames(clipped, noise))
         picture = pyramid_blend(stack, weight, noise=noise, levels=levels, clipped=clipped)
     else:
-        weight = softmax_weights(
+        shares = softmax_weights(
             stack,
             volume=volume,
             index=index,
@@ -96,5 +98,5 @@ def all_in_focus(
             radius_frames=radius_frames,
         )
         blended = method == "pyramid"
-        picture = pyramid_blend(stack, weight, noise=noise, levels=levels) if blended else weighted_mean(stack, weight)
+        picture = pyramid_blend(stack, shares, noise=noise, levels=levels) if blended else weighted_mean(stack, shares)
     return picture if valid is None else picture * valid.any(0)

@@ -28,7 +28,11 @@ def laplacian_pyramid(planes: Tensor, levels: int) -> list[Tensor]:
     Burt and Adelson, IEEE Transactions on Communications 31(4), 1983.
     """
     low = gaussian_pyramid(planes, levels)
-    return [fine - _double(coarse, fine) for fine, coarse in itertools.pairwise(low)] + [low[-1]]
+    bands = []
+    for fine, coarse in itertools.pairwise(low):
+        smooth = _double(coarse, fine)
+        bands.append(torch.sub(fine, smooth, out=smooth))
+    return [*bands, low[-1]]
 
 
 def collapse(bands: Sequence[Tensor]) -> Tensor:
@@ -42,7 +46,11 @@ def collapse(bands: Sequence[Tensor]) -> Tensor:
 def _halve(planes: Tensor) -> Tensor:
     """Every second pixel after the binomial filter 1 4 6 4 1, borders mirrored."""
     if planes.device.type == "cpu":
-        return torch.from_numpy(np.stack([cv2.pyrDown(plane) for plane in planes.contiguous().numpy()]))
+        size = (planes.shape[1] + 1) // 2, (planes.shape[2] + 1) // 2
+        halved = np.empty((len(planes), *size), np.float32)
+        for plane, target in zip(planes.contiguous().numpy(), halved):
+            cv2.pyrDown(plane, dst=target, dstsize=size[::-1])
+        return torch.from_numpy(halved)
     return _halve_axis(_halve_axis(planes, 2), 1)
 
 
@@ -50,8 +58,10 @@ def _double(planes: Tensor, like: Tensor) -> Tensor:
     """Planes interpolated by the same filter to the size of `like`."""
     height, width = like.shape[-2:]
     if planes.device.type == "cpu":
-        doubled = [cv2.pyrUp(plane, dstsize=(width, height)) for plane in planes.contiguous().numpy()]
-        return torch.from_numpy(np.stack(doubled))
+        doubled = np.empty((len(planes), height, width), np.float32)
+        for plane, target in zip(planes.contiguous().numpy(), doubled):
+            cv2.pyrUp(plane, dst=target, dstsize=(width, height))
+        return torch.from_numpy(doubled)
     return _double_axis(_double_axis(planes, 1, height), 2, width)
 
 

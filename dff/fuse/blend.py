@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dff.ahead import ahead
 from dff.filters import gaussian
 from dff.fuse.bands import NOISE_GAIN, collapse, laplacian_pyramid
-from dff.fuse.frames import FrameStack
-from dff.fuse.weights import PlaneOf
+from dff.fuse.frames import FrameStack, Window
+from dff.fuse.weights import PlaneOf, WindowWeights
 
 ENERGY_SIGMA_PX = 0.7
 _NOISE_FACTOR = 8.0
@@ -22,11 +23,12 @@ _AROUND = 0.3
 """Weight of a frame in focus near by, against one in focus here."""
 _CELL_PX, _CELLS = 4, 2
 """Near by is what lies within so many cells of so many pixels."""
-_TINY = 1e-30
+LANES = 32
+"""Windows begin at multiples of so many columns: the vector units then take the same pixels together in all."""
 
 
 def pyramid_blend(
-    stack: FrameStack, weight: PlaneOf, *, noise: float, levels: int, clipped: Tensor | None = None
+    stack: FrameStack, weight: PlaneOf | WindowWeights, *, noise: float, levels: int, clipped: Tensor | None = None
 ) -> Tensor:
     """Mean of every band of the frames with weights of its own, put together again.
 
@@ -41,7 +43,8 @@ def pyramid_blend(
     Args:
         stack: The frames. What they hold where they are not valid should continue the picture: it has no weight,
             but the bands of its neighbours reach into it.
-        weight: (H, W) weight of frame k.
+        weight: (H, W) weight of frame k; of window weights, only those rows and columns of a frame are looked at
+            that its weight depends on.
         noise: Standard deviation of the noise of a frame, white being one.
         levels: Number of halvings.
         clipped: (H, W) one around clipped highlights, else zero; without it all weights are w.
@@ -49,46 +52,107 @@ def pyramid_blend(
     Returns:
         (C, H, W).
     """
+    plane = weight.index if isinstance(weight, WindowWeights) else weight(0)
+    size = plane.shape
+    gains = _energy_gains(plane.new_ones(()).expand(size) if clipped is None else 1 - clipped, noise, levels)
     blend: list[Tensor] = []
     totals: list[Tensor] = []
-    gains = _energy_gains(clipped, noise, levels)
-    for k in range(stack.count):
-        here = weight(k)
-        if clipped is not None:
-            around = torch.maximum(here, _AROUND * largest_near(here) * (1 - clipped))
-            here = stack.usable(k, around, 0.0)
-        bands = laplacian_pyramid(stack[k], levels)
-        shares = _band_weights(bands, here, gains)
-        parts = [band * share for band, share in zip(bands, shares)]
-        blend = [total.add_(part) for total, part in zip(blend, parts)] if blend else parts
-        totals = [total.add_(share) for total, share in zip(totals, shares)] if totals else shares
-    return collapse([band / total for band, total in zip(blend, totals)])
+    windows = list(_windows(weight, stack.count, size, levels))
+    for (k, window), part in zip(windows, ahead(lambda item: stack.part(*item), windows)):
+        bands = laplacian_pyramid(part, levels)
+        places = [_halved(window, level) for level in range(levels + 1)]
+        here = _with_near(stack, weight, k, window, clipped)
+        shares = _band_weights(bands, here, [gain[place] for gain, place in zip(gains, places)])
+        if not blend:
+            totals = [bands[0].new_zeros(side) for side in _sizes(size, levels)]
+            blend = [total.new_zeros((len(bands[0]), *total.shape)) for total in totals]
+        for level, (rows, columns) in enumerate(places):
+            blend[level][:, rows, columns].add_(bands[level].mul_(shares[level]))
+            totals[level][rows, columns].add_(shares[level])
+    return collapse([band.div_(total) for band, total in zip(blend, totals)])
+
+
+def _windows(
+    weight: PlaneOf | WindowWeights, count: int, size: tuple[int, ...], levels: int
+) -> Iterator[tuple[int, Window]]:
+    """The frames that have weight, with the rows and columns that their bands are needed in."""
+    for k in range(count):
+        extent = weight.extent(k) if isinstance(weight, WindowWeights) else ((0, size[0]), (0, size[1]))
+        if extent is not None:
+            rows, columns = (
+                slice(max(0, start - margin) // step * step, min(side, -(-(stop + margin) // step) * step))
+                for (start, stop), side, step, margin in zip(
+                    extent, size, (2**levels, max(LANES, 2**levels)), (halo_px(levels),) * 2
+                )
+            )
+            yield k, (rows, columns)
+
+
+def halo_px(levels: int) -> int:
+    """Rows and columns around a pixel that the bands there depend on, and the weights."""
+    return 6 * 2**levels
+
+
+def _halved(window: Window, level: int) -> Window:
+    """What a window, which starts at whole pixels of the coarsest level, is at a level."""
+    rows, columns = (slice(part.start >> level, -(-part.stop >> level)) for part in window)
+    return rows, columns
+
+
+def _sizes(size: tuple[int, ...], levels: int) -> list[tuple[int, int]]:
+    return [(-(-size[0] >> level), -(-size[1] >> level)) for level in range(levels + 1)]
+
+
+def _with_near(
+    stack: FrameStack, weight: PlaneOf | WindowWeights, k: int, window: Window, clipped: Tensor | None
+) -> Tensor:
+    """(h, w) weight of frame k in a window, and a share of what it has near by; all the same where none is valid."""
+    here = weight(k, window) if isinstance(weight, WindowWeights) else weight(k)
+    if clipped is not None:
+        near = largest_near(here).mul_(1 - clipped[window]).mul_(_AROUND)
+        here = torch.maximum(here, near, out=near)
+        here = stack.usable(k, here, 0.0, window)
+    return here if stack.bare is None else torch.where(stack.bare[window], 1.0, here)
 
 
 def largest_near(plane: Tensor) -> Tensor:
     """(H, W) largest value of a plane within some cells of each pixel's own; cells start at multiples of their side."""
     height, width = plane.shape
-    cells = F.max_pool2d(plane[None, None], _CELL_PX, ceil_mode=True)
-    largest = F.max_pool2d(cells, 2 * _CELLS + 1, 1, _CELLS)[0, 0]
-    return largest.repeat_interleave(_CELL_PX, 0)[:height].repeat_interleave(_CELL_PX, 1)[:, :width]
+    rows, columns = -(-height // _CELL_PX), -(-width // _CELL_PX)
+    padded = F.pad(plane, (0, columns * _CELL_PX - width, 0, rows * _CELL_PX - height), value=-torch.inf)
+    cells = padded.view(rows, _CELL_PX, -1).amax(1).view(rows, columns, _CELL_PX).amax(2)
+    largest = _largest_along(_largest_along(cells, 0), 1)
+    spread = largest[:, None, :, None].expand(rows, _CELL_PX, columns, _CELL_PX)
+    return spread.reshape(rows * _CELL_PX, columns * _CELL_PX)[:height, :width].contiguous()
 
 
-def _energy_gains(clipped: Tensor | None, noise: float, levels: int) -> list[Tensor | float]:
+def _largest_along(cells: Tensor, axis: int) -> Tensor:
+    """The largest of some cells on either side along an axis."""
+    largest, side = cells.clone(), cells.shape[axis]
+    for away in range(1, min(_CELLS, side - 1) + 1):
+        for here, there in ((0, away), (away, 0)):
+            part = largest.narrow(axis, here, side - away)
+            torch.maximum(part, cells.narrow(axis, there, side - away), out=part)
+    return largest
+
+
+def _energy_gains(decides: Tensor, noise: float, levels: int) -> list[Tensor]:
     """One over the energy of noise in each band, zero where detail does not decide."""
     gains = [1 / (_NOISE_FACTOR * noise**2 * (gain + _LEAST_GAIN)) for gain in NOISE_GAIN[:levels]]
-    if clipped is None:
-        return list(gains)
-    return [_at_level(1 - clipped, level) * gain for level, gain in enumerate(gains)]
+    return [_at_level(decides, level) * gain for level, gain in enumerate(gains)]
 
 
-def _band_weights(bands: Sequence[Tensor], weight: Tensor, gains: Sequence[Tensor | float]) -> list[Tensor]:
+def _band_weights(bands: Sequence[Tensor], weight: Tensor, gains: Sequence[Tensor]) -> list[Tensor]:
     levels = len(bands) - 1
     weights = []
     for level, gain in enumerate(gains):
         band = bands[level]
-        energy = gaussian((band * band).mean(0, keepdim=True), ENERGY_SIGMA_PX)[0] * gain
-        weights.append((_at_level(weight, level) + _TINY) * _sixth_power(1 + energy))
-    return [*weights, _at_level(weight, levels) + _TINY]
+        energy = band[0].square()
+        for plane in band[1:]:
+            energy += plane.square()
+        energy = gaussian(energy[None], ENERGY_SIGMA_PX)[0].mul_(gain / len(band))
+        weights.append(_sixth_power(energy.add_(1)).mul_(_at_level(weight, level)))
+    return [*weights, _at_level(weight, levels)]
 
 
 def _at_level(plane: Tensor, level: int) -> Tensor:
@@ -96,8 +160,8 @@ def _at_level(plane: Tensor, level: int) -> Tensor:
 
 
 def _sixth_power(values: Tensor) -> Tensor:
-    cube = values * values * values
-    return cube * cube
+    """In place."""
+    return values.mul_(values.square()).square_()
 
 
 def window_frames(clipped: Tensor, noise: float) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -18,6 +19,20 @@ LEAST_NOISE = 0.001
 """Standard deviation of noise, white being one, that no picture is taken to be better than."""
 
 FrameSource = Tensor | Sequence[Tensor] | Callable[[int], Tensor]
+Window = tuple[slice, slice]
+"""Rows and columns."""
+WHOLE: Window = (slice(None), slice(None))
+
+
+@runtime_checkable
+class FrameParts(Protocol):
+    """A source that spares reading and converting what is not asked for."""
+
+    def part(self, k: int, window: Window) -> Tensor:
+        """A window of frame k, (C, h, w)."""
+
+    def reaches(self, k: int, value: float) -> NDArray[np.bool_]:
+        """(H, W) where some channel of frame k has at least a value, white being one."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +48,26 @@ class FrameStack:
         """Frame k, (C, H, W)."""
         return self.source(k) if callable(self.source) else self.source[k]
 
-    def usable(self, k: int, values: Tensor, instead: float) -> Tensor:
-        """Values (H, W) of frame k, and something else where the frame is not valid."""
-        return values if self.valid is None else torch.where(self.valid[k], values, instead)
+    def part(self, k: int, window: Window) -> Tensor:
+        """A window of frame k, (C, h, w)."""
+        rows, columns = window
+        return self.source.part(k, window) if isinstance(self.source, FrameParts) else self[k][:, rows, columns]
+
+    def reaches(self, k: int, value: float) -> Tensor:
+        """(H, W) where some channel of frame k has at least a value."""
+        if isinstance(self.source, FrameParts):
+            return torch.from_numpy(self.source.reaches(k, value))
+        return (self[k] >= value).any(0)
+
+    def usable(self, k: int, values: Tensor, instead: float, window: Window = WHOLE) -> Tensor:
+        """Values (H, W) of a window of frame k, and something else where the frame is not valid."""
+        return values if self.valid is None else torch.where(self.valid[k][window], values, instead)
+
+    @cached_property
+    def bare(self) -> Tensor | None:
+        """(H, W) where no frame is valid; None where there is a valid one everywhere."""
+        bare = None if self.valid is None else ~self.valid.any(0)
+        return bare if bare is not None and bool(bare.any()) else None
 
 
 def frame_stack(frames: FrameSource, count: int | None, volume: Tensor | None, valid: Tensor | None) -> FrameStack:
@@ -59,9 +91,9 @@ def frame_stack(frames: FrameSource, count: int | None, volume: Tensor | None, v
 
 def near_clipped(stack: FrameStack, radius_px: int) -> Tensor:
     """(H, W) one within `radius_px`, by rows and columns, of a pixel that is nearly white in some frame, else zero."""
-    clipped = (stack[0] >= NEARLY_WHITE).any(0)
+    clipped = stack.reaches(0, NEARLY_WHITE)
     for k in range(1, stack.count):
-        clipped |= (stack[k] >= NEARLY_WHITE).any(0)
+        clipped |= stack.reaches(k, NEARLY_WHITE)
     if not clipped.any():
         return clipped.float()
     square = np.ones((2 * radius_px + 1, 2 * radius_px + 1), np.uint8)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from dff.fuse.frames import FrameStack
+from dff.fuse.frames import WHOLE, FrameStack, Window
 
 _BEYOND = 1e4
 """Loss of logit per frame outside the window around the index: more than any difference of sharpness."""
 
 PlaneOf = Callable[[int], Tensor]
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -77,22 +79,59 @@ def softmax_weights(
     return lambda k: torch.exp(logit(k) - peak)
 
 
-def window_weights(stack: FrameStack, index: Tensor, reach_frames: float | Tensor) -> PlaneOf:
+@dataclass(frozen=True)
+class WindowWeights:
     """Weight (1 - d²)² of a frame at distance d from the index, in units of the reach; none beyond.
 
     Where no frame near the index is valid, the nearest valid ones take over; where the index is unknown, all frames
     weigh the same.
-
-    Args:
-        stack: The frames, of which only number and validity are used.
-        index: (H, W) sub-frame index; NaN where unknown.
-        reach_frames: More than half a frame, one for all pixels or (H, W).
     """
-    distance = _distance(stack, index)
-    gap = torch.zeros_like(index)
-    if stack.valid is not None:
-        gap = torch.nan_to_num((_nearest(distance, stack.count) - 0.5).clamp(min=0), posinf=0.0)
-    return lambda k: (1 - ((distance(k) - gap) / reach_frames) ** 2).clamp(min=0) ** 2
+
+    stack: FrameStack
+    """Of which only number and validity are used."""
+    index: Tensor
+    """(H, W) sub-frame index; NaN where unknown."""
+    reach: Tensor
+    """(H, W) more than half a frame."""
+
+    def __call__(self, k: int, window: Window = WHOLE) -> Tensor:
+        """(h, w) weight of frame k in a window."""
+        distance = self.stack.usable(k, torch.nan_to_num(torch.abs(k - self.index[window])), torch.inf, window)
+        return (1 - ((distance - self._gap[window]) / self.reach[window]) ** 2).clamp(min=0) ** 2
+
+    def extent(self, k: int) -> tuple[Span, Span] | None:
+        """Rows and columns that hold all weight of frame k; None where it has none."""
+        if self.stack.bare is not None:
+            return (0, self.index.shape[0]), (0, self.index.shape[1])
+        spans = []
+        for low, high in self._ranges:
+            places = torch.nonzero((low < k) & (k < high))
+            if not len(places):
+                return None
+            spans.append((int(places[0]), int(places[-1]) + 1))
+        return spans[0], spans[1]
+
+    @cached_property
+    def _gap(self) -> Tensor:
+        """(H, W) by how much the nearest valid frame is farther away than half a frame."""
+        last = self.stack.count - 1
+        nearest = torch.abs(self.index - self.index.round().clamp(0, last))
+        if self.stack.valid is not None:
+            partly = torch.nonzero(~self.stack.valid.all(0), as_tuple=True)
+            index, least = self.index[partly], torch.full_like(self.index[partly], torch.inf)
+            for k, valid in enumerate(self.stack.valid):
+                least = torch.where(valid[partly], torch.minimum(least, torch.abs(k - index)), least)
+            nearest[partly] = least
+        return torch.nan_to_num((nearest - 0.5).clamp(min=0), posinf=0.0)
+
+    @cached_property
+    def _ranges(self) -> list[tuple[Tensor, Tensor]]:
+        """Frames between which each row, and each column, has weight."""
+        around = self.reach + self._gap
+        unknown = torch.isnan(self.index)
+        low = torch.where(unknown, -torch.inf, self.index - around)
+        high = torch.where(unknown, torch.inf, self.index + around)
+        return [(low.amin(axis), high.amax(axis)) for axis in (1, 0)]
 
 
 def pick_weights(stack: FrameStack, *, volume: Tensor | None, index: Tensor | None) -> PlaneOf:

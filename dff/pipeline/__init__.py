@@ -5,7 +5,7 @@ from __future__ import annotations
 from dff.pipeline.aligned import align_to_folder
 from dff.pipeline.apply import apply_edits, describe_edits
 from dff.pipeline.convert import convert_result
-from dff.pipeline.duration import forecast, told_time
+from dff.pipeline.duration import forecast, in_words, told_time
 from dff.pipeline.folder import reconstruct_to_folder
 from dff.pipeline.fusion import fuse_frames, fuse_to_file
 from dff.pipeline.geometry import resolve_geometry
@@ -33,6 +33,7 @@ __all__ = [
     "forget_peak",
     "fuse_frames",
     "fuse_to_file",
+    "in_words",
     "kept_gb",
     "open_stack",
     "peak_memory_gb",

@@ -126,11 +126,12 @@ def told_time(seconds: dict[str, float]) -> str:
     """The forecast in one line."""
     total = sum(seconds.values())
     longest = sorted(seconds, key=lambda stage: -seconds[stage])[:3]
-    parts = ", ".join(f"{stage} {_in_words(seconds[stage])}" for stage in longest)
-    return f"time       about {_in_words(total)} on this machine as it is now ({parts}, ...)"
+    parts = ", ".join(f"{stage} {in_words(seconds[stage])}" for stage in longest)
+    return f"time       about {in_words(total)} on this machine as it is now ({parts}, ...)"
 
 
-def _in_words(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """A time as people say it."""
     if seconds < 90:
         return f"{seconds:.2g} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

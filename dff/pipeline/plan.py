@@ -13,7 +13,7 @@ _BASE_GB = 0.42
 """Interpreter, libraries and their buffers."""
 _OUTPUT_BYTES = 17
 """Bytes a pixel of the index, its standard deviation, its confidence and the index of the picture."""
-_SURFACE_BYTES = 75
+_SURFACE_BYTES = 45
 """Bytes a pixel while cloud, mesh and previews are made."""
 _VOLUME_BYTES = 9
 """Bytes a pixel and frame while a tile is measured, without the images themselves."""
@@ -78,7 +78,14 @@ class Plan:
 
 
 def make_plan(
-    stack: FocalStack, settings: Settings, *, halo_px: int, channels: int, fusion_halo_px: int, network_bytes: float = 0
+    stack: FocalStack,
+    settings: Settings,
+    *,
+    halo_px: int,
+    channels: int,
+    fusion_halo_px: int,
+    network_bytes: float = 0,
+    fusion_bytes: float = 0,
 ) -> Plan:
     """Choose tiles that the memory allows.
 
@@ -89,6 +96,7 @@ def make_plan(
         channels: Channels of the images that the focus measure takes.
         fusion_halo_px: Pixels of context that blending needs.
         network_bytes: Bytes a pixel and frame that a network takes; 0 for an operator.
+        fusion_bytes: Bytes a pixel and frame that blending holds, beside what it always does.
 
     Raises:
         ValueError: the memory does not suffice for the smallest tile.
@@ -110,7 +118,7 @@ def make_plan(
     share = _SHARE * limit
     budget_px = int(min(_NETWORK_SHARE * limit if network_bytes else share, limit - fixed - lattice) // pixel)
     rows, columns = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
-    blended = _FUSION_BYTES + count
+    blended = _FUSION_BYTES + count * (1 + fusion_bytes)
     fusion_px = int(min(share, limit - fixed) // blended)
     fusion = tile_size((height, width), fusion_px, fusion_halo_px)
     measuring = fixed + lattice + pixel * _with_halos((rows, columns), (height, width), halo)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from dff import align, io
+from dff.ahead import ahead
 from dff.pipeline.geometry import resolve_geometry
 from dff.pipeline.journal import Stages
 from dff.pipeline.watch import Watcher
@@ -88,23 +88,11 @@ def read_frames(stack: FocalStack, frames: Any, watcher: Watcher, stages: Stages
     if not stages.journal.needs_frames(stack.shape[0]):
         return
     with stages.stage("read frames", len(stack)) as done:
-        for k, frame in _decoded_ahead(stack, stages.journal.finished("read frames")):
+        left = range(stages.journal.finished("read frames"), len(stack))
+        for k, frame in zip(left, ahead(stack.frames.__getitem__, left)):
             frames.write_frame(k, frame)
             watcher.on_frame(k, frame)
             done(k + 1)
-
-
-def _decoded_ahead(stack: FocalStack, first: int) -> Iterator[tuple[int, NDArray[Any]]]:
-    """(k, frame) from a first one on; the next is decoded by another thread while one is worked on."""
-    if first == len(stack):
-        return
-    with ThreadPoolExecutor(1) as decoder:
-        coming = decoder.submit(stack.frames.__getitem__, first)
-        for k in range(first, len(stack)):
-            frame = coming.result()
-            if k + 1 < len(stack):
-                coming = decoder.submit(stack.frames.__getitem__, k + 1)
-            yield k, frame
 
 
 def align_frames(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
@@ -145,18 +133,26 @@ def warp_frames(stack: FocalStack, frames: Any, alignment: Alignment, stages: St
     if not stages.journal.needs_frames(stack.shape[0]):
         return
     first = stages.journal.finished("warp")
+    order = sorted(moved, key=lambda k: abs(k - reference))[first:]
+
+    def moved_frame(k: int) -> NDArray[Any]:
+        half_moved = stages.journal.resumed and k == order[0]
+        return align.warp_frame(stack.frames[k] if half_moved else frames.read_frame(k), alignment.transforms[k])
+
     with stages.stage("warp", len(moved)) as done:
-        for step, k in list(enumerate(sorted(moved, key=lambda k: abs(k - reference))))[first:]:
-            whole = stack.frames[k] if stages.journal.resumed and step == first else frames.read_frame(k)
-            frame = align.warp_frame(whole, alignment.transforms[k])
-            covered = align.covered(alignment.transforms[k], alignment.size_px)
-            if k != reference and not covered.all():
-                toward = k - 1 if k > reference else k + 1
-                scale = alignment.gains[toward] / alignment.gains[k]
-                other = frames.read_frame(toward)[~covered] * scale
-                frame[~covered] = _in_type(other, frame.dtype)
+        for step, (k, frame) in enumerate(zip(order, ahead(moved_frame, order)), first + 1):
+            if k != reference:
+                _take_from_neighbour(frame, k, k - 1 if k > reference else k + 1, frames, alignment)
             frames.write_frame(k, frame)
-            done(step + 1)
+            done(step)
+
+
+def _take_from_neighbour(frame: NDArray[Any], k: int, toward: int, frames: Any, alignment: Alignment) -> None:
+    """Give the pixels that frame k does not cover those of its neighbour, as bright as the frame."""
+    scale = alignment.gains[toward] / alignment.gains[k]
+    for window in align.partly_covered(alignment.transforms[k], alignment.size_px):
+        bare = ~align.covered(alignment.transforms[k], alignment.size_px, *((part.start, part.stop) for part in window))
+        frame[window][bare] = _in_type(frames.read_part(toward, *window)[bare] * scale, frame.dtype)
 
 
 def _in_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from dff.pipeline.plan import LANES, Plan
 from dff.stack import Alignment
 
 Span = tuple[int, int]
+WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,9 @@ class Strips:
     def size_px(self) -> tuple[int, int]:
         return self.alignment.size_px
 
-    def frame_tiles(self, tile: Tile) -> Callable[[int], Tensor]:
-        """A function of k that gives a tile of frame k with its halo: (C, H, W) float32, as bright as the reference."""
-
-        def part(k: int) -> Tensor:
-            pixels = self.frames.read_frame_rows(k, *tile.read_rows)[:, tile.read[1]]
-            planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(torch.float32)
-            return planes.mul_(float(self.alignment.gains[k]) / self.white)
-
-        return part
+    def frame_tiles(self, tile: Tile) -> TileFrames:
+        """A tile of every frame with its halo."""
+        return TileFrames(self, tile)
 
     def volume(self, tile: Tile) -> Tensor:
         """(N, H, W) logits of a tile with its halo, to refine with."""
@@ -95,8 +91,12 @@ class Strips:
         sides = [stop - start for start, stop in (tile.read_rows, tile.read_columns)]
         images = torch.empty((len(self.frames), channels, *sides))
         part = self.frame_tiles(tile)
-        for k in range(len(self.frames)):
-            images[k] = _of_channels(part(k), channels)
+
+        def read(k: int) -> None:
+            images[k] = part.luminance(k) if channels == 1 else part(k)
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as workers:
+            list(workers.map(read, range(len(self.frames))))
         return images
 
     def uncovered(self, tile: Tile, margin_px: int) -> dict[int, Tensor]:
@@ -125,7 +125,46 @@ class Strips:
                 yield k, cv2.erode(covered.view(np.uint8), square)[inner].astype(bool)
 
 
-def _of_channels(image: Tensor, channels: int) -> Tensor:
-    if len(image) == channels:
-        return image
-    return filters.luminance(image[None]) if channels == 1 else image.expand(channels, -1, -1)
+@dataclass(frozen=True)
+class TileFrames:
+    """A function of k that gives a tile of frame k with its halo: (C, H, W) float32, as bright as the reference."""
+
+    strips: Strips
+    tile: Tile
+
+    def __call__(self, k: int) -> Tensor:
+        return self.part(k, WHOLE)
+
+    def part(self, k: int, window: tuple[slice, slice]) -> Tensor:
+        """A window of the tile, (C, h, w)."""
+        pixels, scale = self._pixels(k, window), np.float32(self._scale(k))
+        planes = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
+        for plane, target in zip(cv2.split(pixels), planes):
+            np.multiply(plane, scale, out=target)
+        return torch.from_numpy(planes)
+
+    def luminance(self, k: int) -> Tensor:
+        """(H, W) weighted sum of the channels."""
+        if self.strips.frames.shape[2] == 1:
+            return self(k)[0]
+        weights = np.array([filters.LUMINANCE]) * self._scale(k)
+        return torch.from_numpy(cv2.transform(self._pixels(k, WHOLE).astype(np.float32), weights))
+
+    def reaches(self, k: int, value: float) -> NDArray[np.bool_]:
+        """(H, W) where some channel of frame k has at least a value, white being one."""
+        pixels, scale = self._pixels(k, WHOLE), np.float32(self._scale(k))
+        if not np.issubdtype(pixels.dtype, np.integer):
+            return np.asarray((pixels.astype(np.float32) * scale >= value).any(-1))
+        levels = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=np.float32) * scale
+        below = int(np.searchsorted(levels, np.float32(value))) - 1
+        return np.asarray(cv2.inRange(pixels, (0.0,) * 4, (float(below),) * 4) == 0)
+
+    def _pixels(self, k: int, window: tuple[slice, slice]) -> NDArray[Any]:
+        rows, columns = (
+            slice(*(first + place for place in part.indices(last - first)[:2]))
+            for part, (first, last) in zip(window, (self.tile.read_rows, self.tile.read_columns))
+        )
+        return self.strips.frames.read_part(k, rows, columns)
+
+    def _scale(self, k: int) -> float:
+        return float(self.strips.alignment.gains[k]) / self.strips.white

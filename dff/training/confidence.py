@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dff import io, metrics
 from dff.depth import DepthEstimator, upsample_label
-from dff.depth.confidence import FEATURES, LEAST_PROBABILITY, PROMISED
+from dff.depth.confidence import FEATURES, LEAST_PROBABILITY, PROMISED, is_clear
 from dff.depth.judge import DEFAULT, JUDGES, Judge, read_judges
 from dff.focus import NETWORKS, load_measure
 from dff.simulate import SCENES, Recipe, render_scene
@@ -176,9 +176,8 @@ def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> Sam
     inside = np.isfinite(truth) & surface.index.isfinite().numpy()
     for edge in (np.s_[:BORDER_PX], np.s_[-BORDER_PX:], np.s_[:, :BORDER_PX], np.s_[:, -BORDER_PX:]):
         inside[edge] = False
-    if labels.claims is None:
-        # Those whose surroundings are all scattered are unknown by that alone.
-        inside &= features[FEATURES.index("scatter")].numpy() < 1
+    # Those whose surroundings are all scattered are unknown by that alone.
+    inside &= is_clear(features, promised=labels.claims is not None).numpy()
     error = np.abs(surface.index.numpy() - truth)
     return Samples(features.numpy()[:, inside].T, error[inside], surface.sigma.numpy()[inside])
 
