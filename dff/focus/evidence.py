@@ -43,7 +43,8 @@ class Survey:
 
 def survey(planes: Tensor) -> Survey:
     """What a stack (N, H, W) of luminance shows as a whole; H and W are multiples of CELL."""
-    noise = torch.stack([corner_energy(plane[None])[0] for plane in planes]).amin(0) + NOISE_FLOOR
+    parts = [planes] if filters.exporting() else planes.split(1)
+    noise = torch.cat([corner_energy(part) for part in parts]).amin(0) + NOISE_FLOOR
     ring = filters.map_planes(ring_energy, planes)
     cell, mean = cell_mean(ring), cell_mean(planes)
     wide, broad = (above_noise(filters.gaussian(cell, s), noise) for s in (WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS))

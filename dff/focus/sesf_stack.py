@@ -257,13 +257,15 @@ def tiles(images: Tensor, tile_px: int | None) -> Iterator[Tile]:
         tile_px: Side of a tile without its halo, a multiple of CELL; by default what TILE_BYTES hold.
     """
     height, width = images.shape[2:]
-    padded = F.pad(images, (0, -width % CELL, 0, -height % CELL), mode="replicate")[:, 0]
+    whole_cells = height % CELL == 0 and width % CELL == 0
+    padded = images if whole_cells else F.pad(images, (0, -width % CELL, 0, -height % CELL), mode="replicate")
+    planes = padded[:, 0]
     rows, columns = (even_tile_px(side, tile_px or tile_side_px(len(images))) for side in (height, width))
     for top in range(0, height, rows):
         for left in range(0, width, columns):
             above, before = min(top, HALO_PX), min(left, HALO_PX)
-            tile = padded[:, top - above : top + rows + HALO_PX, left - before : left + columns + HALO_PX]
-            whole = padded[:, top : top + rows, left : left + columns].shape[1:]
+            tile = planes[:, top - above : top + rows + HALO_PX, left - before : left + columns + HALO_PX]
+            whole = planes[:, top : top + rows, left : left + columns].shape[1:]
             starts = (top, left), (above, before)
             place, inside = ((_sites(y, whole[0]), _sites(x, whole[1])) for y, x in starts)
             yield Tile(tile, place, inside)
