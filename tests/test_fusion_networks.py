@@ -305,7 +305,7 @@ def test_the_decision_block_is_a_high_pass() -> None:
 
 
 def test_a_generated_picture_has_no_favourite_source(pair: tuple[Tensor, Tensor]) -> None:
-    """Near and far may be swapped; equal pictures hardly change, but for what is taken for noise; tiles are not seen."""
+    """Near and far may be swapped; equal pictures hardly change, but for noise; tiles are not seen."""
     _, images = pair
     picture = measure("mffgan").picture
     assert picture is not None
