@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from dff import filters
-from dff.depth import estimate_depth
-from dff.focus import load_measure, weight_files
-from dff.focus.evidence import survey
-from dff.focus.sesf_stack import HALO_PX, SesfStack, beside, logits_in_tiles
+from dff.depth import estimate_depth, lattice_volume
+from dff.focus import load_measure, stack_layers, weight_files
+from dff.focus.sesf_stack import HALO_PX, SesfStack, cells_in_tiles, logits_in_tiles
+from dff.focus.stack_layers import beside
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -108,6 +108,15 @@ def test_tiles_move_depth_by_less_than_a_fiftieth_of_a_frame(trained: SesfStack)
     assert (whole - cut).abs().max() < 0.02
 
 
+def test_cells_are_the_means_of_their_pixels(trained: SesfStack) -> None:
+    """What is found for cells at once is what the pixels' probabilities average to, in tiles and at odd sizes too."""
+    images = sweep(5, (50, 131))
+    pixels = logits_in_tiles(trained, images, tile_px=64)
+    cells = cells_in_tiles(trained, images, tile_px=64)
+    assert cells.shape == (5, 13, 33)
+    assert torch.allclose(cells[:, :12, :32], lattice_volume(pixels)[:, :12, :32], atol=1e-4)
+
+
 def test_context_ends_at_the_halo(trained: SesfStack) -> None:
     """What lies beyond the halo moves depth by less than a fiftieth of a frame; what lies within it does more."""
     images = sweep(5, (16, 160))
@@ -134,11 +143,12 @@ def test_half_precision_hardly_moves_depth(trained: SesfStack, dtype: torch.dtyp
     assert change.abs().max() < 0.02
 
 
-def test_frame_by_frame_is_all_at_once(network: SesfStack) -> None:
-    """Without gradients frames are streamed; the numbers are those of training."""
-    images = sweep(7)
-    whole = survey(images[:, 0])
-    assert torch.allclose(network.stream(images[:, 0], whole), network.together(images[:, 0], whole), atol=1e-4)
+@pytest.mark.parametrize("cached_sites", [1, 200, 8192])
+def test_frame_by_frame_is_all_at_once(network: SesfStack, cached_sites: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without gradients frames are streamed in bands of any height; the numbers are those of training."""
+    monkeypatch.setattr(stack_layers, "CACHED_SITES", cached_sites)
+    images = sweep(7, (148, 60))
+    assert torch.allclose(network(images), network.together(images[:, 0]), atol=1e-4)
 
 
 @pytest.mark.parametrize("every", [2, 4])

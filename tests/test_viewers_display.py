@@ -159,11 +159,8 @@ def test_a_larger_picture_and_a_narrow_screen_leave_room_for_the_model(browser: 
         page.wait_for_selector("html[data-ready=true]", state="attached", timeout=60_000)
         run(page, script)
         free = page.evaluate("dff.free()")
-        corners = page.evaluate(
-            """[0, 1, 2, 3, 4, 5, 6, 7].map((k) => dff.camera.project([0, 1, 2].map((axis) =>
-                dff.meta.box[(k >> axis) & 1][axis])).slice(0, 2))"""
-        )
-        xs, ys = np.array(corners).T
+        seen = page.evaluate("dff.surface.landmarks(dff.meta.box).map((p) => dff.camera.project(p).slice(0, 2))")
+        xs, ys = np.array(seen).T
         assert xs.min() > free["left"] - 1
         assert xs.max() < size[0] - free["right"] + 1
         assert ys.min() > free["top"] - 1

@@ -263,7 +263,7 @@ class LiveServer(ResultServer):
             self.run.done = True
 
     def html(self) -> bytes:
-        return super().html() if self.run.done else self.run.html(measurements=self.waiting)
+        return super().html() if self.run.done else self.run.html(**self.kept())
 
     def made(self, name: str) -> tuple[str, bytes] | None:
         run, (kind, _, number) = self.run, name.removeprefix("live/").partition("/")
@@ -282,13 +282,15 @@ class LiveServer(ResultServer):
         media, make = makers[kind]
         return media, make()
 
-    def keep(self, body: bytes) -> None:
+    def stored(self) -> dict[str, Any] | None:
+        return super().stored() if self.run.done else self.waiting
+
+    def store(self, content: dict[str, Any]) -> None:
         """Keep the measurements until there is a folder for them."""
-        with self.writing:
-            if not self.run.done:
-                self.waiting = self.checked(body)
-                return
-        super().keep(body)
+        if self.run.done:
+            super().store(content)
+        else:
+            self.waiting = content
 
     def apply(self) -> None:
         """Edits are applied to a result that is whole."""

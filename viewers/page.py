@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from dff import io
 from dff.io.atomic import plain
-from viewers.payload import Payload
+from viewers.payload import COARSE, Payload
 from viewers.retouched import folder_payload
 
 WEB = Path(__file__).parent / "web"
@@ -59,7 +60,8 @@ def page(payload: Payload, **changes: Any) -> str:
     """
     meta = {**payload.meta, **changes, "colour_maps": _colour_maps()}
     connect = "'self'" if meta["served"] else "'none'"
-    data = [f'<script type="text/plain" id="{name}">{text}</script>' for name, text in payload.texts().items()]
+    texts = payload.texts()
+    early = {name: text for name, text in texts.items() if name.startswith(COARSE)}
     template = (WEB / "index.html").read_text(encoding="utf-8")
     for name, text in {
         "policy": _POLICY.format(connect=connect),
@@ -67,10 +69,16 @@ def page(payload: Payload, **changes: Any) -> str:
         "style": (WEB / "style.css").read_text(encoding="utf-8"),
         "modules": _json({"imports": _modules()}),
         "meta": _json(meta),
-        "data": "\n".join(data),
+        "coarse": _elements(early),
+        "data": _elements({name: text for name, text in texts.items() if name not in early}),
     }.items():
         template = template.replace(f"{{{{{name}}}}}", text)
     return template
+
+
+def _elements(texts: Mapping[str, str]) -> str:
+    """Elements that hold texts, by their ids."""
+    return "\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in texts.items())
 
 
 def _modules() -> dict[str, str]:

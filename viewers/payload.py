@@ -38,6 +38,9 @@ ACROSS, DOWN, STRAY = 1, 2, 4
 
 QUANTA = ((2_000_000, 2.0**-10), (8_000_000, 2.0**-8), (math.inf, 2.0**-7))
 """Step of the packed index in frames for maps of up to so many pixels: large pages stay below 20 MB."""
+COARSE = "coarse."
+"""How the names of the parts begin that the first picture of a large page is made of."""
+_COARSE_PX, _COARSE_STEP = 180_000, 3
 _BLOCK_PX = 1 << 19
 _FRAMES_BYTES = 6_000_000
 _JPEG_QUALITY = 88
@@ -50,15 +53,15 @@ class Payload:
     meta: Mapping[str, Any]
     maps: Mapping[str, list[bytes]]
     """Deflated blocks of rows by name: index, confidence, sigma, flags."""
-    picture: bytes
-    """JPEG."""
+    pictures: Mapping[str, bytes]
+    """JPEG by name."""
     frames: list[bytes]
     """One small JPEG a frame, not aligned; empty where the result has none."""
 
     def texts(self) -> dict[str, str]:
         """Everything but `meta` in base64, by the id it has in the page."""
         parts = {f"{name}.{k}": block for name, blocks in self.maps.items() for k, block in enumerate(blocks)}
-        parts["picture"] = self.picture
+        parts |= self.pictures
         parts |= {f"frame.{k}": frame for k, frame in enumerate(self.frames)}
         return {name: base64.b64encode(part).decode() for name, part in parts.items()}
 
@@ -98,21 +101,59 @@ def payload_of(
         frames: Small frames, JPEG.
         thinning: Every how manieth row and column the maps hold, and the first of them.
     """
-    planes = planes_of(result, shown)
-    rows = max(1, _BLOCK_PX // shown.shape[1])
     with ThreadPoolExecutor(2) as pool:
         meta = pool.submit(meta_of, result, folder, shown, thinning)
         picture = pool.submit(lambda: jpeg(colours_8bit(result.all_in_focus), _JPEG_QUALITY))
-        maps = {name: packed_blocks(plane, rows) for name, plane in planes.items()}
-    return Payload({**meta.result(), "rows": rows, "frames": len(frames)}, maps, picture.result(), frames)
+        rows, maps = _packed_maps(result, shown)
+    whole = Payload(
+        {**meta.result(), "rows": rows, "frames": len(frames), "coarse": None},
+        maps,
+        {"picture": picture.result()},
+        frames,
+    )
+    step = math.isqrt(shown.size // _COARSE_PX)
+    return whole if step < _COARSE_STEP else _with_coarse(whole, result, shown, step)
 
 
-def planes_of(result: Reconstruction, shown: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+def _with_coarse(whole: Payload, result: Reconstruction, shown: NDArray[np.bool_], step: int) -> Payload:
+    """A payload with every so manieth pixel besides: of them the page makes its first picture."""
+    first, depth = (step - 1) // 2, result.depth
+    rows, columns = (side // step for side in shown.shape)
+
+    def thin(values: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(values[first::step, first::step][:rows, :columns])
+
+    small = DepthMap(thin(depth.index), thin(depth.confidence), thin(depth.sigma))
+    picture = _thinned_picture(result.all_in_focus, step, small.index.shape)
+    block, maps = _packed_maps(replace(result, depth=small), thin(shown), whole.meta["quantum"])
+    coarse = {
+        "size": list(small.index.shape),
+        "stride": whole.meta["stride"] * step,
+        "first": whole.meta["first"] + first * whole.meta["stride"],
+        "rows": block,
+    }
+    early = {f"{COARSE}{name}": blocks for name, blocks in maps.items()}
+    pictures = {f"{COARSE}picture": jpeg(colours_8bit(picture), _JPEG_QUALITY), **whole.pictures}
+    return replace(whole, meta={**whole.meta, "coarse": coarse}, maps={**early, **whole.maps}, pictures=pictures)
+
+
+def _packed_maps(
+    result: Reconstruction, shown: NDArray[np.bool_], quantum: float | None = None
+) -> tuple[int, dict[str, list[bytes]]]:
+    """Rows in a block, and the deflated blocks of each map."""
+    rows = max(1, _BLOCK_PX // shown.shape[1])
+    return rows, {name: packed_blocks(plane, rows) for name, plane in planes_of(result, shown, quantum).items()}
+
+
+def planes_of(
+    result: Reconstruction, shown: NDArray[np.bool_], quantum: float | None = None
+) -> dict[str, NDArray[Any]]:
     """The maps of a page in the whole numbers that it holds, by name: index, confidence, sigma, flags."""
     depth = result.depth
+    step = quantum or quantum_for(depth.index.size, len(result.geometry))
     makers: dict[str, Callable[[], NDArray[Any]]] = {
         "flags": lambda: _flags(depth, shown, result.settings),
-        "index": lambda: packed_index(depth.index, quantum_for(depth.index.size, len(result.geometry))),
+        "index": lambda: packed_index(depth.index, step),
         "sigma": lambda: _sigma_code(depth.sigma),
         "confidence": lambda: np.floor(depth.confidence * CONFIDENCE_LEVELS + 1e-3).astype(np.uint8),
     }
@@ -242,6 +283,7 @@ def _about(result: Reconstruction, folder: Path) -> dict[str, Any]:
         "known_share": float(result.depth.known.mean()),
         "camera": result.metadata.camera,
         "measurements": None,
+        "kept": None,
         "edits": None,
         "applied": None,
         "untouched": False,

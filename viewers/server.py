@@ -6,6 +6,7 @@ come from another page are refused, so that no web page can read a result throug
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 import mimetypes
@@ -19,7 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dff import io, pipeline
-from dff.io.atomic import read_json
+from dff.io.atomic import plain, read_json
 from dff.stack import Frames
 from dff.surface.cloud import colours_8bit
 from viewers.page import page
@@ -41,6 +42,24 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
+
+
+class OutdatedError(ValueError):
+    """What is kept was changed by someone else since the page read it."""
+
+    def __init__(self, content: dict[str, Any] | None) -> None:
+        super().__init__("what is kept: must be what the page read; got a newer one; load the page again")
+        self.content = content
+
+
+def version_of(content: dict[str, Any] | None) -> str:
+    """An ETag by which a page says what it read; nothing has one too."""
+    return f'"{hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()[:16]}"'
+
+
+def _require(expected: str | None, content: dict[str, Any] | None) -> None:
+    if expected is not None and expected != version_of(content):
+        raise OutdatedError(content)
 
 
 class ResultServer:
@@ -110,7 +129,13 @@ class ResultServer:
             self.open()
         if self.payload is None:
             raise ValueError(f"{self.folder}: must hold a result; got none yet; wait for the run")
-        return page(self.payload, served=True, measurements=self.stored(), edits=self.painted()).encode()
+        return page(self.payload, served=True, edits=self.painted(), **self.kept()).encode()
+
+    def kept(self) -> dict[str, Any]:
+        """The measurements, and the versions of what a page may write."""
+        stored = self.stored()
+        versions = {"measurements": version_of(stored), "edits": version_of(self.painted())}
+        return {"measurements": stored, "kept": versions}
 
     def stored(self) -> dict[str, Any] | None:
         """The measurements in the folder, if there are any.
@@ -151,15 +176,26 @@ class ResultServer:
             return None
         return found if found == place and found.is_file() else None
 
-    def keep(self, body: bytes) -> None:
-        """Write the list of measurements into the folder.
+    def keep(self, body: bytes, expected: str | None = None) -> str:
+        """Write the list of measurements into the folder, and give its version.
+
+        Args:
+            body: The list as it was sent.
+            expected: Version of the list that it replaces; None replaces any.
 
         Raises:
+            OutdatedError: another one is there.
             ValueError: it is no such list.
         """
         content = self.checked(body)
         with self.writing:
-            io.write_json(self.measurements, content)
+            _require(expected, self.stored())
+            self.store(content)
+            return version_of(self.stored())
+
+    def store(self, content: dict[str, Any]) -> None:
+        """Write a list of measurements into the folder."""
+        io.write_json(self.measurements, content)
 
     def checked(self, body: bytes) -> dict[str, Any]:
         """A list of measurements as it was sent.
@@ -181,10 +217,11 @@ class ResultServer:
         path = io.result_paths(self.folder).edits
         return io.edits_content(io.read_edits(path)) if path.is_file() else None
 
-    def keep_edits(self, body: bytes) -> None:
-        """Write the strokes of the brush into the folder.
+    def keep_edits(self, body: bytes, expected: str | None = None) -> str:
+        """Write the strokes of the brush into the folder, and give their version; arguments as of `keep`.
 
         Raises:
+            OutdatedError: others are there.
             ValueError: they are no strokes on this result.
         """
         content = json.loads(body)
@@ -194,7 +231,9 @@ class ResultServer:
         if self.payload is None or list(edits.size_px) != self.payload.meta["frame_size"]:
             raise ValueError(f"edits: must be painted on this result; got {edits.size_px}; load the page again")
         with self.writing:
+            _require(expected, self.painted())
             io.write_edits(edits, io.result_paths(self.folder).edits)
+            return version_of(self.painted())
 
     def apply(self) -> None:
         """What `dff apply` does, and the page of what it gives.
@@ -252,13 +291,16 @@ class _Requests(BaseHTTPRequestHandler):
         if body is None:
             return
         try:
-            keep(body)
+            version = keep(body, self.headers.get("If-Match"))
+        except OutdatedError as other:
+            text = json.dumps(plain(other.content)).encode()
+            self._send(HTTPStatus.PRECONDITION_FAILED, "application/json", text, ETag=version_of(other.content))
         except (ValueError, RecursionError):
             self._refuse(HTTPStatus.BAD_REQUEST)
         except OSError:
             self._refuse(HTTPStatus.INSUFFICIENT_STORAGE)
         else:
-            self._send(HTTPStatus.NO_CONTENT, "text/plain", b"")
+            self._send(HTTPStatus.NO_CONTENT, "text/plain", b"", ETag=version)
 
     def do_POST(self) -> None:
         path = self._allowed_path()
@@ -325,8 +367,8 @@ class _Requests(BaseHTTPRequestHandler):
         self.close_connection = True
         self._send(status, "text/plain; charset=utf-8", f"{status.value} {status.phrase}\n".encode())
 
-    def _send(self, status: HTTPStatus, kind: str, data: bytes, *, body: bool = True) -> None:
-        self._start(status, kind, len(data))
+    def _send(self, status: HTTPStatus, kind: str, data: bytes, *, body: bool = True, **headers: str) -> None:
+        self._start(status, kind, len(data), **headers)
         if body and self.command != "HEAD":
             self.wfile.write(data)
 
@@ -337,9 +379,9 @@ class _Requests(BaseHTTPRequestHandler):
             while body and (chunk := stream.read(_CHUNK)):
                 self.wfile.write(chunk)
 
-    def _start(self, status: HTTPStatus, kind: str, length: int) -> None:
+    def _start(self, status: HTTPStatus, kind: str, length: int, **headers: str) -> None:
         self.send_response(status)
-        for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(length)}.items():
+        for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(length), **headers}.items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")

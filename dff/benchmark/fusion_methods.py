@@ -26,6 +26,8 @@ DETAIL_RADIUS_PX, DETAIL_EPS = 7, 1e-6
 BASE_WINDOW_PX = 15
 SALIENCY_SIGMA_PX = 5.0
 PAIR_FRAMES = 2
+OWN_RULE = ", own rule"
+"""Added to the name of a measure whose pixels are weighted by the rule that it comes with."""
 
 
 def fusion_methods(names: Collection[str]) -> list[Method]:
@@ -35,9 +37,10 @@ def fusion_methods(names: Collection[str]) -> list[Method]:
         names: Names of measures; the straw man stands for the classical floor, the default measure for the chain.
     """
     chosen = [drawn(MEAN, "what any method has to beat", lambda images: images.mean(0))]
-    chosen += [fused_by(name) for name in NETWORKS if name in names]
+    weighing = [*[name for name in NETWORKS if name in names], *(CLASSICAL if STRAW_MAN in names else ())]
+    chosen += [fused_by(name) for name in weighing]
+    chosen += [fused_by(name, own_rule=True) for name in weighing if not load_measure(name).generates]
     if STRAW_MAN in names:
-        chosen += [fused_by(name) for name in CLASSICAL]
         chosen.append(drawn(GUIDED, "two scales, weights by guided filters (Li, Kang and Hu 2013)", guided_fusion))
     if DEFAULTS.measure in names:
         chosen.append(Method(CHAIN, "`dff reconstruct`: depth first, then a pyramid blend; stacks only", reconstructed))
@@ -56,16 +59,28 @@ def drawn(name: str, summary: str, rule: Callable[[Tensor], Tensor]) -> Method:
     return Method(name, summary, estimate)
 
 
-def fused_by(name: str) -> Method:
-    """`dff fuse` with one network or operator, on frames that need no alignment."""
-    settings = DEFAULTS.but(measure=name, align="none", brightness="none", threads=torch.get_num_threads())
+def fused_by(name: str, *, own_rule: bool = False) -> Method:
+    """`dff fuse` with one network or operator, on frames that need no alignment.
+
+    Args:
+        name: Name of the measure.
+        own_rule: Whether pixels are weighted by its own rule, as networks are published, instead of bands.
+    """
+    settings = DEFAULTS.but(
+        measure=name,
+        fusion="weighted" if own_rule else DEFAULTS.fusion,
+        align="none",
+        brightness="none",
+        threads=torch.get_num_threads(),
+    )
 
     def estimate(stack: FocalStack) -> Estimate:
         with stopwatch() as costs:
             picture = pipeline.fuse_frames(stack, settings)
         return Estimate(costs[0], all_in_focus=fuse.frame_tensor(picture).numpy().transpose(1, 2, 0))
 
-    return Method(name, load_measure(name).summary, estimate)
+    title, how = (f"{name}{OWN_RULE}", "; pixels by its own rule") if own_rule else (name, "; blended band by band")
+    return Method(title, load_measure(name).summary + how, estimate)
 
 
 def reconstructed(stack: FocalStack) -> Estimate:

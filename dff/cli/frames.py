@@ -40,7 +40,9 @@ def add_fuse(commands: Any) -> None:
     parser.add_argument("--force", action="store_true", help="replace an existing picture")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     add_settings(
-        parser, groups=("preset", "alignment", "network", "running"), names=("order", "soft_skin", "jpeg_quality")
+        parser,
+        groups=("preset", "alignment", "network", "running"),
+        names=("order", "fusion", "soft_skin", "jpeg_quality"),
     )
     parser.set_defaults(command=fuse)
 

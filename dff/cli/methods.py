@@ -71,7 +71,7 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--start", metavar="WEIGHTS", help="weight file to start from instead of a fresh network")
     parser.add_argument("--steps", type=int, default=8000, help="steps of the optimiser (default 8000)")
     parser.add_argument("--stop", type=int, metavar="STEP", help="step to end at, before the learning rate has fallen")
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="largest step size (default 0.002)")
+    parser.add_argument("--learning-rate", type=float, help="largest step size (default: what suits the network)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and samples (default 0)")
     parser.add_argument("--device", default="cpu", help="where it is trained: cpu or cuda (default cpu)")
     parser.add_argument(
@@ -134,6 +134,7 @@ def train(options: argparse.Namespace) -> int:
     recipe = Recipe(
         network=options.name,
         scenes=options.scenes,
+        photographs=options.photographs,
         output=options.output,
         start=options.start,
         steps=options.steps,

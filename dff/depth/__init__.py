@@ -164,9 +164,18 @@ class DepthEstimator:
         energies = lattice_volume(_without(focus_volume(images, self.energies), uncovered))
         if self.refit is None:
             return Sites.of(energies)
-        shares = focus_volume(images, self.measure)
-        shares = shares if self.measure.probabilistic else shares.log_softmax(0)
-        return Sites.of(energies, lattice_volume(_without(shares, uncovered)))
+        return Sites.of(energies, self._shares(images, uncovered))
+
+    def _shares(self, images: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
+        """(N, h, w) logarithm of what the measure gives each frame of a site."""
+        if self.measure.cells is not None:
+            shares = self.measure.cells(with_channels(images, self.measure.channels))
+            for k, where in uncovered.items():
+                shares[k] += lattice_volume(torch.where(where, _INVALID_LOGIT, 0.0)[None])[0]
+            return shares
+        volume = focus_volume(images, self.measure)
+        volume = volume if self.measure.probabilistic else volume.log_softmax(0)
+        return lattice_volume(_without(volume, uncovered))
 
     def regularise(self, sites: Sites) -> Labels:
         """The labels and the noise of the whole picture, from its sites, of which the lattice is used up."""
@@ -214,7 +223,7 @@ class DepthEstimator:
         known = surface.index.isfinite() & confidence.is_known(features, probability, self.measure.name)
         return Refined(
             torch.where(known, surface.index, torch.nan),
-            torch.where(known, confidence.calibrated_sigma(surface.sigma), torch.nan),
+            torch.where(known, confidence.calibrated_sigma(surface.sigma, self.measure.name), torch.nan),
             torch.where(known, probability, 0.0),
             surface.label,
         )

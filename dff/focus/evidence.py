@@ -11,9 +11,8 @@ from torch import Tensor
 
 from dff import filters
 from dff.focus import operators
+from dff.focus.measure import CELL
 
-CELL = 4
-"""Pixels along the side of a lattice cell."""
 PIXELS = CELL * CELL
 FINE_SIGMA_PX = 1.2
 WIDE_SIGMA_CELLS = 0.75
@@ -27,36 +26,42 @@ the finest detail where it is smooth, though not in coarser detail."""
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What the network is shown of a stack, on the lattice of h x w cells; all of it relative to the noise."""
-
-    pixels: Tensor
-    """(N, 16, h, w) luminance in standard deviations of the noise, a channel for every pixel of a cell."""
-    fine: Tensor
-    """(N, 16, h, w) logarithm of the ring-difference energy around every pixel."""
-    cells: Tensor
-    """(N, 3, h, w) the same around the cell in a wide and a broad window; low-pass change against the stack's mean."""
-
-
-@dataclass(frozen=True)
 class Survey:
     """What has to be known of a whole stack before any of its frames can be shown."""
 
-    mean: Tensor
-    """(H, W) mean luminance."""
+    ring: Tensor
+    """(N, H, W) squared answers of the ring-difference filter."""
+    cells: Tensor
+    """(N, h, w, 3) logarithm of that energy around the cell in a wide and in a broad window, relative to the noise;
+    low-pass change against the stack's mean."""
     noise: Tensor
-    """(h, w) variance of the noise around every cell: the least energy that any frame has there in the finest detail,
-    where defocus leaves nothing."""
+    """(h, w, 1) variance of the noise around every cell: the least energy that any frame has there in the finest
+    detail, where defocus leaves nothing."""
     contrast: Tensor
     """(h, w) logarithm of the largest over the least energy of the frames in a broad window: noise alone has little."""
 
 
 def survey(planes: Tensor) -> Survey:
-    """Mean, noise and contrast of a stack (N, H, W) of luminance; H and W are multiples of CELL."""
-    noise = torch.stack([corner_energy(plane[None])[0] for plane in planes]).amin(0) + NOISE_FLOOR
-    cells = [F.avg_pool2d(ring_energy(plane[None]), CELL) for plane in planes]
-    broad = above_noise(filters.gaussian(torch.cat(cells), BROAD_SIGMA_CELLS), noise)
-    return Survey(planes.mean(0), noise, broad.amax(0) - broad.amin(0))
+    """What a stack (N, H, W) of luminance shows as a whole; H and W are multiples of CELL."""
+    parts = [planes] if filters.exporting() else planes.split(1)
+    noise = torch.cat([corner_energy(part) for part in parts]).amin(0) + NOISE_FLOOR
+    ring = filters.map_planes(ring_energy, planes)
+    cell, mean = cell_mean(ring), cell_mean(planes)
+    wide, broad = (above_noise(filters.gaussian(cell, s), noise) for s in (WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS))
+    low = torch.asinh((mean - mean.mean(0)) / (4 * noise.sqrt()))
+    return Survey(ring, torch.stack([wide, broad, low], -1), noise[..., None], broad.amax(0) - broad.amin(0))
+
+
+def cell_mean(planes: Tensor) -> Tensor:
+    """(N, H, W) → (N, h, w)."""
+    return F.avg_pool2d(planes[:, None], CELL)[:, 0]
+
+
+def in_cells(planes: Tensor) -> Tensor:
+    """(N, H, W) → (N, h, w, 16): a channel for every pixel of a cell."""
+    count, height, width = planes.shape
+    cells = planes.view(count, height // CELL, CELL, width // CELL, CELL).transpose(2, 3)
+    return cells.reshape(count, height // CELL, width // CELL, PIXELS)
 
 
 def ring_energy(planes: Tensor) -> Tensor:
@@ -72,19 +77,17 @@ def corner_energy(planes: Tensor) -> Tensor:
     return filters.gaussian(energy, BROAD_SIGMA_CELLS)
 
 
-def observe(planes: Tensor, whole: Survey) -> Evidence:
-    """What the network is shown of some frames (N, H, W) of a stack."""
-    ring = ring_energy(planes)
+def pixels_in_noise(planes: Tensor, noise: Tensor) -> Tensor:
+    """(N, H, W) → (N, h, w, 16) luminance in standard deviations of the noise."""
+    return in_cells(planes) * noise.rsqrt()
+
+
+def fine_energy(ring: Tensor, noise: Tensor) -> Tensor:
+    """(N, H, W) → (N, h, w, 16) logarithm of the ring-difference energy around every pixel, relative to the noise."""
     taps = filters.gaussian_kernel(FINE_SIGMA_PX)
-    fine = F.pixel_unshuffle(filters.separable(ring, taps, taps)[:, None], CELL)
-    cell = F.avg_pool2d(ring[:, None], CELL)[:, 0]
-    energies = [filters.gaussian(cell, sigma) for sigma in (WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS)]
-    low = F.avg_pool2d((planes - whole.mean)[:, None], CELL)[:, 0] / whole.noise.sqrt()
-    cells = [*(above_noise(energy, whole.noise) for energy in energies), torch.asinh(low / 4)]
-    pixels = F.pixel_unshuffle(planes[:, None], CELL) / whole.noise.sqrt()
-    return Evidence(pixels, above_noise(fine, whole.noise), torch.stack(cells, 1))
+    return above_noise(in_cells(filters.separable(ring, taps, taps)), noise)
 
 
 def above_noise(energy: Tensor, noise: Tensor) -> Tensor:
     """Logarithm of an energy over that of the noise."""
-    return (energy / noise + ENERGY_FLOOR).log()
+    return (energy / noise).add_(ENERGY_FLOOR).log_()

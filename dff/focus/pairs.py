@@ -58,15 +58,29 @@ def normalised(images: Tensor) -> Tensor:
     Returns:
         (B, 2, H, W).
     """
+    detail, contrast = detail_and_contrast(images)
+    return detail / contrast
 
-    def smooth(planes: Tensor) -> Tensor:
-        for _ in range(CONTRAST_PASSES):
-            planes = filters.box(planes, CONTRAST_RADIUS_PX)
-        return planes
 
+def detail_and_contrast(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Detail of both pictures, and the contrast that they have together around each pixel.
+
+    Args:
+        images: (B, 2, H, W) from 0 to 1.
+
+    Returns:
+        (B, 2, H, W) difference to the mean around, and (B, 1, H, W) its standard deviation.
+    """
     detail = images - smooth(images.flatten(0, 1)).view_as(images)
     contrast = smooth(detail.square().mean(1)).sqrt() + LEAST_CONTRAST
-    return detail / contrast[:, None]
+    return detail, contrast[:, None]
+
+
+def smooth(planes: Tensor) -> Tensor:
+    """(N, H, W) mean around each pixel, over CONTRAST_REACH_PX / 2 on either side."""
+    for _ in range(CONTRAST_PASSES):
+        planes = filters.box(planes, CONTRAST_RADIUS_PX)
+    return planes
 
 
 def neighbours(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,8 @@ the answer, because the subject lies outside of the sweep.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -22,10 +23,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dff.focus import weight_files
-from dff.focus.evidence import CELL, CELL_CHANNELS, ENERGY_FLOOR, PIXELS, Evidence, Survey, observe, survey
-from dff.focus.measure import FocusMeasure
+from dff.focus.evidence import CELL_CHANNELS, ENERGY_FLOOR, PIXELS, fine_energy, pixels_in_noise, survey
+from dff.focus.measure import CELL, FocusMeasure
+from dff.focus.stack_layers import (
+    Block,
+    Exchange,
+    Norm,
+    at_sites,
+    channels_first,
+    channels_last,
+    row_bands,
+    site_matrix,
+)
 
 DILATIONS = (1, 2, 4, 6, 2, 1)
+BANK_REACH = 2
+"""Sites on either side that the first features depend on."""
 HALO_PX = 60
 """Context of a tile. What lies farther off, up to 100 px, moves depth by less than 0.02 frame."""
 NEAR_PX = 12
@@ -41,140 +54,15 @@ TILE_BYTES = 1e9
 BYTES_A_PIXEL = 21
 """Memory of a pixel of a frame in a tile."""
 
-FrameOf = Callable[[int], Tensor]
-
 
 def mean_around(planes: Tensor) -> Tensor:
-    """(N, C, h, w) mean of 3 x 3 sites, of fewer at the borders."""
-    for axis in (2, 3):
-        last = planes.shape[axis] - 1
-        total = planes.clone()
-        total.narrow(axis, 1, last).add_(planes.narrow(axis, 0, last))
-        total.narrow(axis, 0, last).add_(planes.narrow(axis, 1, last))
-        sites = torch.full((last + 1,), 3.0, device=planes.device)
-        sites[0] -= 1
-        sites[-1] -= 1
-        planes = total / (sites[:, None] if axis == 2 else sites)
-    return planes
-
-
-class Norm(nn.Module):
-    """Each site's channels, scaled to mean square 1: no statistic of the picture, so strips agree."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(channels))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) → the same."""
-        size = torch.rsqrt(features.square().mean(1, keepdim=True) + 1e-3)
-        return features * size * self.scale.view(1, -1, 1, 1)
-
-
-def beside(features: Tensor) -> Tensor:
-    """(N, C, h, w) mean of both neighbouring frames; the end frames are their own missing neighbours."""
-    return (torch.cat([features[:1], features[:-1]]) + torch.cat([features[1:], features[-1:]])) / 2
-
-
-class Exchange(nn.Module):
-    """What the stack tells each of its frames: mean, maximum and focus-weighted mean, order-free and linear in N.
-
-    The sites around are then looked at: once for the stack, whatever N.
-    """
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.focus = nn.Conv2d(channels, 1, 1)
-        self.squeeze = nn.Conv2d(3 * channels, channels, 1)
-        self.around = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.around.weight)
-        nn.init.zeros_(self.around.bias)  # type: ignore[arg-type]
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) → (1, C, h, w)."""
-        weight = self.focus(features).softmax(0)
-        return self.settle(torch.cat([features.mean(0), features.amax(0), (features * weight).sum(0)])[None])
-
-    def stream(self, frames: FrameOf, count: int) -> Tensor:
-        """The same of `count` frames that are asked for one by one, twice."""
-        weight = torch.cat([self.focus(frames(k)) for k in range(count)]).softmax(0)
-        largest = frames(0)
-        total, focused = largest.clone(), largest * weight[:1]
-        for k in range(1, count):
-            frame = frames(k)
-            total += frame
-            focused.addcmul_(frame, weight[k])
-            largest = torch.maximum(largest, frame)
-        return self.settle(torch.cat([total / count, largest, focused], 1))
-
-    def settle(self, pooled: Tensor) -> Tensor:
-        """(1, 3 C, h, w) mean, maximum and weighted mean → (1, C, h, w)."""
-        stack: Tensor = self.squeeze(pooled)
-        return stack + self.around(F.relu(stack))
-
-
-class Block(nn.Module):
-    """A frame's own features, its neighbours and the stack, mixed; a dilated look around; squeeze and excite."""
-
-    def __init__(self, channels: int, dilation: int):
-        super().__init__()
-        self.norm = Norm(channels)
-        self.exchange = Exchange(channels)
-        self.mix = nn.Conv2d(2 * channels, channels, 1)
-        self.look = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels)
-        self.excite = nn.Conv2d(channels, channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.normal_(self.out.weight, std=0.02)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) → the same."""
-        normal = self.norm(features)
-        frame, near = self.mixed(normal)
-        return features + self.change(frame + beside(near), *self.told(self.exchange(normal)))
-
-    def stream(self, features: Tensor) -> None:
-        """The same in place, frame by frame: no other tensor is as large."""
-        count = len(features)
-
-        def normal(k: int) -> Tensor:
-            return self.norm(features[k : k + 1])
-
-        told = self.told(self.exchange.stream(normal, count))
-        frame, near = self.mixed(normal(0))
-        before = near
-        for k in range(count):
-            later = self.mixed(normal(k + 1)) if k + 1 < count else (frame, near)
-            features[k] += self.change(frame + (before + later[1]) / 2, *told)[0]
-            before, (frame, near) = near, later
-
-    def mixed(self, normal: Tensor) -> tuple[Tensor, Tensor]:
-        """What a frame gives to its own mixture, and what it gives as a neighbour.
-
-        A frame is mixed with its difference to the mean of its neighbours; that mean is taken after the mixing.
-
-        Args:
-            normal: (n, C, h, w) scaled features.
-        """
-        own, difference = self.mix.weight.chunk(2, 1)
-        frame, near = F.conv2d(normal, torch.cat([own - difference, difference])).chunk(2, 1)
-        return frame, near
-
-    def told(self, stack: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, C, h, w) what is added to the mixture of every frame, and what multiplies it after the look around."""
-        gate = self.excite(F.relu(stack)).sigmoid()
-        return stack + self.mix.bias.view(1, -1, 1, 1), gate  # type: ignore[union-attr]
-
-    def change(self, mixture: Tensor, shift: Tensor, gate: Tensor) -> Tensor:
-        """What is added to the features of some frames.
-
-        Args:
-            mixture: (n, C, h, w) what the frames and their neighbours give.
-            shift: (1, C, h, w) what the stack adds.
-            gate: (1, C, h, w) what it lets through.
-        """
-        change: Tensor = self.out(F.relu(self.look(F.relu(mixture + shift))) * gate)
-        return change
+    """(n, C, h, w) → (n, h, w, C) mean of 3 x 3 sites, of fewer at the borders."""
+    channels = planes.shape[1]
+    total = F.conv2d(planes, planes.new_full((channels, 1, 3, 3), 1 / 9), padding=1, groups=channels)
+    mean = channels_last(total)
+    for border in (mean[:, 0], mean[:, -1], mean[:, :, 0], mean[:, :, -1]):
+        border *= 1.5
+    return mean
 
 
 class SesfStack(nn.Module):
@@ -203,72 +91,113 @@ class SesfStack(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, H, W) → (N, H, W); H and W are multiples of CELL. Without gradients it goes frame by frame."""
-        with torch.no_grad():
-            whole = survey(images[:, 0])
-        return self.together(images[:, 0], whole) if torch.is_grad_enabled() else self.stream(images[:, 0], whole)
+        if torch.is_grad_enabled():
+            return self.together(images[:, 0])
+        return pixels_of(log_shares(*self.stream(images[:, 0])))
 
-    def together(self, planes: Tensor, whole: Survey) -> Tensor:
+    def together(self, planes: Tensor) -> Tensor:
         """(N, H, W) log-probabilities, all frames at once."""
         with torch.no_grad():
-            evidence = observe(planes, whole)
-        features = self.bands(evidence)
+            whole = survey(planes)
+            pixels, fine = pixels_in_noise(planes, whole.noise), fine_energy(whole.ring, whole.noise)
+        features = channels_first(self.first_features(pixels, fine, whole.cells)).contiguous()
         for block in self.blocks:
             features = block(features)
         features = self.norm(features)
-        stack = F.relu(self.exchange(features))
-        shares = self.lattice(evidence, features, stack).log_softmax(0) + self.answered(stack, whole)
-        return F.pixel_shuffle(shares, CELL)[:, 0]
+        stack = channels_last(F.relu(self.exchange(features)))
+        logits = self.weighed(fine, whole.cells, stack) + channels_last(self.correction(features))
+        return pixels_of(logits.log_softmax(0) + self.answered(stack, whole.contrast))
 
-    def stream(self, planes: Tensor, whole: Survey) -> Tensor:
-        """The same frame by frame, in the processor's cache; only features and answer are held for all frames."""
-        frames = range(len(planes))
-        first = self.bands(observe(planes[:1], whole))
-        features = first.new_empty(len(planes), *first.shape[1:])
-        for k in frames:
-            features[k] = self.bands(observe(planes[k : k + 1], whole))[0]
+    def stream(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        """What decides, frame by frame, in the processor's cache; only features and logits are held for all frames.
+
+        Args:
+            planes: (N, H, W).
+
+        Returns:
+            (N, h, w, 16) logits up to a constant; (1, h, w, 16) logarithm of the probability of any answer.
+        """
+        whole = survey(planes)
+        features = planes.new_empty(*whole.cells.shape[:3], self.correction.in_channels)
+        logits = whole.ring.view(*whole.cells.shape[:3], PIXELS)
+        for k, plane in enumerate(planes):
+            pixels = pixels_in_noise(plane[None], whole.noise)[0]
+            logits[k] = fine_energy(whole.ring[k : k + 1], whole.noise)[0]
+            self.put_first_features(features[k], pixels, logits[k], whole.cells[k])
         for block in self.blocks:
             block.stream(features)  # type: ignore[operator]
+        stack, size = self.exchange.stream(features, self.norm)
+        stack, correction = F.relu(stack), self.norm.scale[:, None] * site_matrix(self.correction)
+        for k, frame in enumerate(logits):
+            frame.copy_(self.weighed(logits[k : k + 1], whole.cells[k : k + 1], stack)[0])
+            normal = features[k].mul_(size[k]).flatten(0, 1)
+            frame.view(-1, PIXELS).addmm_(normal, correction)
+        return logits, self.answered(stack, whole.contrast)
 
-        def normal(k: int) -> Tensor:
-            return self.norm(features[k : k + 1])
+    def put_first_features(self, features: Tensor, pixels: Tensor, fine: Tensor, cells: Tensor) -> None:
+        """Fill (h, w, C) features of one frame, band by band."""
+        height, width = features.shape[:2]
+        for rows in row_bands(height, width):
+            top, bottom = max(0, rows.start - BANK_REACH), min(height, rows.stop + BANK_REACH)
+            around = slice(top, bottom)
+            found = self.first_features(pixels[None, around], fine[None, around], cells[None, around])[0]
+            features[rows] = found[rows.start - top : rows.stop - top]
 
-        stack = F.relu(self.exchange.stream(normal, len(planes)))
-        lattice = features.new_empty(len(planes), PIXELS, *features.shape[2:])
-        for k in frames:
-            lattice[k] = self.lattice(observe(planes[k : k + 1], whole), normal(k), stack)[0]
-        largest = lattice.amax(0)
-        total = torch.zeros_like(largest)
-        for plane in lattice:
-            total += (plane - largest).exp()
-        return F.pixel_shuffle(lattice.add_(self.answered(stack, whole) - largest - total.log()), CELL)[:, 0]
+    def first_features(self, pixels: Tensor, fine: Tensor, cells: Tensor) -> Tensor:
+        """(n, h, w, C) features of what is seen of some frames: (n, h, w, 16), (n, h, w, 16), (n, h, w, 3)."""
+        seen = torch.cat([self.bank_energy(pixels), fine, cells], -1)
+        return F.linear(seen, 0.3 * self.stem.weight[:, :, 0, 0], self.stem.bias)
 
-    def bands(self, evidence: Evidence) -> Tensor:
-        """(N, C, h, w) first features."""
-        features: Tensor = self.stem(
-            0.3 * torch.cat([self.bank_energy(evidence.pixels), evidence.fine, evidence.cells], 1)
-        )
-        return features
+    def weighed(self, fine: Tensor, cells: Tensor, stack: Tensor) -> Tensor:
+        """(n, h, w, 16) energies of some frames, weighed as the stack (1, h, w, C) tells."""
+        gain, wide, broad = F.softplus(at_sites(self.gains, stack)).split(1, -1)
+        return fine * gain + (wide * cells[..., :1] + broad * cells[..., 1:2])
 
-    def lattice(self, evidence: Evidence, features: Tensor, stack: Tensor) -> Tensor:
-        """(N, 16, h, w) logits of some frames, up to a constant."""
-        fine, wide, broad = F.softplus(self.gains(stack)).split(1, 1)
-        cells = wide * evidence.cells[:, :1] + broad * evidence.cells[:, 1:2]
-        return fine * evidence.fine + cells + self.correction(features)
-
-    def answered(self, stack: Tensor, whole: Survey) -> Tensor:
-        """(1, 16, h, w) logarithm of the probability that one of the frames is right; where all is noise, none is."""
-        learned = F.logsigmoid(-self.unanswered(stack).clamp(-SURE_LOGIT, SURE_LOGIT))
-        return learned + F.logsigmoid((whole.contrast - LEAST_CONTRAST) * CONTRAST_STEEPNESS)
+    def answered(self, stack: Tensor, contrast: Tensor) -> Tensor:
+        """(1, h, w, 16) logarithm of the probability that one of the frames is right; where all is noise, none is."""
+        learned = F.logsigmoid(-at_sites(self.unanswered, stack).clamp(-SURE_LOGIT, SURE_LOGIT))
+        return learned + F.logsigmoid((contrast[..., None] - LEAST_CONTRAST) * CONTRAST_STEEPNESS)
 
     def bank_energy(self, pixels: Tensor) -> Tensor:
         """Logarithm of the energy of each learned filter, averaged over 3 x 3 cells; white noise of the floor gives 0.
 
         The filters have zero mean and unit norm.
+
+        Args:
+            pixels: (n, h, w, 16) in standard deviations of the noise.
+
+        Returns:
+            (n, h, w, filters).
         """
         kernel = self.bank - self.bank.mean((1, 2, 3), keepdim=True)
         kernel = kernel / kernel.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-        answer = F.conv2d(F.pad(pixels, (1, 1, 1, 1), mode="replicate"), kernel)
+        answer = F.conv2d(F.pad(channels_first(pixels), (1, 1, 1, 1), mode="replicate"), kernel)
         return (mean_around(answer.square()) + ENERGY_FLOOR).log()
+
+
+def pixels_of(cells: Tensor) -> Tensor:
+    """(n, h, w, 16) → (n, H, W): every channel of a cell to its pixel."""
+    return F.pixel_shuffle(channels_first(cells), CELL)[:, 0]
+
+
+def log_shares(logits: Tensor, answered: Tensor) -> Tensor:
+    """Logarithm of each frame's probability, (N, h, w, 16), in the place of the logits; see `SesfStack.stream`."""
+    largest, total = logits.amax(0), torch.zeros_like(logits[0])
+    for frame in logits:
+        total += (frame - largest).exp_()
+    for frame in logits.add_(answered - largest - total.log_()):
+        frame.clamp_min_(LEAST_LOG_SHARE)
+    return logits
+
+
+def log_cell_shares(logits: Tensor, answered: Tensor) -> Tensor:
+    """(N, h, w) logarithm of each frame's mean probability in a cell; uses up the logits; see `SesfStack.stream`."""
+    largest, total = logits.amax(0), torch.zeros_like(logits[0])
+    for frame in logits:
+        total += frame.sub_(largest).exp_()
+    weight = answered[0].exp() / (PIXELS * total)
+    shares = torch.stack([frame.mul_(weight).sum(-1) for frame in logits])
+    return shares.log_().clamp_min_(LEAST_LOG_SHARE)
 
 
 def sesf_stack(
@@ -290,6 +219,7 @@ def sesf_stack(
         HALO_PX,
         "learned on whole stacks: holds edges and weak texture",
         partial(logits_in_tiles, network, tile_px=tile_px),
+        cells=partial(cells_in_tiles, network, tile_px=tile_px),
         probabilistic=True,
         network_bytes=BYTES_A_PIXEL,
         near_px=NEAR_PX,
@@ -307,6 +237,44 @@ def even_tile_px(side_px: int, largest_px: int) -> int:
     return -(-side_px // (-(-side_px // largest_px) * CELL)) * CELL
 
 
+@dataclass(frozen=True)
+class Tile:
+    """A part of a picture with its context, and which sites of the lattice it decides."""
+
+    planes: Tensor
+    """(N, H, W) luminance."""
+    place: tuple[slice, slice]
+    """Its sites in the picture's lattice,"""
+    inside: tuple[slice, slice]
+    """and in its own."""
+
+
+def tiles(images: Tensor, tile_px: int | None) -> Iterator[Tile]:
+    """Tiles that cover (N, 1, H, W) images, which are extended to whole cells.
+
+    Args:
+        images: The picture.
+        tile_px: Side of a tile without its halo, a multiple of CELL; by default what TILE_BYTES hold.
+    """
+    height, width = images.shape[2:]
+    whole_cells = height % CELL == 0 and width % CELL == 0
+    padded = images if whole_cells else F.pad(images, (0, -width % CELL, 0, -height % CELL), mode="replicate")
+    planes = padded[:, 0]
+    rows, columns = (even_tile_px(side, tile_px or tile_side_px(len(images))) for side in (height, width))
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            above, before = min(top, HALO_PX), min(left, HALO_PX)
+            tile = planes[:, top - above : top + rows + HALO_PX, left - before : left + columns + HALO_PX]
+            whole = planes[:, top : top + rows, left : left + columns].shape[1:]
+            starts = (top, left), (above, before)
+            place, inside = ((_sites(y, whole[0]), _sites(x, whole[1])) for y, x in starts)
+            yield Tile(tile, place, inside)
+
+
+def _sites(start_px: int, side_px: int) -> slice:
+    return slice(start_px // CELL, (start_px + side_px) // CELL)
+
+
 @torch.no_grad()
 def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None = None) -> Tensor:
     """Logarithm of each frame's probability in a picture of any size.
@@ -321,14 +289,27 @@ def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None =
     Returns:
         (N, H, W).
     """
-    height, width = images.shape[2:]
-    padded = F.pad(images, (0, -width % CELL, 0, -height % CELL), mode="replicate")
-    result = images.new_empty(len(images), *padded.shape[2:])
-    rows, columns = (even_tile_px(side, tile_px or tile_side_px(len(images))) for side in (height, width))
-    for top in range(0, height, rows):
-        for left in range(0, width, columns):
-            above, before = min(top, HALO_PX), min(left, HALO_PX)
-            tile = padded[:, :, top - above : top + rows + HALO_PX, left - before : left + columns + HALO_PX]
-            logits = network(tile)[:, above : above + rows, before : before + columns]
-            result[:, top : top + rows, left : left + columns] = logits.clamp_min_(LEAST_LOG_SHARE)
-    return result[:, :height, :width].clone()
+    count, _, height, width = images.shape
+    down, across = -(-height // CELL), -(-width // CELL)
+    cells = images.new_empty(count, down, CELL, across, CELL)
+    for tile in tiles(images, tile_px):
+        shares = log_shares(*network.stream(tile.planes))[:, tile.inside[0], tile.inside[1]]
+        cells.transpose(2, 3)[:, tile.place[0], tile.place[1]] = shares.unflatten(-1, (CELL, CELL))
+    return cells.view(count, CELL * down, CELL * across)[:, :height, :width].contiguous()
+
+
+@torch.no_grad()
+def cells_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None = None) -> Tensor:
+    """Logarithm of each frame's mean probability in every cell, (N, h, w), for a third less than that of pixels.
+
+    Args:
+        network: The network.
+        images: (N, 1, H, W).
+        tile_px: Side of a tile without its halo, a multiple of CELL; by default what TILE_BYTES hold.
+    """
+    count, _, height, width = images.shape
+    result = images.new_empty(count, -(-height // CELL), -(-width // CELL))
+    for tile in tiles(images, tile_px):
+        shares = log_cell_shares(*network.stream(tile.planes))
+        result[:, tile.place[0], tile.place[1]] = shares[:, tile.inside[0], tile.inside[1]]
+    return result

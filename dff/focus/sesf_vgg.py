@@ -3,9 +3,10 @@
 What goes by the name of SESF-Fuse in some programs: the first 23 layers of VGG16 (Simonyan and Zisserman, ICLR 2015:
 conv1_1 to conv4_3, three poolings), a head of two convolutions, one number a pixel and image, softmax over images. Its
 faults are mended here: no sigmoid before the softmax, which would bound every weight by e / (e + N - 1) and make the
-picture a mean; a learned temperature; the map of an eighth of the size is brought to full size by a guided filter
-along the edges of a provisional picture; mirrored context instead of black borders. It is trained end to end on
-rendered stacks at a quarter of the published width (with `--encoder-weights imagenet` at full width).
+picture a mean; a learned temperature; the map of an eighth of the size is brought to full size along the strong edges
+of a provisional picture, by a guided filter; mirrored context instead of black borders; detail in units of the largest
+contrast that any frame has around a pixel, so that weak texture counts. It is trained end to end on rendered stacks at
+a quarter of the published width (with `--encoder-weights imagenet` at full width).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dff.focus import imagenet, weight_files
+from dff.focus import imagenet, pairs, weight_files
 from dff.focus.inference import NETWORK_BYTES, in_tiles
 from dff.focus.measure import FocusMeasure
 
@@ -27,11 +28,10 @@ WIDTH = 0.25
 """Of the layers, as a share of the published one."""
 HEAD = 256
 STRIDE = 8
-HALO_PX = 80
-"""Context: 46 px of the features, 8 of the head, the rest of the guided filter."""
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the colours that ImageNet weights expect."""
-GUIDE_EPS = 1e-3
+HALO_PX = 80 + pairs.CONTRAST_REACH_PX
+"""Context: 46 px of the features, 8 of the head, the rest of the guided filter, and what contrast is taken from."""
+GUIDE_EPS = 1e-2
+"""Variance of the guide below which it is texture, that weights must not follow."""
 LEAST_LOG_SHARE = -30.0
 
 
@@ -65,26 +65,33 @@ class SesfVgg(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def saliency(self, images: Tensor) -> Tensor:
-        """(n, 1, H, W) → (n, 1, H / 8, W / 8) over the learned temperature."""
-        mean, deviation = (images.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
-        found: Tensor = self.head(self.features((images - mean) / deviation))
+    def saliency(self, details: Tensor) -> Tensor:
+        """(n, 1, H, W) detail in units of the contrast → (n, 1, H / 8, W / 8) over the learned temperature."""
+        found: Tensor = self.head(self.features(details.expand(-1, 3, -1, -1)))
         return found * self.log_gain.exp()
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, H, W) → (N, H, W)."""
+        details = standardised(images)
         if torch.is_grad_enabled():
-            small = self.saliency(images)
+            small = self.saliency(details)
         else:
-            small = torch.cat([self.saliency(image[None]) for image in images])
+            small = torch.cat([self.saliency(detail[None]) for detail in details])
         return guided(small.float(), images)
+
+
+def standardised(images: Tensor) -> Tensor:
+    """(N, 1, H, W) detail in units of the largest contrast that any of the frames has around each pixel."""
+    detail = images - pairs.smooth(images[:, 0])[:, None]
+    contrast = pairs.smooth(detail[:, 0].square()).amax(0).sqrt() + pairs.LEAST_CONTRAST
+    return detail / contrast
 
 
 def guided(small: Tensor, images: Tensor) -> Tensor:
     """Logits at full size, along the edges of the picture that their smooth version makes.
 
-    The fast guided filter (He and Sun, 2015): slope and offset against the guide are found on the small lattice and
-    brought to full size.
+    As in the fast guided filter (He and Sun, 2015) the slope against the guide is found on the small lattice and
+    brought to full size; it acts on what the guide has beyond the lattice, so that the lattice's own values stand.
 
     Args:
         small: (N, 1, h, w) logits.
@@ -93,18 +100,17 @@ def guided(small: Tensor, images: Tensor) -> Tensor:
     Returns:
         (N, H, W).
     """
-    size = images.shape[-2:]
-    smooth = F.interpolate(small, size, mode="bilinear", align_corners=False)
+    smooth = _full_size(small, images)
     guide = (smooth.softmax(0) * images).sum(0, keepdim=True)
     guide_small = F.interpolate(guide, small.shape[-2:], mode="area")
-    mean_guide, mean_small = _mean3(guide_small), _mean3(small)
+    mean_guide = _mean3(guide_small)
     variance = (_mean3(guide_small**2) - mean_guide**2).clamp_min(0)
-    slope = (_mean3(guide_small * small) - mean_guide * mean_small) / (variance + GUIDE_EPS)
-    offset = mean_small - slope * mean_guide
-    slope, offset = (
-        F.interpolate(_mean3(part), size, mode="bilinear", align_corners=False) for part in (slope, offset)
-    )
-    return (slope * guide + offset)[:, 0]
+    slope = (_mean3(guide_small * small) - mean_guide * _mean3(small)) / (variance + GUIDE_EPS)
+    return (smooth + _full_size(_mean3(slope), images) * (guide - _full_size(guide_small, images)))[:, 0]
+
+
+def _full_size(planes: Tensor, images: Tensor) -> Tensor:
+    return F.interpolate(planes, images.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _mean3(planes: Tensor) -> Tensor:

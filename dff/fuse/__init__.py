@@ -17,6 +17,7 @@ from dff.fuse.weights import WindowWeights, pick_weights, softmax_weights, weigh
 
 __all__ = [
     "FUSION_METHODS",
+    "TEMPERATURE",
     "all_in_focus",
     "frame_tensor",
     "halo_px",

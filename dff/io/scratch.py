@@ -96,6 +96,22 @@ class ScratchStack:
             )
         self._write(frame, k * self._frame_bytes)
 
+    def write_frame_rows(self, k: int, start: int, rows: NDArray[Any]) -> None:
+        """Keep some rows of frame k, (rows, W, C), from a row on.
+
+        Raises:
+            ValueError: rows that the frame does not have, of another width or type.
+            OSError: the disk is full.
+        """
+        self._check_frame(k)
+        self._check_rows(start, start + len(rows))
+        if rows.shape[1:] != self.shape[1:] or rows.dtype != self.dtype:
+            raise ValueError(
+                f"scratch rows: must be {self.dtype} (rows, {self.shape[1]}, {self.shape[2]}); "
+                f"got {rows.dtype} {rows.shape}; convert them"
+            )
+        self._write(rows, k * self._frame_bytes + start * self._row_bytes)
+
     def read_frame(self, k: int) -> NDArray[Any]:
         """Frame k, (H, W, C)."""
         self._check_frame(k)

@@ -13,18 +13,19 @@ from torch import Tensor
 
 from dff import fuse, io
 from dff.depth import DepthEstimator
+from dff.focus import FocusMeasure
 from dff.fuse import skin
 from dff.pipeline.journal import Journal, Stages
-from dff.pipeline.plan import make_plan
+from dff.pipeline.plan import Plan, make_plan
 from dff.pipeline.prepare import align_frames, coherence, ordered, read_frames, use_threads, warp_frames
-from dff.pipeline.run import chosen_measure
+from dff.pipeline.run import chosen_measure, frame_noise
 from dff.pipeline.strips import Strips, Tile, tiles
 from dff.pipeline.watch import UNWATCHED
 from dff.settings import DEFAULTS, Settings
 from dff.stack import FocalStack, Progress, silent
 
-ENERGY_TEMPERATURE = 0.1
-"""Divides logarithms of energies: the sharpest frame takes nearly all."""
+PROBABLE = 10.0
+"""Probabilities are sharpened by so much less than energies, whose logarithms differ by little."""
 PICTURE_HALO_PX = 64
 """Context of rules that make the picture themselves, on strips of a stack."""
 
@@ -32,8 +33,8 @@ PICTURE_HALO_PX = 64
 def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress: Progress = silent) -> NDArray[Any]:
     """All-in-focus picture of frames of one subject, in their own type.
 
-    A measure that comes with a rule of its own, as the fusion networks do, makes the picture; for the others the
-    frames are weighted by the softmax of their logits. A pair is fused as a whole, more frames tile by tile.
+    What the measure says of every frame weighs the frames in a blend band by band. With `fusion` "weighted" a measure
+    that comes with a rule of its own, as the fusion networks do, makes the picture; a generating network always does.
 
     Args:
         stack: Two frames or more.
@@ -50,9 +51,7 @@ def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress
     use_threads(settings.threads)
     stack = ordered(stack, settings, stages)
     measure = chosen_measure(settings)
-    halo_px = max(measure.halo_px, PICTURE_HALO_PX)
-    channels = max(measure.channels, stack.shape[2])
-    plan = make_plan(stack, settings, halo_px=halo_px, channels=channels, fusion_halo_px=0)
+    by_itself = measure.picture is not None and (measure.generates or settings.fusion == "weighted")
     folder = Path(settings.scratch or io.temporary_folder())
     with io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames:
         read_frames(stack, frames, UNWATCHED, stages)
@@ -60,37 +59,111 @@ def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress
         warp_frames(stack, frames, alignment, stages)
         z_sigma_frames = coherence(settings, alignment) if len(stack) > 2 else 0.0
         estimator = DepthEstimator(measure, z_sigma_frames=z_sigma_frames)
-        return _fused_tiles(Strips(frames, alignment, estimator, plan, stack.white), stack, settings.soft_skin, stages)
+        plan = _plan(stack, settings, measure, by_itself)
+        strips = Strips(frames, alignment, estimator, plan, stack.white)
+        if by_itself:
+            return _pictured(strips, stack, settings.soft_skin, stages)
+        with io.ScratchStack.create(folder, len(stack), (*stack.shape[:2], 1), np.float16) as logits:
+            _measure(strips, logits, stages)
+            return _blended(strips, logits, stack, settings, stages)
 
 
-def _fused_tiles(strips: Strips, stack: FocalStack, soft_skin: bool, stages: Stages) -> NDArray[Any]:
-    """The picture in the frames' own type: a pair as a whole, more frames tile by tile."""
+def _plan(stack: FocalStack, settings: Settings, measure: FocusMeasure, by_itself: bool) -> Plan:
+    """Tiles to measure and to blend."""
+    channels = max(measure.channels, stack.shape[2])
+    return make_plan(
+        stack,
+        settings,
+        halo_px=max(measure.halo_px, PICTURE_HALO_PX) if by_itself else measure.halo_px,
+        channels=channels,
+        fusion_halo_px=_blend_halo_px(settings),
+        network_bytes=measure.network_bytes,
+        fusion_bytes=4 + 4 * channels * settings.soft_skin,
+    )
+
+
+def _blend_halo_px(settings: Settings) -> int:
+    return max(fuse.halo_px(settings.fusion), skin.HALO_PX if settings.soft_skin else 0)
+
+
+def _pictured(strips: Strips, stack: FocalStack, soft_skin: bool, stages: Stages) -> NDArray[Any]:
+    """The picture that the measure itself makes: of a pair as a whole, of more frames tile by tile."""
     height, width = stack.shape[:2]
     plan = replace(strips.plan, strip_rows=height, tile_columns=width) if len(stack) == 2 else strips.plan
-    picture = np.empty(stack.shape, stack.dtype)
+    picture, measure = np.empty(stack.shape, stack.dtype), strips.estimator.measure
+    if measure.picture is None:
+        raise ValueError(f"{measure.name}: must come with a picture; got none; choose another --fusion")
     with stages.stage("fuse", height) as done:
         for strip in plan.strips(height):
             for tile in tiles(plan, strip, (height, width)):
-                rows, columns = tile.inside
-                picture[tile.place] = fuse.to_dtype(_fused(strips, tile, soft_skin)[:, rows, columns], stack.dtype)
+                images = strips.images(tile, stack.shape[2])
+                fused = measure.picture(images)
+                if soft_skin:
+                    fused = _softened(fused, images, strips.volume(tile) / _temperature(measure, "weighted"))
+                picture[tile.place] = _inside(fused, tile, stack.dtype)
             done(strip[1])
     return picture
 
 
-def _fused(strips: Strips, tile: Tile, soft_skin: bool) -> Tensor:
-    """(C, H, W) of a tile with its halo."""
-    measure, part = strips.estimator.measure, strips.frame_tiles(tile)
-    temperature = 1.0 if measure.probabilistic else ENERGY_TEMPERATURE
-    volume = strips.volume(tile) if soft_skin or measure.picture is None else None
-    images = torch.stack([part(k) for k in range(len(strips.frames))]) if soft_skin or measure.picture else None
-    if measure.picture is not None and images is not None:
-        picture = measure.picture(images)
-    else:
-        valid = strips.valid(tile)
-        picture = fuse.all_in_focus(part, volume=volume, valid=valid, method="weighted", temperature=temperature)
-    if soft_skin and images is not None and volume is not None and len(picture) == 3:
-        picture = skin.softened(picture, images, (volume / temperature).softmax(0))
+def _measure(strips: Strips, logits: io.ScratchStack, stages: Stages) -> None:
+    """Keep the logits of all frames, tile by tile."""
+    height, width = strips.size_px
+    with stages.stage("measure", height) as done:
+        for strip in strips.plan.strips(height):
+            rows = np.empty((len(strips.frames), strip[1] - strip[0], width, 1), np.float16)
+            for tile in tiles(strips.plan, strip, strips.size_px):
+                rows[:, :, tile.place[1], 0] = strips.volume(tile)[:, tile.inside[0], tile.inside[1]].numpy()
+            for k, frame_rows in enumerate(rows):
+                logits.write_frame_rows(k, strip[0], frame_rows)
+            done(strip[1])
+
+
+def _blended(
+    strips: Strips, logits: io.ScratchStack, stack: FocalStack, settings: Settings, stages: Stages
+) -> NDArray[Any]:
+    """The picture, the frames weighted by their logits."""
+    method, (height, width) = settings.fusion, stack.shape[:2]
+    plan = strips.plan.for_fusion(_blend_halo_px(settings), fuse.row_multiple(method))
+    temperature = _temperature(strips.estimator.measure, method)
+    picture, noise = np.empty(stack.shape, stack.dtype), frame_noise(strips)
+    with stages.stage("fuse", height) as done:
+        for strip in plan.strips(height):
+            for tile in tiles(plan, strip, (height, width)):
+                volume = _logits_of(logits, tile)
+                fused = fuse.all_in_focus(
+                    strips.frame_tiles(tile),
+                    volume=volume,
+                    valid=strips.valid(tile),
+                    method=method,
+                    noise=noise,
+                    temperature=temperature,
+                )
+                if settings.soft_skin:
+                    fused = _softened(fused, strips.images(tile, stack.shape[2]), volume / temperature)
+                picture[tile.place] = _inside(fused, tile, stack.dtype)
+            done(strip[1])
     return picture
+
+
+def _logits_of(logits: io.ScratchStack, tile: Tile) -> Tensor:
+    """(N, H, W) of a tile with its halo."""
+    planes = [logits.read_frame_rows(k, *tile.read_rows)[:, tile.read[1], 0] for k in range(len(logits))]
+    return torch.from_numpy(np.stack(planes)).to(torch.float32)
+
+
+def _temperature(measure: FocusMeasure, method: str) -> float:
+    """What logits are divided by."""
+    return fuse.TEMPERATURE.get(method, 1.0) * (PROBABLE if measure.probabilistic else 1.0)
+
+
+def _softened(picture: Tensor, images: Tensor, logits: Tensor) -> Tensor:
+    """(C, H, W) with feathered transitions on skin; grey pictures have none."""
+    return skin.softened(picture, images, logits.softmax(0)) if len(picture) == 3 else picture
+
+
+def _inside(picture: Tensor, tile: Tile, dtype: Any) -> NDArray[Any]:
+    """(h, w, C) of a tile without its halo."""
+    return fuse.to_dtype(picture[:, tile.inside[0], tile.inside[1]], dtype)
 
 
 def fuse_to_file(

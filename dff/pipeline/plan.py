@@ -80,7 +80,14 @@ class Plan:
 
 
 def make_plan(
-    stack: FocalStack, settings: Settings, *, halo_px: int, channels: int, fusion_halo_px: int, network_bytes: float = 0
+    stack: FocalStack,
+    settings: Settings,
+    *,
+    halo_px: int,
+    channels: int,
+    fusion_halo_px: int,
+    network_bytes: float = 0,
+    fusion_bytes: float = 0,
 ) -> Plan:
     """Choose tiles that the memory allows.
 
@@ -91,6 +98,7 @@ def make_plan(
         channels: Channels of the images that the focus measure takes.
         fusion_halo_px: Pixels of context that blending needs.
         network_bytes: Bytes a pixel and frame that a network takes; 0 for an operator.
+        fusion_bytes: Bytes a pixel and frame that blending holds, beside what it always does.
 
     Raises:
         ValueError: the memory does not suffice for the smallest tile.
@@ -112,7 +120,7 @@ def make_plan(
     share = max((_NETWORK_SHARE if network_bytes else _SHARE) * limit, others - fixed - lattice)
     budget_px = int(min(share, limit - fixed - lattice) // pixel)
     rows, columns = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
-    blended = _FUSION_BYTES + count
+    blended = _FUSION_BYTES + count * (1 + fusion_bytes)
     fusion_px = int(min(_FUSION_SHARE * limit, limit - fixed) // blended)
     fusion = tile_size((height, width), fusion_px, fusion_halo_px)
     measuring = fixed + lattice + pixel * _with_halos((rows, columns), (height, width), halo)

@@ -264,7 +264,7 @@ def _fuse(
     frames, method = strips.frames, settings.fusion
     picture = np.empty((height, width, frames.shape[2]), frames.dtype)
     plan = strips.plan.for_fusion(fuse.halo_px(method), fuse.row_multiple(method))
-    noise = stages.journal.value("noise", lambda: _noise(strips))
+    noise = stages.journal.value("noise", lambda: frame_noise(strips))
     finished = stages.journal.finished("fuse")
     stages.journal.restore("picture", picture, finished)
     if finished:
@@ -290,7 +290,7 @@ def _fuse(
     return picture
 
 
-def _noise(strips: Strips) -> float:
+def frame_noise(strips: Strips) -> float:
     """Standard deviation of the noise of a frame, white being one, from the middle rows of a few frames."""
     last, middle = len(strips.frames) - 1, strips.size_px[0] // 2
     rows = max(0, middle - _NOISE_ROWS // 2), min(strips.size_px[0], middle + _NOISE_ROWS // 2)

@@ -17,11 +17,17 @@ from dff.training.scenes import TrainingScene
 
 MAP_WEIGHT = 100.0
 """Of FuseGAN's L1 term beside the discriminator's opinion: as is usual for image-to-image GANs."""
-CONTENT_WEIGHT, GRADIENT_WEIGHT = 10.0, 5.0
-"""Of MFF-GAN: content beside the discriminator's opinion, gradients beside intensities."""
+CONTENT_WEIGHT, GRADIENT_WEIGHT = 300.0, 5.0
+"""Of MFF-GAN: content beside the discriminator's opinion, gradients beside intensities.
+
+Published as 10 and 5. Frames of a stack differ by far less than the published pairs, one of which is thoroughly
+blurred: with 10 the opinion outweighs the content, and the intensities drift away from both sources.
+"""
 TRUE_SCORES, FALSE_SCORES = (0.7, 1.2), (0.0, 0.3)
 """Soft labels of MFF-GAN."""
-PATCHES_A_SAMPLE = 8
+PATCHES_A_SAMPLE = 16
+PATCH_SNR = 25.0, 400.0
+"""Range of the signal-to-noise ratio at white of the patches that the generator sees."""
 GAMMAS = (1.0, 2.2)
 """Of patches: linear light, and encoded for display."""
 
@@ -89,11 +95,15 @@ def generation_losses(
     device: str,
     weights: LossWeights,
 ) -> dict[str, Tensor]:
-    """MFF-GAN's: like the picture that its decision block picks, in grey and in gradient, without any truth."""
+    """MFF-GAN's: like the picture that its decision block picks, in grey and in gradient, without any truth.
+
+    Only the generator sees noise (ours): the decision block compares single pixels, and would pick noise.
+    """
     if not isinstance(network, Adversaries):
         raise TypeError(f"network: must be Adversaries; got {type(network).__name__}")
-    images = 2 * draw_patches(scenes, random, device) - 1
-    fused = 2 * network.generator(images / 2 + 0.5)[:, None] - 1
+    patches = draw_patches(scenes, random)
+    images = 2 * patches.to(device) - 1
+    fused = 2 * network.generator(with_noise(patches, random).to(device))[:, None] - 1
     second_is_sharper = mffgan.repeated_blur_residual(images[:, 1]) > mffgan.repeated_blur_residual(images[:, 0])
     edges = torch.cat([laplacian(images[:, side : side + 1]) for side in range(2)], 1)
     picked, picked_edges = (picked_of(planes, second_is_sharper) for planes in (images, edges))
@@ -116,12 +126,17 @@ def picked_of(planes: Tensor, second: Tensor) -> Tensor:
     return torch.where(second, planes[:, 1], planes[:, 0])[:, None]
 
 
-def draw_patches(scenes: Sequence[TrainingScene], random: np.random.Generator, device: str) -> Tensor:
-    """(B, 2, PATCH_PX, PATCH_PX) pairs from 0 to 1, each of another place and scene, in either order.
+def draw_patches(scenes: Sequence[TrainingScene], random: np.random.Generator) -> Tensor:
+    """(B, 2, PATCH_PX, PATCH_PX) pairs from 0 to 1 without noise, each of another place and scene, in either order."""
+    return torch.from_numpy(np.stack([_patch(scenes, random) for _ in range(PATCHES_A_SAMPLE)]))
 
-    They have no noise: the decision block compares single pixels, and would pick noise.
-    """
-    return torch.from_numpy(np.stack([_patch(scenes, random) for _ in range(PATCHES_A_SAMPLE)])).to(device)
+
+def with_noise(patches: Tensor, random: np.random.Generator) -> Tensor:
+    """Patches (B, 2, H, W) with shot noise, each pair of another signal-to-noise ratio."""
+    low, high = np.log(PATCH_SNR)
+    snr = np.exp(random.uniform(low, high, len(patches))).astype(np.float32)
+    grain = torch.from_numpy(random.standard_normal(tuple(patches.shape), dtype=np.float32))
+    return patches + grain * (patches + 0.01).sqrt() / torch.from_numpy(snr).view(-1, 1, 1, 1)
 
 
 def _patch(scenes: Sequence[TrainingScene], random: np.random.Generator) -> FloatArray:

@@ -35,6 +35,8 @@ class Recipe:
     """Folder of rendered scenes."""
     output: str
     """Folder for checkpoints, log, curve and weights."""
+    photographs: str | None = None
+    """Folder of the pictures that the scenes' textures were taken from; for the run card only."""
     start: str | None = None
     """Weight file that the run starts from; tensors it lacks start as the network makes them."""
     steps: int = 8000
@@ -198,15 +200,16 @@ def split(scenes: list[TrainingScene], held_back: float) -> tuple[list[TrainingS
 def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Path:
     """Write the averaged weights with their run card."""
     path, task = Path(recipe.output) / f"{recipe.network}.safetensors", TASKS[recipe.network]
+    data = describe_cache(recipe.scenes)
     network = task.kept(run.average.eval())
     card = {
         "network": recipe.network,
         "options": dict(getattr(network, "options", {})),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "command": command(recipe),
-        "settings": asdict(recipe) | {name: Path(getattr(recipe, name)).name for name in ("scenes", "output")},
+        "command": command(recipe, data["scenes"]),
+        "settings": asdict(recipe) | {name: Path(value).name for name, value in paths(recipe).items()},
         "parent": parent(recipe),
-        "data": describe_cache(recipe.scenes),
+        "data": data,
         "seed": recipe.seed,
         "steps": run.step,
         "hours": round(run.hours, 3),
@@ -218,13 +221,21 @@ def save_result(run: Run, recipe: Recipe, held_back: list[TrainingScene]) -> Pat
     return path
 
 
-def command(recipe: Recipe) -> str:
-    """The command that trains so, given the scenes."""
-    start = f"--start {Path(recipe.start).name} " if recipe.start else ""
+def paths(recipe: Recipe) -> dict[str, str]:
+    """The files and folders of a recipe by name."""
+    named = {name: getattr(recipe, name) for name in ("scenes", "photographs", "output", "start")}
+    return {name: path for name, path in named.items() if path is not None}
+
+
+def command(recipe: Recipe, scenes: object) -> str:
+    """The command that renders so many scenes and trains so."""
+    name = {key: Path(path).name for key, path in paths(recipe).items()}
+    photographs = f"--photographs {name['photographs']} " if recipe.photographs else ""
+    start = f"--start {name['start']} " if recipe.start else ""
     stop = f"--stop {recipe.stop} " if recipe.stop else ""
     return (
-        f"dff train {recipe.network} -o {Path(recipe.output).name} --scenes {Path(recipe.scenes).name} {start}"
-        f"--steps {recipe.steps} {stop}--learning-rate {recipe.highest_rate:g} --seed {recipe.seed} "
+        f"dff train {recipe.network} -o {name['output']} --scenes {name['scenes']} --render {scenes} {photographs}"
+        f"{start}--steps {recipe.steps} {stop}--learning-rate {recipe.highest_rate:g} --seed {recipe.seed} "
         f"--device {recipe.device}"
     )
 

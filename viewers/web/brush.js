@@ -6,6 +6,7 @@ import { KINDS, reachOf, UNSEEN } from "dff/strokes.js";
 import { check, choices, make, section, slider } from "dff/widgets.js";
 
 const SMALLEST_PX = 1.5;
+const NOT_YET = "Nearer and Farther are only marked until then: their depth is in the source frames, not in the page.";
 
 export class Brush {
   constructor(app, panel) {
@@ -21,7 +22,6 @@ export class Brush {
     panel.lastElementChild.before(this.build());
     panel.querySelector(".retouch").hidden = Boolean(app.meta.live); // there is nothing yet to paint on
     app.edits.onchange = () => this.tell();
-    app.picture.canvas.addEventListener("keydown", (event) => this.key(event));
     this.tell();
   }
 
@@ -61,7 +61,8 @@ export class Brush {
     const strokes = `${count} stroke${count === 1 ? "" : "s"}`;
     const state = !count && !edits.applied.length ? "The result stays as it is until the edits are applied."
       : edits.isApplied ? `${strokes}, applied.` : `${strokes}, not applied yet${meta.served ? "" : ": save edits.json into the result folder, then run dff apply"}.`;
-    this.words.textContent = state;
+    const unseen = !edits.isApplied && edits.strokes.some(({ kind }) => UNSEEN.includes(kind));
+    this.words.textContent = unseen ? `${state} ${NOT_YET}` : state;
     const frame = this.kinds.querySelector("[data-value=frame]");
     if (frame) frame.textContent = scene.state.focus < 0 ? "Frame" : `Frame ${Math.round(scene.state.focus)}`;
   }
@@ -122,7 +123,7 @@ export class Brush {
 
   /** Start a stroke, or take the frame to paint with from a place; says whether there is a stroke. */
   begin(place, sampling = false) {
-    if (!this.kind || !place) return false;
+    if (!this.kind || !place || !this.app.isComplete) return false;
     if (sampling) {
       const point = this.app.surface.at(...place);
       if (point?.known) this.app.setFocus(Math.round(point.index));
@@ -157,17 +158,9 @@ export class Brush {
     return false;
   }
 
-  /** Arrows move the brush over the picture, space or enter paints there. */
-  key(event) {
-    if (!this.kind || event.ctrlKey || event.altKey || event.metaKey) return;
-    const { app } = this, { surface } = app, step = Math.max(1, this.radius / surface.meta.stride / (event.shiftKey ? 8 : 2));
-    const move = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key];
-    const [x, y] = app.picture.cursor ?? [surface.width / 2, surface.height / 2];
-    if (move) app.hover([Math.min(Math.max(x + move[0], 0), surface.width - 1), Math.min(Math.max(y + move[1], 0), surface.height - 1)]);
-    else if ((event.key === " " || event.key === "Enter") && this.begin([x, y])) this.end();
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
+  /** Paint one spot. */
+  dab(place) {
+    if (this.begin(place)) this.end();
   }
 
   // ---- looking

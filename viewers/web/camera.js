@@ -2,7 +2,7 @@
 
 const FIELD_DEG = 28;
 const RADIANS = Math.PI / 180;
-const FIT_ROOM = 1.08;
+const FIT_ROOM = 1.06;
 
 /** Views by name: turn and tilt in degrees; 0, 0 looks along the optical axis. */
 export const VIEWS = {
@@ -94,21 +94,31 @@ export class Camera {
     this.shift = [(free.left - free.right) / this.size[0], (free.bottom - free.top) / this.size[1]];
   }
 
-  /** Look at a box from a side so that it fills the free part of the screen. */
-  fit([low, high], turn = this.turn, tilt = this.tilt, free = { left: 0, right: 0, top: 0, bottom: 0 }) {
+  /**
+   * Look from a side so that points of the world fill the free part of the screen; `box` holds the whole model.
+   * A point is inside where |x - cx| <= a (d - toward): both sides give the least d and the middle cx in closed form.
+   */
+  fit([low, high], points, turn, tilt, free) {
     this.turn = turn;
     this.tilt = tilt;
     this.target = low.map((value, i) => (value + high[i]) / 2);
-    const wide = Math.max(this.size[0] - free.left - free.right, 80), tall = Math.max(this.size[1] - free.top - free.bottom, 80);
     this.centre(free);
-    const rows = this.rotation(), tangent = Math.tan((FIELD_DEG / 2) * RADIANS);
-    this.distance = 0;
-    for (let corner = 0; corner < 8; corner++) {
-      const offset = this.exaggerated(low.map((value, i) => ((corner >> i) & 1 ? high[i] : value) - this.target[i]));
-      const [x, y, toward] = rows.map((row) => row.reduce((sum, value, j) => sum + value * offset[j], 0));
-      const half = FIT_ROOM * Math.max((Math.abs(y) * this.size[1]) / tall, (Math.abs(x) * this.size[1]) / wide);
-      this.distance = Math.max(this.distance, half / tangent + (this.perspective ? toward : 0));
+    const rows = this.rotation(), tangent = Math.tan((FIELD_DEG / 2) * RADIANS) / FIT_ROOM / this.size[1];
+    const slopes = [this.size[0] - free.left - free.right, this.size[1] - free.top - free.bottom].map((side) => tangent * Math.max(side, 80));
+    const ends = [[-Infinity, -Infinity], [-Infinity, -Infinity]];
+    for (const point of points) {
+      const offset = this.exaggerated(point.map((value, i) => value - this.target[i]));
+      const seen = rows.map((row) => row[0] * offset[0] + row[1] * offset[1] + row[2] * offset[2]);
+      const toward = this.perspective ? seen[2] : 0;
+      slopes.forEach((slope, i) => {
+        ends[i][0] = Math.max(ends[i][0], seen[i] + slope * toward);
+        ends[i][1] = Math.max(ends[i][1], slope * toward - seen[i]);
+      });
     }
+    this.distance = Math.max(...ends.map(([more, less], i) => (more + less) / 2 / slopes[i])) || 1;
+    const middle = ends.map(([more, less]) => (more - less) / 2);
+    const step = [0, 1, 2].map((i) => middle[0] * rows[0][i] + middle[1] * rows[1][i]);
+    this.target = [this.target[0] + step[0], this.target[1] + step[1], this.target[2] + step[2] / this.relief];
     this.radius = Math.hypot(...this.exaggerated(high.map((value, i) => (value - low[i]) / 2))) || 1;
   }
 }

@@ -1,19 +1,30 @@
 // Unpacks what viewers/payload.py packed into the page.
 
-/** The whole page: meta and full-size typed arrays, the picture as an ImageBitmap, the small frames as blobs. */
+/**
+ * What the first picture is made of, and `rest`, which gives the whole page or null where this was it.
+ * A page: meta and typed arrays, the picture as an ImageBitmap, the small frames as blobs.
+ */
 export async function readPage() {
-  const meta = JSON.parse(takeText("meta"));
-  const [height, width] = meta.size;
+  const { coarse, ...meta } = JSON.parse(takeText("meta"));
+  if (!coarse) return { page: await readWhole(meta), rest: async () => null };
+  const page = await readParts("coarse.", { ...meta, ...coarse });
+  return { page: { ...page, frames: Array(meta.frames).fill(null), isCoarse: true }, rest: () => readWhole(meta) };
+}
+
+async function readWhole(meta) {
+  if (document.readyState === "loading") await new Promise((done) => document.addEventListener("DOMContentLoaded", done));
+  const page = await readParts("", meta);
+  const frames = Array.from({ length: meta.frames }, (_, k) => new Blob([bytesOf(`frame.${k}`)], { type: "image/jpeg" }));
+  return { ...page, frames, isCoarse: false };
+}
+
+async function readParts(prefix, meta) {
+  const [height, width] = meta.size, read = (name, Type) => readMap(prefix + name, Type, width, height, meta.rows);
   const [index, confidence, sigma, flags, picture] = await Promise.all([
-    readMap("index", Uint16Array, width, height, meta.rows),
-    readMap("confidence", Uint8Array, width, height, meta.rows),
-    readMap("sigma", Uint8Array, width, height, meta.rows),
-    readMap("flags", Uint8Array, width, height, meta.rows),
-    createImageBitmap(new Blob([bytesOf("picture")], { type: "image/jpeg" }), { colorSpaceConversion: "none" }),
+    read("index", Uint16Array), read("confidence", Uint8Array), read("sigma", Uint8Array), read("flags", Uint8Array),
+    createImageBitmap(new Blob([bytesOf(`${prefix}picture`)], { type: "image/jpeg" }), { colorSpaceConversion: "none" }),
   ]);
-  const frames = [];
-  for (let k = 0; k < meta.frames; k++) frames.push(new Blob([bytesOf(`frame.${k}`)], { type: "image/jpeg" }));
-  return { meta, index, confidence, sigma, flags, picture, frames };
+  return { meta, index, confidence, sigma, flags, picture };
 }
 
 function takeText(id) {

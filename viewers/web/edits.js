@@ -1,6 +1,7 @@
 // The strokes painted on a result: doing, undoing, showing and keeping them. The result itself is changed by `dff apply`.
 
 import { bytesOf, readMap } from "dff/data.js";
+import { fromBrowser, keepInBrowser, put } from "dff/keeping.js";
 import { leave } from "dff/live.js";
 import { paintMaps } from "dff/strokes.js";
 
@@ -137,22 +138,27 @@ export class Edits {
   // ---- keeping: in the result folder where the page is served, else in the browser
 
   get place() {
-    const { title, size, names } = this.app.meta;
+    const { title, frame_size: size, names } = this.app.meta;
     return `dff-edits:${title}:${size}:${names[0]}`;
   }
 
   keep() {
-    const text = JSON.stringify(this.content);
-    if (!this.app.meta.served) return keepInBrowser(this.place, text);
-    this.saving = this.saving.then(() => fetch("edits.json", { method: "PUT", body: text, headers: { "Content-Type": "application/json" } }))
-      .then((answer) => { if (!answer.ok) this.app.hint("The edits could not be saved in the result folder.", true); })
-      .catch(() => this.app.hint("The edits could not be saved: the server has stopped.", true));
+    if (!this.app.meta.served) return keepInBrowser(this.place, this.content);
+    this.saving = this.saving.then(() => this.send()).catch(() => this.app.hint("The edits could not be saved: the server has stopped.", true));
+  }
+
+  async send() {
+    const { answer, version, isOutdated } = await put("edits.json", this.content, this.version);
+    if (isOutdated) this.app.hint("Another window has painted on this result: load this page again to go on from there.", true);
+    else if (!answer.ok) this.app.hint("The edits could not be saved in the result folder.", true);
+    else this.version = version;
   }
 
   restore() {
     const { meta } = this.app, kept = meta.served ? null : fromBrowser(this.place);
     const stored = kept?.format === "dff-edits" && same(kept.size_px, meta.frame_size) ? kept : meta.edits;
     this.strokes = structuredClone(stored?.edits ?? this.applied);
+    this.version = meta.kept?.edits;
     this.onchange();
     if (!this.isApplied) this.shown = this.show();
   }
@@ -197,20 +203,4 @@ async function readUntouched(page, { width, height, meta, picture }) {
   context.drawImage(patch, 0, 0);
   state.picture = await createImageBitmap(canvas);
   return state;
-}
-
-function keepInBrowser(place, text) {
-  try {
-    localStorage.setItem(place, text);
-  } catch {
-    // A page opened from disk may have no storage: the strokes then last as long as the page.
-  }
-}
-
-function fromBrowser(place) {
-  try {
-    return JSON.parse(localStorage.getItem(place));
-  } catch {
-    return null;
-  }
 }

@@ -55,8 +55,27 @@ export function followPointer(app, canvas) {
   });
 }
 
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** While measuring or painting, arrows move the cursor over the picture; the space bar or enter takes the place. */
+function followPictureKeys(app, canvas) {
+  const { surface, brush, measurements } = app;
+  const step = (fine) => brush.kind ? Math.max(1, brush.radius / surface.meta.stride / (fine ? 8 : 2)) : fine ? 1 : Math.max(1, surface.width / 100);
+  canvas.addEventListener("keydown", (event) => {
+    if (!(brush.kind || measurements.tool) || event.ctrlKey || event.altKey || event.metaKey) return;
+    const move = ARROWS[event.key]?.map((value) => value * step(event.shiftKey)), place = app.picture.cursor ?? [surface.width / 2, surface.height / 2];
+    if (move) app.hover([surface.width, surface.height].map((side, i) => Math.min(Math.max(place[i] + move[i], 0), side - 1)));
+    else if (event.key !== " " && event.key !== "Enter") return;
+    else if (brush.kind) brush.dab(place);
+    else measurements.take(place);
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
 /** Zoom, pan and picking on the picture. */
 export function followPicture(app, canvas) {
+  followPictureKeys(app, canvas);
   const { picture } = app;
   const inside = (place) => {
     const [x, y] = picture.toPage(...place);
@@ -142,7 +161,8 @@ export const KEYS = {
   "C": "next colours",
   "G": "grid",
   "[  ]": "previous, next frame in focus",
-  "D  A  L  S  R": "distance, angle, profile, step, area",
+  "D  A  L  S  R  T": "distance, angle, profile, step, area, point",
+  "Arrows, Space": "in the picture, while measuring or painting: move the cursor, take the place; with Shift: finely",
   "B  V": "brush on and off, next layer of the picture",
   ",  .": "smaller, larger brush",
   "Esc": "stop measuring or painting",

@@ -17,6 +17,8 @@ import { Scene } from "dff/scene.js";
 import { Sources } from "dff/sources.js";
 import { Surface } from "dff/surface.js";
 
+const NUMBERS_PX = 22; // beside the model, for the numbers of the grid
+
 const byId = (id) => document.getElementById(id);
 
 export class App {
@@ -36,6 +38,7 @@ export class App {
     this.brush = new Brush(this, byId("link"));
     this.overlay.layGrid(this.meta.box);
     this.scene.listeners.push(() => this.overlay.draw());
+    this.scene.survive((lost) => this.hint(lost ? "The graphics driver was reset: the model comes back as soon as it does." : null, lost));
     followPointer(this, byId("view"));
     followPicture(this, this.picture.canvas);
     followKeys(this);
@@ -46,6 +49,21 @@ export class App {
     this.picture.resize();
     this.showReadout(null);
     this.measurements.restore();
+  }
+
+  /** Take the whole page in place of the coarse one, if that is what the first picture was made of. */
+  complete(page) {
+    if (page) {
+      const centre = this.surface.toResult(this.picture.centre);
+      Object.assign(this.meta, page.meta);
+      this.surface.take({ ...page, meta: this.meta });
+      this.picture.centre = this.surface.fromResult(centre);
+      this.picture.hold();
+      this.scene.renew();
+      this.controls.smooth(this.scene.restful);
+      this.hover(null);
+    }
+    this.isComplete = true;
     this.edits.restore();
   }
 
@@ -88,7 +106,8 @@ export class App {
   look(turn, tilt) {
     const free = this.free();
     this.overlay.within(free);
-    this.camera.fit(this.meta.box, turn, tilt, free);
+    const room = this.scene.state.grid ? NUMBERS_PX : 0, inner = { left: free.left + room, right: free.right + room, top: free.top + room, bottom: free.bottom + room };
+    this.camera.fit(this.meta.box, this.surface.landmarks(this.meta.box), turn, tilt, inner);
     this.framed = true;
     this.scene.request();
   }
@@ -235,13 +254,14 @@ async function start() {
   const loading = byId("loading");
   try {
     if (typeof DecompressionStream === "undefined") throw new Error("This browser is too old for this page: use a Firefox, Chrome, Edge or Safari from 2023 or later.");
-    const page = await readPage();
-    window.dff = new App(page);
-    await window.dff.scene.first;
-    window.dff.loadMs = performance.now();
+    const { page, rest } = await readPage(), app = (window.dff = new App(page));
+    await app.scene.first;
+    app.loadMs = performance.now();
     loading.classList.add("done");
+    app.complete(await rest());
+    app.wholeMs = performance.now();
     document.documentElement.dataset.ready = "true";
-    attend(window.dff);
+    attend(app);
   } catch (error) {
     loading.classList.add("wrong");
     loading.querySelector("p").textContent = error.message;

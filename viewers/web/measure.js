@@ -203,6 +203,12 @@ function stepValues(surface, places) {
   };
 }
 
+/** What an entry of the list is told by, with its name where that is not the entry's own: the height of a point. */
+export function headline({ kind, values }) {
+  const main = kind === "point" ? values[2] : values[0];
+  return { main, text: `${kind === "point" || main.name === "ΔXY" ? `${main.name} ` : ""}${spokenQuantity(main)}` };
+}
+
 /** A number with as many digits as its uncertainty, or else about four, carry. */
 export function spoken(value, uncertainty = null) {
   if (!Number.isFinite(value)) return "–";
@@ -212,6 +218,7 @@ export function spoken(value, uncertainty = null) {
 }
 
 export function spokenQuantity({ value, unit, uncertainty }) {
+  if (unit === "%") return `${value.toFixed(0)} %`;
   const error = Number.isFinite(uncertainty) && uncertainty !== null ? ` ± ${spoken(uncertainty, uncertainty)}` : "";
   return `${spoken(value, uncertainty)}${error}${unit ? (unit === "°" ? "°" : ` ${unit}`) : ""}`;
 }

@@ -1,6 +1,9 @@
 // The list of what was measured: taking places, showing them, keeping them.
 
-import { measure, profileSamples, spokenQuantity, TOOLS } from "dff/measure.js";
+import { fromBrowser, keepInBrowser, merged, put } from "dff/keeping.js";
+import { headline, measure, profileSamples, TOOLS } from "dff/measure.js";
+
+const TRIES = 4;
 
 export class Measurements {
   constructor(app) {
@@ -10,11 +13,14 @@ export class Measurements {
     this.pending = [];
     this.active = -1;
     this.onchange = () => {};
+    this.base = []; // as it is kept
+    this.saving = Promise.resolve();
   }
 
   // ---- taking
 
   start(tool) {
+    if (!this.app.isComplete) return;
     this.tool = this.tool === tool ? null : tool;
     if (this.tool) this.app.brush.choose(null);
     this.pending = [];
@@ -93,8 +99,8 @@ export class Measurements {
 
   mark() {
     const { app } = this, { surface } = app;
-    const marks = this.entries.map(({ kind, points, values }, k) => ({
-      kind, points: points.map((point) => surface.fromResult(point)), active: k === this.active, label: spokenQuantity(values[0]),
+    const marks = this.entries.map((entry, k) => ({
+      kind: entry.kind, points: entry.points.map((point) => surface.fromResult(point)), active: k === this.active, label: headline(entry).text,
     }));
     if (this.pending.length) marks.push({ kind: this.tool, points: this.moving ? [...this.pending, this.moving] : this.pending, active: true });
     app.overlay.marks = app.picture ? (app.picture.marks = marks) : marks;
@@ -112,39 +118,55 @@ export class Measurements {
   // ---- keeping: in the result folder where the page is served, else in the browser
 
   get place() {
-    const { title, size, names } = this.app.meta;
+    const { title, frame_size: size, names } = this.app.meta;
     return `dff:${title}:${size}:${names[0]}`;
   }
 
-  async keep() {
-    const text = JSON.stringify({ format: "dff-measurements", version: 1, units: { xy: this.app.meta.xy_unit, z: this.app.meta.z_unit }, measurements: this.entries });
-    if (!this.app.meta.served) return keepInBrowser(this.place, text);
-    this.saving = fetch("measurements.json", { method: "PUT", body: text, headers: { "Content-Type": "application/json" } })
-      .then((answer) => { if (!answer.ok) this.app.hint("The measurements could not be saved in the result folder.", true); })
+  get content() {
+    const { xy_unit: xy, z_unit: z } = this.app.meta;
+    return { format: "dff-measurements", version: 1, units: { xy, z }, measurements: this.entries };
+  }
+
+  /** Keep the list; what was measured in another window meanwhile is in it too. */
+  keep() {
+    this.saving = this.saving.then(() => (this.app.meta.served ? this.send() : this.keepHere()))
       .catch(() => this.app.hint("The measurements could not be saved: the server has stopped.", true));
     return this.saving;
   }
 
-  restore() {
-    const stored = this.app.meta.measurements ?? (this.app.meta.served ? null : fromBrowser(this.place));
-    this.entries = stored?.measurements ?? [];
-    this.active = -1;
+  keepHere() {
+    const stored = fromBrowser(this.place);
+    if (stored) this.join(stored);
+    keepInBrowser(this.place, this.content);
+    this.base = this.entries.slice();
+  }
+
+  async send() {
+    for (let tries = 0; tries < TRIES; tries++) {
+      const sent = this.entries.slice(), { answer, version, isOutdated } = await put("measurements.json", this.content, this.version);
+      this.version = version;
+      if (isOutdated) this.join(await answer.json());
+      else if (answer.ok) return void (this.base = sent);
+      else break;
+    }
+    this.app.hint("The measurements could not be saved in the result folder.", true);
+  }
+
+  /** Take over what another window measured. */
+  join(stored) {
+    const theirs = stored?.measurements ?? [], chosen = this.entries[this.active];
+    this.entries = merged(this.base, this.entries, theirs);
+    this.base = theirs;
+    this.active = this.entries.indexOf(chosen);
     this.show();
   }
-}
 
-function keepInBrowser(place, text) {
-  try {
-    localStorage.setItem(place, text);
-  } catch {
-    // A page opened from disk may have no storage: the list then lasts as long as the page.
-  }
-}
-
-function fromBrowser(place) {
-  try {
-    return JSON.parse(localStorage.getItem(place));
-  } catch {
-    return null;
+  restore() {
+    const { meta } = this.app, stored = meta.served ? meta.measurements : fromBrowser(this.place);
+    this.entries = stored?.measurements ?? [];
+    this.base = this.entries.slice();
+    this.version = meta.kept?.measurements;
+    this.active = -1;
+    this.show();
   }
 }

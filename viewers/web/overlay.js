@@ -143,7 +143,7 @@ export class Overlay {
   drawGridNumbers(context) {
     context.fillStyle = "#98a0ab";
     context.textAlign = "center";
-    for (const { text, place } of this.numbers ?? []) {
+    for (const { text, place } of this.numbers?.(this.scene.camera.rotation()) ?? []) {
       const seen = this.scene.camera.project(place, this.matrix), half = context.measureText(text).width / 2 + 4;
       if (seen && seen[1] < this.scene.camera.size[1] - this.bottom - 8 && seen[0] - half > this.left && seen[0] + half < this.right && !this.isTaken(seen)) context.fillText(text, seen[0], seen[1]);
     }
@@ -153,23 +153,22 @@ export class Overlay {
   /** Lines and numbers of the ground grid and the height rule for a box of the world. */
   layGrid([low, high]) {
     const spacing = roundBelow(Math.max(high[0] - low[0], high[1] - low[1]) / 5);
-    const from = [0, 1].map((i) => Math.floor(low[i] / spacing + 1e-6) * spacing), to = [0, 1].map((i) => Math.ceil(high[i] / spacing - 1e-6) * spacing);
-    const ground = low[2], lines = [], numbers = [], gap = spacing * 0.28;
-    for (let x = from[0]; x <= to[0] + spacing / 2; x += spacing) {
-      lines.push(x, from[1], ground, x, to[1], ground);
-      numbers.push({ text: spoken(round(x, spacing), spacing), place: [x, from[1] - gap, ground] });
-    }
-    for (let y = from[1]; y <= to[1] + spacing / 2; y += spacing) {
-      lines.push(from[0], y, ground, to[0], y, ground);
-      numbers.push({ text: spoken(round(y, spacing), spacing), place: [from[0] - gap, y, ground] });
-    }
-    this.numbers = numbers;
+    const between = (axis) => multiples(low[axis], high[axis], spacing), [xs, ys] = [between(0), between(1)];
+    const ground = low[2], gap = spacing * 0.25, text = (value) => spoken(value, spacing);
+    const lines = [...xs, low[0], high[0]].flatMap((x) => [x, low[1], ground, x, high[1], ground]);
+    lines.push(...[...ys, low[1], high[1]].flatMap((y) => [low[0], y, ground, high[0], y, ground]));
+    // The model leans from its ground toward where Z points on the screen: the other edges are free of it.
+    this.numbers = ([right, up]) => [
+      ...xs.map((x) => ({ text: text(x), place: [x, up[2] < -1e-6 ? high[1] + gap : low[1] - gap, ground] })),
+      ...ys.map((y) => ({ text: text(y), place: [right[2] < -1e-6 ? high[0] + gap : low[0] - gap, y, ground] })),
+    ];
     this.scene.gridLines = [{ lines, ink: [0.62, 0.68, 0.76, 0.2] }];
   }
 }
 
-function round(value, spacing) {
-  return Math.round(value / spacing) * spacing;
+function multiples(low, high, spacing) {
+  const first = Math.ceil(low / spacing - 1e-6), last = Math.floor(high / spacing + 1e-6);
+  return Array.from({ length: Math.max(last - first + 1, 0) }, (_, i) => (first + i) * spacing);
 }
 
 function outlines(kind, points) {

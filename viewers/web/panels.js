@@ -1,7 +1,7 @@
 // The bar at the top and the two panels, wired to the application.
 
 import { KEYS } from "dff/gestures.js";
-import { spoken, spokenQuantity, TOOLS } from "dff/measure.js";
+import { headline, spoken, spokenQuantity, TOOLS } from "dff/measure.js";
 import { Plot } from "dff/plot.js";
 import { check, choices, icon, lampDisc, make, section, setIcon, slider } from "dff/widgets.js";
 
@@ -77,6 +77,7 @@ function smoothSlider(app) {
     clearTimeout(bar.timer);
     bar.timer = setTimeout(() => app.scene.setSmoothing(value), 120);
   } });
+  app.controls.smooth = bar.set;
   return Object.assign(bar, { title: "Only how it looks: what is read, measured and saved is the surface as it was measured." });
 }
 
@@ -234,10 +235,10 @@ function measureSection(app) {
 }
 
 function listItem(measurements, entry, k) {
-  const [main, ...rest] = entry.values, active = k === measurements.active;
+  const { main, text } = headline(entry), rest = entry.values.filter((value) => value !== main), active = k === measurements.active;
   return make("li", { "aria-current": String(active), onclick: () => measurements.select(k) },
     make("span", { title: entry.kind }, entry.name),
-    make("span", {}, make("span", { className: "main" }, spokenQuantity(main)), make("button", { type: "button", className: "drop", title: "Remove", onclick: (event) => { event.stopPropagation(); measurements.remove(k); } }, "×")),
+    make("span", {}, make("span", { className: "main" }, text), make("button", { type: "button", className: "drop", title: "Remove", onclick: (event) => { event.stopPropagation(); measurements.remove(k); } }, "×")),
     active && rest.length ? make("dl", {}, ...rest.flatMap((value) => [make("dt", {}, value.name), make("dd", {}, spokenQuantity(value))])) : null);
 }
 

@@ -109,7 +109,7 @@ export class Picture {
 
   bitmap(k) {
     const { surface } = this;
-    if (!surface.frames.length) return null;
+    if (!surface.frames[k]) return null;
     if (!this.bitmaps.has(k)) {
       this.bitmaps.set(k, null);
       createImageBitmap(surface.frames[k]).then((bitmap) => { this.bitmaps.set(k, bitmap); this.request(); });
@@ -120,7 +120,7 @@ export class Picture {
 
   /** The picture of frame k, as large as it is to be had; null where there is none. */
   async loaded(k) {
-    return (await this.sources?.load(k)) ?? this.bitmap(k) ?? (this.surface.frames.length ? createImageBitmap(this.surface.frames[k]) : null);
+    return (await this.sources?.load(k)) ?? this.bitmap(k) ?? (this.surface.frames[k] ? createImageBitmap(this.surface.frames[k]) : null);
   }
 
   forget(k) {

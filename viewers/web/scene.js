@@ -5,7 +5,6 @@ import { decodeBase64 } from "dff/data.js";
 import * as shaders from "dff/shaders.js";
 import { restfulSigma, smoothed } from "dff/smooth.js";
 
-const KNOWN = 8;
 const MOST_CONFIDENCE = 0.9; // colours of confidence start here at the latest
 const LEAST_SPREAD = 4; // largest over smallest error that colours span
 const MOVING_MS = 45;
@@ -32,10 +31,8 @@ export class Scene {
     this.rate = this.software ? 2500 : 60000; // cells a millisecond; measured while drawing
     this.listeners = [];
     this.first = new Promise((done) => this.listeners.push(done)); // the first picture, coarse or not
-    this.restful = surface.smoothing = restfulSigma(surface, surface.meta.relief);
-    this.makePrograms();
-    this.makeTextures();
-    this.targets = [null, null];
+    this.restful = surface.smoothing = surface.isCoarse ? 0 : restfulSigma(surface, surface.meta.relief);
+    this.prepare();
     this.front = 0;
     this.waiting = [];
     this.scheduled = false;
@@ -43,6 +40,28 @@ export class Scene {
   }
 
   // ---- setting up
+
+  /** Make everything that lives in the graphics driver. */
+  prepare() {
+    this.targets = [null, null];
+    this.current = this.rampName = this.slopes = null;
+    this.makePrograms();
+    this.makeTextures();
+  }
+
+  /** Draw again after the graphics driver was reset; `tell` hears of its loss and of its return. */
+  survive(tell) {
+    this.canvas.addEventListener("webglcontextlost", (event) => {
+      event.preventDefault();
+      this.current = this.job = null;
+      tell(true);
+    });
+    this.canvas.addEventListener("webglcontextrestored", () => {
+      this.prepare();
+      this.request();
+      tell(false);
+    });
+  }
 
   makePrograms() {
     const s = shaders;
@@ -92,7 +111,7 @@ export class Scene {
     const largest = gl.getParameter(gl.MAX_TEXTURE_SIZE);
     if (Math.max(width, height) > largest) throw new Error(`This graphics driver takes pictures up to ${largest} px; make the page with --max-megapixels ${Math.floor((largest * largest) / 2e6)} or less.`);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
-    this.units = { indexMap: 0, planes: 1, drawnMap: 2, confidenceMap: 3, sigmaMap: 4, picture: 5, slopes: 6, ramp: 7, flagMap: 8, drawn: 9 };
+    this.units = { indexMap: 0, planes: 1, drawnMap: 2, confidenceMap: 3, sigmaMap: 4, picture: 5, slopes: 6, ramp: 7, drawn: 8 };
     this.texture(this.units.indexMap);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.R16UI, width, height, 0, gl.RED_INTEGER, gl.UNSIGNED_SHORT, this.drawnIndex());
     this.texture(this.units.planes);
@@ -118,7 +137,7 @@ export class Scene {
     if (surface.smoothing === this.restful) surface.smoothing = calm;
     this.restful = calm;
     for (const [name, unit] of Object.entries(units)) {
-      if (name === "drawn" || name === "flagMap") continue;
+      if (name === "drawn") continue;
       gl.activeTexture(gl.TEXTURE0 + unit);
       gl.deleteTexture(gl.getParameter(gl.TEXTURE_BINDING_2D));
     }
@@ -159,8 +178,6 @@ export class Scene {
     const size = [Math.ceil(surface.width / reach), Math.ceil(surface.height / reach)];
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RG16F, ...size, 0, gl.RG, gl.HALF_FLOAT, null);
     const { slopes } = this;
-    const flags = this.texture(this.units.flagMap);
-    this.bytes(surface.flags.map((bits, i) => (surface.index[i] ? bits | KNOWN : bits)));
     const target = gl.createFramebuffer();
     gl.bindFramebuffer(gl.FRAMEBUFFER, target);
     gl.activeTexture(gl.TEXTURE0 + this.units.slopes);
@@ -172,7 +189,6 @@ export class Scene {
     gl.bindVertexArray(this.nothing);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
     gl.deleteFramebuffer(target);
-    gl.deleteTexture(flags);
     gl.bindTexture(gl.TEXTURE_2D, slopes);
   }
 
@@ -302,6 +318,7 @@ export class Scene {
 
   tick() {
     this.scheduled = false;
+    if (this.gl.isContextLost()) return;
     if (this.changed !== this.drawnAt) {
       this.drawnAt = this.changed;
       this.fine = this.quick();

@@ -158,7 +158,7 @@ void main() {
 
 /** Slopes dz/dX, dz/dY of the surface at every pixel, from the Gaussian mean of differences that are no steps. */
 export const SLOPES_FRAGMENT = `${HEAD}${GEOMETRY}
-uniform usampler2D flagMap;
+uniform usampler2D drawnMap;
 uniform float cut;
 uniform int reach;
 out vec2 slope;
@@ -173,7 +173,7 @@ void main() {
     ivec2 q = p + ivec2(x, y) * reach;
     if (any(lessThan(q, ivec2(0))) || any(greaterThanEqual(q, size))) continue;
     float change = indexAt(q) - here;
-    if ((texelFetch(flagMap, q, 0).r & 8u) == 0u || abs(change) > cut * float(max(abs(x), abs(y)))) continue;
+    if ((texelFetch(drawnMap, q, 0).r & 8u) == 0u || abs(change) > cut * float(max(abs(x), abs(y)))) continue;
     vec2 d = vec2(float(x), -float(y)) * float(reach);
     float weight = exp(-float(x * x + y * y) / 4.5);
     top += weight * d * change;

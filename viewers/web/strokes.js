@@ -13,8 +13,8 @@ export const KINDS = {
   frame: { title: "Frame", hint: "Paint where the frame of the slider is the right one. Alt-click takes the frame from there; V shows picture or frame.", colour: "#ffb454" },
   fill: { title: "From around", hint: "Paint where the depth shall be laid between what is known around it.", colour: "#63d69a" },
   unknown: { title: "Unknown", hint: "Paint where there is no depth: a hole.", colour: "#ff7a6b" },
-  nearer: { title: "Nearer", hint: "Paint where something farther shines through: dff apply takes the nearer depth.", colour: "#6ea8ff" },
-  farther: { title: "Farther", hint: "Paint where something nearer stands before it: dff apply takes the farther depth.", colour: "#c08bff" },
+  nearer: { title: "Nearer", hint: "Paint where something farther shines through. Only marked here: the nearer depth is measured when the edits are applied.", colour: "#6ea8ff" },
+  farther: { title: "Farther", hint: "Paint where something nearer stands before it. Only marked here: the farther depth is measured when the edits are applied.", colour: "#c08bff" },
 };
 
 /** Kinds whose outcome only `dff apply` knows. */

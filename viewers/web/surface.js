@@ -6,21 +6,32 @@ export const STRAY = 4;
 export const UPPER = 1; // the triangle of a pixel, the one at its right and the one below
 export const LOWER = 2; // the triangle of the other three corners of the cell
 export const SEEN = 4;
+export const KNOWN = 8;
+
+const LANDMARKS = 6007; // pixels that are tried; a prime, so that they fall into all columns
+const LEAST_LANDMARKS = 50;
+const BOX_MARGIN = 0.02; // level ends of a surface lie on the box
 
 export class Surface {
   constructor(page) {
-    Object.assign(this, page);
     const { meta } = page;
-    [this.height, this.width] = meta.size;
     this.count = meta.z.length;
     this.metric = meta.z_unit === "mm" && meta.xy_unit === "mm";
-    this.drawn = new Uint8Array(this.width * this.height);
     this.minConfidence = meta.min_confidence;
     this.hideStrays = true;
     this.smoothing = 0; // px; of what is drawn, never of what is read
     this.clip = [[-Infinity, Infinity], [-Infinity, Infinity], [-Infinity, Infinity]];
     this.sigmaTable = Float64Array.from({ length: 256 }, (_, code) =>
       code === 255 ? NaN : meta.sigma_code[0] * meta.sigma_code[1] ** code);
+    this.take(page);
+  }
+
+  /** Become the surface of a page: all of it, or the coarse one that is there first. */
+  take(page) {
+    Object.assign(this, page);
+    [this.height, this.width] = page.meta.size;
+    this.drawn = new Uint8Array(this.width * this.height);
+    this.shown = this.index;
     this.updateDrawn();
   }
 
@@ -30,11 +41,11 @@ export class Surface {
     const least = Math.ceil(this.minConfidence * meta.confidence_levels - 1e-9);
     const barred = this.hideStrays ? STRAY : 0;
     const last = width - 1;
-    for (let i = 0; i < drawn.length; i++) drawn[i] = index[i] && confidence[i] >= least && !(flags[i] & barred) ? SEEN : 0;
+    for (let i = 0; i < drawn.length; i++) drawn[i] = index[i] ? KNOWN | (confidence[i] >= least && !(flags[i] & barred) ? SEEN : 0) : 0;
     for (let y = 0, i = 0; y < height - 1; y++, i++) {
       for (let x = 0; x < last; x++, i++) {
         const a = drawn[i] & SEEN, b = drawn[i + 1], c = drawn[i + width], d = drawn[i + width + 1];
-        if (!(b && c)) continue;
+        if (!(b & c & SEEN)) continue;
         if (a && (flags[i] & (ACROSS | DOWN)) === (ACROSS | DOWN)) drawn[i] |= UPPER;
         if (d & SEEN && flags[i + width] & ACROSS && flags[i + 1] & DOWN) drawn[i] |= LOWER;
       }
@@ -112,6 +123,18 @@ export class Surface {
 
   get clipped() {
     return this.clip.some(([low, high]) => low > -Infinity || high < Infinity);
+  }
+
+  /** Some points of what is drawn, inside the box that holds nearly all of it; its corners where nothing is drawn. */
+  landmarks([low, high]) {
+    const step = Math.max(1, Math.floor(this.drawn.length / LANDMARKS)), found = [];
+    const near = low.map((value, i) => BOX_MARGIN * (high[i] - value));
+    for (let place = step >> 1; place < this.drawn.length; place += step) {
+      if (!(this.drawn[place] & SEEN)) continue;
+      const column = place % this.width, point = this.position(column, (place - column) / this.width, this.indexAt(place));
+      if (point.every((value, i) => value >= low[i] - near[i] && value <= high[i] + near[i])) found.push(point);
+    }
+    return found.length >= LEAST_LANDMARKS ? found : Array.from({ length: 8 }, (_, corner) => low.map((value, i) => ((corner >> i) & 1 ? high[i] : value)));
   }
 
   /** Pixel of the whole result at page coordinates, and back. */
