@@ -223,7 +223,7 @@ class DepthEstimator:
         known = surface.index.isfinite() & confidence.is_known(features, probability, self.measure.name)
         return Refined(
             torch.where(known, surface.index, torch.nan),
-            torch.where(known, confidence.calibrated_sigma(surface.sigma), torch.nan),
+            torch.where(known, confidence.calibrated_sigma(surface.sigma, self.measure.name), torch.nan),
             torch.where(known, probability, 0.0),
             surface.label,
         )

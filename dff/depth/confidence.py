@@ -1,6 +1,6 @@
 """Confidence: how probable it is that an index is right to one frame, and whether anything is known at all.
 
-A logistic model of what focus curves and surface show; `python -m dff.training.confidence` fits its constants.
+`dff.depth.judge` holds the model; `python -m dff.training.confidence` fits it on rendered stacks.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dff import filters
+from dff.depth.judge import judge_of
 from dff.depth.refine import PeakFit
 from dff.depth.select import largest
 
@@ -30,6 +31,8 @@ _PROMISED, _LOG_SIGMA = 1.0, -0.5
 LEAST_PROBABILITY = 0.3
 """What is less probable than this is a guess, and counts as unknown."""
 
+PROMISED = "promised"
+"""How sure a network is of the label."""
 FEATURES = (
     "margin",
     "drop",
@@ -42,20 +45,10 @@ FEATURES = (
     "off_plane",
     "share",
     "scatter",
-    "promised",
+    PROMISED,
 )
 """The last only where a network decides the frame."""
 
-WEIGHTS: tuple[float, ...] = (4.374, 0.284, -0.004, -0.629, -1.199, -0.011, -0.579, -0.15, -0.152, -0.042, 1.753, 0.235)
-"""Constant, then one weight a feature, as `python -m dff.training.confidence` prints them."""
-
-NETWORK_WEIGHTS: dict[str, tuple[float, ...]] = {
-    "sesf-stack": (0.695, 0.768, -0.724, -0.335, -0.471, -0.231, -0.479, -0.192, 0.168, -0.069, 1.083, 0.037, 0.426),
-}
-"""The same where a network decides the frame, by its name."""
-
-SIGMA_SCALE = 1.434
-"""Measured over predicted standard deviation of the index on textured planes."""
 SIGMA_FLOOR_FRAMES = 0.1
 """Error that remains without noise, of the parabola and of surfaces that are not level; chosen, not fitted."""
 
@@ -133,11 +126,8 @@ def probability(features: Tensor, measure: str = "") -> Tensor:
     Returns:
         (H, W).
     """
-    weights = NETWORK_WEIGHTS.get(measure, WEIGHTS)
-    logit = torch.full_like(features[0], weights[0])
-    for weight, feature in zip(weights[1:], features):
-        logit += weight * feature
-    return logit.sigmoid()
+    judge = judge_of(measure)
+    return judge(features[[FEATURES.index(name) for name in judge.features]])
 
 
 def is_known(features: Tensor, probability: Tensor, measure: str = "") -> Tensor:
@@ -154,13 +144,26 @@ def is_known(features: Tensor, probability: Tensor, measure: str = "") -> Tensor
     Returns:
         (H, W) bool.
     """
+    promised = PROMISED in judge_of(measure).features
+    return (probability > LEAST_PROBABILITY) & is_clear(features, promised=promised)
+
+
+def is_clear(features: Tensor, *, promised: bool) -> Tensor:
+    """Where indices are less scattered than those of noise, or where a network promises enough.
+
+    Args:
+        features: (F, H, W) in the order of FEATURES.
+        promised: Whether promises are to be believed.
+
+    Returns:
+        (H, W) bool.
+    """
     named = dict(zip(FEATURES, features))
     clear = named["scatter"] < 1
-    if measure in NETWORK_WEIGHTS:
-        clear |= (named["promised"] > _PROMISED) & (named["log_sigma"] < _LOG_SIGMA)
-    return (probability > LEAST_PROBABILITY) & clear
+    return clear | ((named[PROMISED] > _PROMISED) & (named["log_sigma"] < _LOG_SIGMA)) if promised else clear
 
 
-def calibrated_sigma(sigma: Tensor) -> Tensor:
+def calibrated_sigma(sigma: Tensor, measure: str = "") -> Tensor:
     """Standard deviation of an index from that of its parabola's vertex, frames."""
-    return (SIGMA_SCALE * sigma).hypot(torch.as_tensor(SIGMA_FLOOR_FRAMES, dtype=sigma.dtype, device=sigma.device))
+    floor = torch.as_tensor(SIGMA_FLOOR_FRAMES, dtype=sigma.dtype, device=sigma.device)
+    return (judge_of(measure).sigma_scale * sigma).hypot(floor)

@@ -1,36 +1,86 @@
-"""Fit the model of confidence, and the scale of the standard deviation, on simulated stacks.
+"""Fit the judges of confidence, and the scale of the standard deviation, on simulated stacks.
 
-Run: python -m dff.training.confidence
-It prints the constants of `dff.depth.confidence` and how well they hold on scenes that were not used.
+Run: python -m dff.training.confidence [MEASURE ...], by default ring-difference.
+It renders scenes of ten kinds and collages (minutes), writes what it fits to dff/depth/judges.json, and prints how well
+judges keep their word on kinds of scenes that they were not fitted on.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import cv2
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from torch import Tensor, nn
 
+from dff import io, metrics
 from dff.depth import DepthEstimator, upsample_label
-from dff.depth.confidence import FEATURES
-from dff.focus import load_measure
-from dff.simulate import render_scene
+from dff.depth.confidence import FEATURES, LEAST_PROBABILITY, PROMISED, is_clear
+from dff.depth.judge import DEFAULT, JUDGES, Judge, read_judges
+from dff.focus import NETWORKS, load_measure
+from dff.simulate import SCENES, Recipe, render_scene
 from dff.stack import FloatArray, Scene
+from dff.training.collage import Collage
 
+COMMAND = "python -m dff.training.confidence"
 SEED = 4000
-SWEEPS = ((36, 0.35), (15, 0.8))
+SWEEPS = ((36, 0.35), (24, 0.5), (15, 0.8), (36, 0.25), (18, 1.0))
 """Number of frames and blur growth in px a frame."""
-FIT_ON = ("rock", "spheres", "bristles", "coin", "weak-texture")
-CHECK_ON = ("hemisphere", "staircase", "v-groove")
-BLANK_SHARE = 3
-"""One part in so many of the fitted pictures is made blank: noise alone, at a depth that cannot be known."""
-RIDGE = 1e-3
-BORDER_PX = 12
+KINDS = (
+    *("rock", "spheres", "bristles", "coin", "weak-texture"),
+    *("staircase", "v-groove", "cone", "sinusoid", "plane"),
+)
+COLLAGE = "collage"
+SWEEPS_A_KIND = 3
+COLLAGES = 15
+SIZE_PX = 160
+LARGE = ("spheres", "rock", "coin", "bristles", "collage", "weak-texture", "staircase", "sinusoid", "cone", "collage")
+"""Once more, larger, so that edges are farther apart."""
+LARGE_PX = 256
+
+PHOTOGRAPHS = 2
+"""Of each scene, with noise, bits and compression drawn anew; every other one may have a blank part."""
+SNR = (25.0, 200.0)
 JPEG_QUALITY = 92
+BLANK_SHARE = 3
+"""One part in so many of a picture is made blank: noise alone, at a depth that cannot be known."""
+PIXELS = 5000
+"""Drawn from each photograph."""
+BORDER_PX = 12
+
+UNITS = 12
+STEPS = 1200
+BATCH = 4096
+RATE, DECAY = 1e-2, 1e-2
+LEAST_SPREAD = 1e-3
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A scene to be rendered."""
+
+    kind: str
+    size_px: int
+    frames: int
+    blur_growth_px: float
+    seed: int
+
+    def light(self) -> Scene:
+        """The scene without noise."""
+        scenes = {**SCENES, COLLAGE: Collage()}
+        SCENES.update(scenes)
+        return render_scene(
+            self.kind,
+            size_px=self.size_px,
+            frames=self.frames,
+            blur_growth_px=self.blur_growth_px,
+            seed=self.seed,
+            snr=None,
+            bits=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -44,38 +94,61 @@ class Samples:
     sigma: FloatArray
     """(P,) standard deviation that noise alone predicts."""
 
+    @property
+    def right(self) -> FloatArray:
+        """(P,) 1 where the index is right to one frame."""
+        return (self.error <= 1).astype(np.float32)
 
-def collect(scene: Scene, *, blank_snr: float | None = None, jpeg_quality: int | None = None) -> Samples:
-    """Features and errors at the pixels of a scene where a depth was found and the truth lies inside the sweep.
+    def some(self, random: np.random.Generator) -> Samples:
+        """At most PIXELS of them."""
+        chosen = random.permutation(len(self.error))[:PIXELS]
+        return Samples(self.features[chosen], self.error[chosen], self.sigma[chosen])
 
-    Args:
-        scene: The scene.
-        blank_snr: Signal-to-noise ratio of a part that is made blank; None makes none.
-        jpeg_quality: Quality at which the frames are compressed; None leaves them as they are.
+
+def joined(parts: Sequence[Samples]) -> Samples:
+    """All of them.
+
+    Raises:
+        ValueError: there are none.
     """
-    frames = np.stack([scene.stack.frames[k] for k in range(len(scene.stack))]) / scene.stack.white
-    if blank_snr is not None:
-        part = frames[:, :, : frames.shape[2] // BLANK_SHARE]
-        noise = np.random.default_rng(SEED).normal(size=part.shape) * np.sqrt(0.5) / blank_snr
-        part[:] = np.clip(0.5 + noise, 0, 1)
-    if jpeg_quality is not None:
-        frames = np.stack([_compressed(frame, jpeg_quality) for frame in frames])
-    images = torch.from_numpy(frames.transpose(0, 3, 1, 2).astype(np.float32))
-    estimator = DepthEstimator(load_measure("ring-difference"), z_sigma_frames=1.0)
-    labels = estimator.regularise(estimator.sites(images))
-    if labels.label is None:
-        raise ValueError("confidence: needs the regularised method; got another; do not change the estimator")
-    matched = estimator.matched(labels)
-    volume = matched.volume(images)
-    label = upsample_label(volume, labels.label)
-    surface, features = matched.evidence(volume, label, labels, lambda k: images[k])
-    inside = np.isfinite(scene.index) & surface.index.isfinite().numpy()
-    for edge in (np.s_[:BORDER_PX], np.s_[-BORDER_PX:], np.s_[:, :BORDER_PX], np.s_[:, -BORDER_PX:]):
-        inside[edge] = False
-    # Those whose surroundings are all scattered are unknown by that alone.
-    inside &= features[FEATURES.index("scatter")].numpy() < 1
-    error = np.abs(surface.index.numpy() - scene.index)
-    return Samples(features.numpy()[:, inside].T, error[inside], surface.sigma.numpy()[inside])
+    if not parts:
+        raise ValueError("confidence: needs at least one scene; got none; name some")
+    return Samples(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("features", "error", "sigma"))
+    )
+
+
+def subjects() -> Iterator[Subject]:
+    """All scenes that are fitted on. No seed is one of the benchmark's."""
+    for number, kind in enumerate(KINDS):
+        for turn in range(SWEEPS_A_KIND):
+            sweep = SWEEPS[(number + 2 * turn + number // len(SWEEPS)) % len(SWEEPS)]
+            yield Subject(kind, SIZE_PX, *sweep, SEED + 10 * number + turn)
+    for number in range(COLLAGES):
+        yield Subject(COLLAGE, SIZE_PX, *SWEEPS[number % len(SWEEPS)], SEED + 200 + number)
+    for number, kind in enumerate(LARGE):
+        yield Subject(kind, LARGE_PX, *SWEEPS[1], SEED + 300 + number)
+
+
+def estimator_of(measure: str) -> DepthEstimator:
+    """The default chain, with a measure that decides the frame."""
+    refit = load_measure(DEFAULT) if measure in NETWORKS else None
+    return DepthEstimator(load_measure(measure), z_sigma_frames=1.0, refit=refit)
+
+
+def photographs(light: Scene, random: np.random.Generator) -> Iterator[Tensor]:
+    """(N, C, H, W) the frames of a scene as cameras might give them."""
+    for number in range(PHOTOGRAPHS):
+        snr, bits = float(np.exp(random.uniform(*np.log(SNR)))), int(random.choice((8, 16)))
+        sensor = Recipe(snr=snr, bits=bits).sensor
+        frames = np.stack([sensor.expose(light.stack.frames[k], random) for k in range(len(light.stack))])
+        frames = (frames / np.float32(np.iinfo(frames.dtype).max)).astype(np.float32)
+        if number % 2 and random.random() < 0.5:
+            part = frames[:, :, : frames.shape[2] // BLANK_SHARE]
+            part[:] = np.clip(0.5 + random.normal(size=part.shape) * np.sqrt(0.5) / snr, 0, 1)
+        if random.random() < 0.3:
+            frames = np.stack([_compressed(frame, JPEG_QUALITY) for frame in frames])
+        yield torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
 
 
 def _compressed(frame: FloatArray, quality: int) -> FloatArray:
@@ -85,75 +158,131 @@ def _compressed(frame: FloatArray, quality: int) -> FloatArray:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.float32) / 255
 
 
-def rendered(names: Sequence[str], seed: int, *, size_px: int = 160) -> Samples:
-    """Samples of some scenes over sweeps, noise and compression, as they are and with a blank part."""
-    total: list[Samples] = []
-    for number, name in enumerate(names):
-        for turn, (frames, growth) in enumerate(SWEEPS):
-            snr, quality = (150, 40)[(number + turn) % 2], (None, JPEG_QUALITY)[(number // 2 + turn) % 2]
-            scene = render_scene(
-                name, size_px=size_px, frames=frames, blur_growth_px=growth, snr=snr, seed=seed + number, bits=8
-            )
-            total += [collect(scene, blank_snr=blank, jpeg_quality=quality) for blank in (None, snr)]
-    if not total:
-        raise ValueError("confidence: needs at least one scene; got none; name some")
-    return Samples(
-        *(np.concatenate([getattr(part, name) for part in total]) for name in ("features", "error", "sigma"))
+def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> Samples:
+    """Features and errors where a depth was found and the truth lies inside the sweep.
+
+    Args:
+        images: (N, C, H, W) from 0 to 1.
+        truth: (H, W) true index; NaN outside the sweep.
+        estimator: How depth is found.
+    """
+    labels = estimator.regularise(estimator.sites(images))
+    if labels.label is None:
+        raise ValueError("confidence: needs the regularised method; got another; do not change the estimator")
+    matched = estimator.matched(labels)
+    volume = matched.volume(images)
+    label = upsample_label(volume, labels.label)
+    surface, features = matched.evidence(volume, label, labels, lambda k: images[k])
+    inside = np.isfinite(truth) & surface.index.isfinite().numpy()
+    for edge in (np.s_[:BORDER_PX], np.s_[-BORDER_PX:], np.s_[:, :BORDER_PX], np.s_[:, -BORDER_PX:]):
+        inside[edge] = False
+    # Those whose surroundings are all scattered are unknown by that alone.
+    inside &= is_clear(features, promised=labels.claims is not None).numpy()
+    error = np.abs(surface.index.numpy() - truth)
+    return Samples(features.numpy()[:, inside].T, error[inside], surface.sigma.numpy()[inside])
+
+
+def fit_judge(samples: Samples, names: tuple[str, ...]) -> Judge:
+    """The judge of largest likelihood, by stochastic descent; equal samples give equal judges."""
+    generator = torch.Generator().manual_seed(SEED)
+    mean, spread = samples.features.mean(0), samples.features.std(0) + LEAST_SPREAD
+    inputs = torch.from_numpy(((samples.features - mean) / spread).astype(np.float32))
+    right = torch.from_numpy(samples.right)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        network = nn.Sequential(nn.Linear(len(names), UNITS), nn.Tanh(), nn.Linear(UNITS, 1))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS)
+    for _ in range(STEPS):
+        batch = torch.randint(len(inputs), (BATCH,), generator=generator)
+        loss = nn.functional.binary_cross_entropy_with_logits(network(inputs[batch])[:, 0], right[batch])
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return _unscaled(network, mean, spread, names)
+
+
+def _unscaled(network: nn.Sequential, mean: FloatArray, spread: FloatArray, names: tuple[str, ...]) -> Judge:
+    """The network on features as they are."""
+    first, second = (
+        {key: value.detach().double().numpy() for key, value in part.named_parameters()}
+        for part in (network[0], network[2])
+    )
+    hidden = first["weight"] / spread
+    bias = first["bias"] - hidden @ mean
+
+    def rounded(values: FloatArray) -> tuple[float, ...]:
+        return tuple(float(f"{value:.5g}") for value in values)
+
+    return Judge(
+        names,
+        tuple(rounded(row) for row in hidden),
+        rounded(bias),
+        rounded(second["weight"][0]),
+        *rounded(second["bias"]),
+        1.0,
     )
 
 
-def fit_weights(samples: Samples) -> FloatArray:
-    """Constant and weights of the logistic model of P(error <= 1 frame), by ridge-regularised likelihood."""
-    design = np.hstack([np.ones((len(samples.error), 1)), samples.features])
-    right = samples.error <= 1
-
-    def loss(weights: FloatArray) -> tuple[float, FloatArray]:
-        logit = design @ weights
-        value = np.logaddexp(0, np.where(right, -logit, logit)).mean() + RIDGE * np.sum(weights[1:] ** 2)
-        slope = design.T @ (1 / (1 + np.exp(-logit)) - right) / len(right)
-        return float(value), slope + 2 * RIDGE * np.r_[0, weights[1:]]
-
-    return minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B").x
-
-
-def confidence_of(weights: FloatArray, features: FloatArray) -> FloatArray:
-    """(P,) modelled probability."""
-    return 1 / (1 + np.exp(-(weights[0] + features @ weights[1:])))
-
-
-def fit_sigma(seed: int) -> tuple[float, float]:
-    """Scale and floor of the standard deviation on level, textured planes at several noise levels."""
+def fit_sigma(estimator: DepthEstimator) -> float:
+    """Scale of the standard deviation on level, textured planes at several noise levels."""
     predicted, measured = [], []
+    random = np.random.default_rng(SEED)
     for snr in (20, 40, 80, 160):
-        scene = render_scene("textured-plane", size_px=128, frames=20, blur_growth_px=0.4, snr=snr, seed=seed)
-        found = collect(scene)
-        predicted.append(np.sqrt(np.median(found.sigma**2)))
-        measured.append(1.4826 * np.median(found.error))
-    squares, errors = np.array(predicted) ** 2, np.array(measured) ** 2
-    scale, floor = np.polyfit(squares, errors, 1)
-    return float(np.sqrt(max(scale, 0))), float(np.sqrt(max(floor, 0)))
+        scene = render_scene("textured-plane", size_px=128, frames=20, blur_growth_px=0.4, snr=snr, seed=SEED)
+        frames = np.stack([scene.stack.frames[k] for k in range(len(scene.stack))]) / np.float32(scene.stack.white)
+        images = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2), np.float32))
+        found = collect(images, scene.index, estimator).some(random)
+        predicted.append(np.median(found.sigma**2))
+        measured.append((1.4826 * np.median(found.error)) ** 2)
+    return float(np.sqrt(max(np.polyfit(predicted, measured, 1)[0], 0.01)))
 
 
-def main() -> None:
-    """Fit, and report."""
-    fitted_on = rendered(FIT_ON, SEED)
-    weights = fit_weights(fitted_on)
-    scale, floor = fit_sigma(SEED)
-    lines = [f"FEATURES = {FEATURES}", f"WEIGHTS = {tuple(round(float(w), 3) for w in weights)}"]
-    lines.append(f"SIGMA_SCALE = {scale:.3f}, SIGMA_FLOOR_FRAMES = {floor:.3f}")
-    checked = rendered(CHECK_ON, SEED + 500)
-    for name, samples in (("fitted on", fitted_on), ("held back", checked)):
-        modelled, right = confidence_of(weights, samples.features), samples.error <= 1
-        lines.append(f"{name}: {right.mean():.3f} right, {modelled.mean():.3f} modelled")
-        for low in np.arange(0, 1, 0.1):
-            bin_ = (modelled >= low) & (modelled < low + 0.1 + 1e-9)
-            if bin_.sum() > 100:
-                lines.append(
-                    f"  {low:.1f}-{low + 0.1:.1f}: {modelled[bin_].mean():.3f} modelled, "
-                    f"{right[bin_].mean():.3f} right, {bin_.mean():.3f} of the pixels"
-                )
-    sys.stdout.write("\n".join(lines) + "\n")
+def fit(measure: str, photographed: Callable[[Subject], Scene] = Subject.light) -> tuple[Judge, list[str]]:
+    """The judge of a measure, and lines about how well judges hold on kinds that they were not fitted on.
+
+    Args:
+        measure: Name of the measure that decides the frame.
+        photographed: Gives the light of a scene.
+    """
+    estimator = estimator_of(measure)
+    names = FEATURES if measure in NETWORKS else tuple(name for name in FEATURES if name != PROMISED)
+    of_kind: dict[str, list[Samples]] = {}
+    for subject in subjects():
+        light, random = photographed(subject), np.random.default_rng([SEED, subject.seed])
+        found = [collect(images, light.index, estimator).some(random) for images in photographs(light, random)]
+        of_kind.setdefault(subject.kind, []).extend(found)
+    judge = fit_judge(joined([part for parts in of_kind.values() for part in parts]), names)
+    judge = replace(judge, sigma_scale=round(fit_sigma(estimator), 3), command=f"{COMMAND} {measure}")
+    return judge, _left_out(of_kind, names)
+
+
+def _left_out(of_kind: dict[str, list[Samples]], names: tuple[str, ...]) -> list[str]:
+    """The reliability diagram over all kinds, each judged by the judge of the others."""
+    promised, errors = [], []
+    for kind, parts in of_kind.items():
+        judge = fit_judge(joined([part for other, them in of_kind.items() if other != kind for part in them]), names)
+        samples = joined(parts)
+        promised.append(judge(torch.from_numpy(samples.features.T.astype(np.float32))).numpy())
+        errors.append(samples.error)
+    confidence, error = np.concatenate(promised), np.concatenate(errors)
+    known = confidence > LEAST_PROBABILITY
+    found = metrics.reliability(error[known], confidence[known])
+    lines = [f"kinds left out in turn: {known.mean():.3f} known, calibration error {found.calibration_error:.3f}"]
+    for promise, kept, pixels in zip(found.confidence, found.frequency, found.pixels):
+        if pixels:
+            lines.append(f"  {promise:.3f} promised, {kept:.3f} kept, {pixels / known.sum():.3f} of the pixels")
+    return lines
+
+
+def main(measures: Sequence[str]) -> None:
+    """Fit the judges of some measures, write them, and report."""
+    for measure in measures or [DEFAULT]:
+        judge, lines = fit(measure)
+        io.write_json(JUDGES, {name: asdict(kept) for name, kept in ({**read_judges(), measure: judge}).items()})
+        sys.stdout.write("\n".join([f"{measure}: standard deviation x {judge.sigma_scale}", *lines]) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
