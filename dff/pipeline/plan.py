@@ -29,8 +29,10 @@ _MAP_BYTES = 16
 """Bytes a pixel of the four maps,"""
 _INDEX_BYTES = 8
 """and a lattice site of the labels, on the disk."""
-_SHARE = 0.16
-"""Tiles are not made larger than this share of the memory: larger ones are no faster."""
+_SHARE = 0.25
+"""Share of the memory for a tile, or what later stages take anyway where that is more."""
+_FUSION_SHARE = 0.16
+"""The same for blending, which is no faster on larger tiles."""
 _NETWORK_GB = 2.4
 """What a run with a network may take before the network's tiles get smaller, which depth depends on by a little,"""
 _NETWORK_TILE_GB = (0.25, 1.0)
@@ -135,7 +137,7 @@ def make_plan(
             f"--max-memory: {count} frames of {width} x {height} px need at least {smallest / _GB:.1f} GB; got "
             f"{settings.max_memory_gb:g} GB; raise it to {smallest / _GB + 0.1:.1f} or use --every 2"
         )
-    share = _SHARE * limit
+    share = max(_SHARE * limit, others - fixed - lattice)
     budget_px = int(min(share, limit - fixed - lattice) // pixel)
     rows, columns = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
     sites_tile = rows, columns, halo
@@ -144,7 +146,7 @@ def make_plan(
         allowed = min(max(_NETWORK_GB * _GB - fixed - lattice, low * _GB), high * _GB, limit - fixed - lattice)
         sites_tile = *tile_size((height, width), min(int(allowed // seen), _LARGEST_PX), seen_halo), seen_halo
     blended = _FUSION_BYTES + count * (1 + fusion_bytes)
-    fusion_px = int(min(share, limit - fixed) // blended)
+    fusion_px = int(min(_FUSION_SHARE * limit, limit - fixed) // blended)
     fusion = tile_size((height, width), fusion_px, fusion_halo_px)
     refining = pixel * _with_halos((rows, columns), (height, width), halo)
     looking = seen * _with_halos(sites_tile[:2], (height, width), sites_tile[2])
