@@ -8,11 +8,11 @@ follows along the stack, are the caller's. Every file is read back and compared 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +97,9 @@ class Export:
         return f"{self.path}: {self.answer}; {checked}"
 
 
-def export_network(name: str, path: str | Path, *, kind: str, weights: str | Path | None = None) -> Export:
+def export_network(
+    name: str, path: str | Path, *, kind: str, weights: str | Path | None = None, force: bool = False
+) -> Export:
     """Write a network as a file for other programs.
 
     Args:
@@ -105,8 +107,10 @@ def export_network(name: str, path: str | Path, *, kind: str, weights: str | Pat
         path: File to write.
         kind: torchscript, onnx or tensorrt.
         weights: A weight file; the one that comes with the package if not given.
+        force: Replace an existing file.
 
     Raises:
+        FileExistsError: the file is there already.
         ValueError: an unknown name or kind, or a file that does not answer as the network does.
         ImportError: a package or a GPU that the kind needs is missing.
     """
@@ -114,6 +118,8 @@ def export_network(name: str, path: str | Path, *, kind: str, weights: str | Pat
         raise ValueError(f"NAME: must be one of {', '.join(EXPORTABLE)}; got {name!r}; choose one of them")
     if kind not in FORMATS:
         raise ValueError(f"--format: must be one of {', '.join(FORMATS)}; got {kind!r}; choose one of them")
+    if Path(path).exists() and not force:
+        raise FileExistsError(f"{path}: must not exist; got a file or folder; choose another name or use --force")
     _require(kind)
     exportable, network = EXPORTABLE[name], loaded(name, weights)
     write, run = WRITERS[kind]
@@ -145,8 +151,8 @@ def _require(kind: str) -> None:
     packages = {"torchscript": (), "onnx": ("onnx", "onnxscript"), "tensorrt": ("onnx", "onnxscript", "tensorrt")}[kind]
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        cure = "dff[onnx]" if kind == "onnx" else f"dff[onnx] {' '.join(missing)}"
-        raise ImportError(f"--format {kind}: needs {', '.join(missing)}; got none; install them: pip install {cure}")
+        cure = '"dff[onnx]"' if kind == "onnx" else '"dff[onnx]" tensorrt'
+        raise ImportError(f"--format {kind}: needs {', '.join(missing)}; got none; install with pip install {cure}")
     if kind == "tensorrt" and not torch.cuda.is_available():
         raise ImportError("--format tensorrt: an engine is built on the GPU it is for; got none; export onnx instead")
 
@@ -200,6 +206,7 @@ def write_onnx(network: nn.Module, exportable: Exportable, path: Path) -> None:
     """Write the network as ONNX, with number and sides of the pictures left open."""
     count, height, width = (torch.export.Dim(name, min=2) for name in ("count", "rows", "columns"))
     sides = {2: exportable.multiple * height, 3: exportable.multiple * width}
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

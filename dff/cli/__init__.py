@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from dff.cli.batch import add_batch, add_watch
 from dff.cli.frames import add_align, add_fuse, add_info
-from dff.cli.methods import add_benchmark, add_measures, add_simulate, add_train
+from dff.cli.methods import add_benchmark, add_export, add_measures, add_simulate, add_train
 from dff.cli.options import settings_from
 from dff.cli.reconstruct import add_reconstruct
 from dff.cli.report import one_line, say, show_warning
@@ -37,6 +37,7 @@ _COMMANDS = (
     add_benchmark,
     add_simulate,
     add_train,
+    add_export,
     add_page,
     add_view,
     add_render,

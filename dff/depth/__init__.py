@@ -125,10 +125,15 @@ class DepthEstimator:
 
     @property
     def halo_px(self) -> int:
-        """Pixels of context on either side of a part."""
+        """Pixels of context on either side of a part that is refined, or measured by energies."""
         probable = self.method != "regularised" or self.energies.probabilistic
         context = confidence.RANGE_PX if probable else edges.HALO_PX
-        reach = max(self.measure.halo_px, self.energies.halo_px + context)
+        return -(-(self.energies.halo_px + context + LATTICE) // LATTICE) * LATTICE
+
+    @property
+    def network_halo_px(self) -> int:
+        """Pixels of context on either side of a part that all measures look at."""
+        reach = max(measure.halo_px for measure in self.measures)
         return -(-(reach + LATTICE) // LATTICE) * LATTICE
 
     @property
