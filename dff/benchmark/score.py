@@ -241,7 +241,10 @@ def pooled(samples: list[Sample]) -> dict[str, Any]:
     share = np.linspace(1 / CURVE_POINTS, 1, CURVE_POINTS)
     place = np.ceil(share * len(errors)).astype(int) - 1
     promised = np.isfinite(confidence)
-    bins = metrics.reliability(errors[promised], confidence[promised], bins=RELIABILITY_BINS)
+    bins, filled = (
+        metrics.reliability(errors[promised], confidence[promised], bins=RELIABILITY_BINS, equally_filled=equally)
+        for equally in (False, True)
+    )
     return {
         "coverage": share,
         "mae_frames": curve[place],
@@ -250,6 +253,7 @@ def pooled(samples: list[Sample]) -> dict[str, Any]:
         "reliability": {"confidence": bins.confidence, "frequency": bins.frequency, "pixels": bins.pixels},
         "calibration_error": bins.calibration_error,
         "largest_gap": largest_gap(bins.confidence, bins.frequency, bins.pixels),
+        "largest_gap_equal": largest_gap(filled.confidence, filled.frequency, filled.pixels),
     }
 
 

@@ -60,6 +60,7 @@ def targets(suites: Mapping[str, SuiteResult], method: str) -> list[Target]:
         Target("textured plane, largest error over bound (SNR 35)", 1.5, "times", _limit(suites, method)),
         Target("clean, mean error of the most confident half", 0.12, "frames", pooled("clean", "mae_at_half")),
         Target("held-back, largest gap of the reliability diagram", 0.05, "", pooled("held-back", "largest_gap")),
+        Target("held-back, largest gap over tenths of the pixels", 0.05, "", pooled("held-back", "largest_gap_equal")),
         Target("aligned frames to depth", cpu_s, "CPU-s per MP-frame", _cost(suites, method)),
         Target("whole program, largest stack of suite speed", 0.25, "s per MP-frame", _speed(suites)),
     ]

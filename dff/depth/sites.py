@@ -11,6 +11,8 @@ from torch import Tensor
 from dff.depth.claims import CLAIMS, claims_of
 
 _CLEAR = 1.5
+_LEAST_LOGIT = -30.0
+"""Of frames that cover a site: one step of a 16-bit image is far above."""
 _QUIET_SHARE = 0.02
 
 
@@ -23,7 +25,8 @@ class Sites:
     quietest: Tensor
     """(h, w) least logit of the energies."""
     peak: Tensor
-    """(h, w) largest logit of the energies inside the sweep; -inf where an end of the sweep has a larger one."""
+    """(h, w) largest logit of the energies inside the sweep; -inf where an end of the sweep has a larger one, and where
+    a frame beside it does not cover the site."""
     drop: Tensor
     """(h, w) how much a logit drops one frame from that peak."""
     claims: Tensor | None = None
@@ -50,7 +53,7 @@ class Sites:
             energies: (N, h, w) logarithm of the mean energy of every site.
             shares: (N, h, w) logarithm of each frame's probability, as networks give; the energies add to it.
         """
-        maps = energies.amin(0), *_peak(energies)
+        maps = _quietest(energies), *_peak(energies)
         if shares is None:
             return cls(energies.to(torch.float16), *maps)
         return cls((shares + energies.log_softmax(0)).to(torch.float16), *maps, claims_of(shares))
@@ -77,11 +80,17 @@ class Sites:
         return float(self.drop[clear].median()) if clear.any() else 0.0
 
 
+def _quietest(lattice: Tensor) -> Tensor:
+    """(h, w) least logit of the frames that cover a site; of all where none does."""
+    covered = torch.where(lattice > _LEAST_LOGIT, lattice, torch.inf).amin(0)
+    return torch.where(covered.isfinite(), covered, lattice.amin(0))
+
+
 def _peak(lattice: Tensor) -> tuple[Tensor, Tensor]:
     """(h, w) largest logit that is not of an end of the sweep, and how much it drops within a frame."""
     if len(lattice) < 3:
         return torch.full_like(lattice[0], -torch.inf), torch.zeros_like(lattice[0])
     place = lattice[1:-1].argmax(0) + 1
     below, here, above = (lattice.gather(0, (place + step)[None])[0] for step in (-1, 0, 1))
-    inside = (here >= lattice[0]) & (here >= lattice[-1])
+    inside = (here >= lattice[0]) & (here >= lattice[-1]) & (torch.minimum(below, above) > _LEAST_LOGIT)
     return torch.where(inside, here, -torch.inf), here - 0.5 * (below + above)

@@ -28,7 +28,7 @@ class ConfidenceQuality(NamedTuple):
 
 
 class Reliability(NamedTuple):
-    """A reliability diagram: one entry a bin of equal width in confidence; NaN in empty bins."""
+    """A reliability diagram: one entry a bin, in order of confidence; NaN in empty bins."""
 
     confidence: FloatArray
     """(bins,) mean confidence."""
@@ -61,7 +61,12 @@ def sparsification(error: FloatArray, confidence: FloatArray) -> tuple[FloatArra
 
 
 def reliability(
-    error: FloatArray, confidence: FloatArray, *, tolerance_frames: float = 1.0, bins: int = 10
+    error: FloatArray,
+    confidence: FloatArray,
+    *,
+    tolerance_frames: float = 1.0,
+    bins: int = 10,
+    equally_filled: bool = False,
 ) -> Reliability:
     """How often |error| <= tolerance, against what confidence promised.
 
@@ -71,9 +76,14 @@ def reliability(
         error: (M,) errors in frames.
         confidence: (M,) probabilities, 0 … 1.
         tolerance_frames: What counts as right.
-        bins: Number of bins of equal width.
+        bins: Number of bins.
+        equally_filled: Whether bins have as many pixels each, rather than the same width.
     """
-    bin_of = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    if equally_filled:
+        rank = np.argsort(np.argsort(confidence, kind="stable"), kind="stable")
+        bin_of = rank * bins // max(len(confidence), 1)
+    else:
+        bin_of = np.clip((confidence * bins).astype(int), 0, bins - 1)
     count = np.bincount(bin_of, minlength=bins).astype(float)
     divisor = np.where(count, count, np.nan)
     promised = np.bincount(bin_of, weights=confidence, minlength=bins) / divisor

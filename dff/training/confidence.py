@@ -8,17 +8,18 @@ judges keep their word on kinds of scenes that they were not fitted on.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import cv2
 import numpy as np
 import torch
+from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from dff import io, metrics
 from dff.depth import DepthEstimator, upsample_label
-from dff.depth.confidence import FEATURES, LEAST_PROBABILITY, PROMISED, is_clear
+from dff.depth.confidence import FEATURES, LEAST_PROBABILITY, is_clear
 from dff.depth.judge import DEFAULT, JUDGES, Judge, read_judges
 from dff.focus import NETWORKS, load_measure
 from dff.simulate import SCENES, Recipe, render_scene
@@ -179,11 +180,12 @@ def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> Sam
     # Those whose surroundings are all scattered are unknown by that alone.
     inside &= is_clear(features, promised=labels.claims is not None).numpy()
     error = np.abs(surface.index.numpy() - truth)
-    return Samples(features.numpy()[:, inside].T, error[inside], surface.sigma.numpy()[inside])
+    return Samples(features.numpy()[:, inside].T.astype(np.float32), error[inside], surface.sigma.numpy()[inside])
 
 
-def fit_judge(samples: Samples, names: tuple[str, ...]) -> Judge:
+def fit_judge(samples: Samples) -> Judge:
     """The judge of largest likelihood, by stochastic descent; equal samples give equal judges."""
+    names = FEATURES[: samples.features.shape[1]]
     generator = torch.Generator().manual_seed(SEED)
     mean, spread = samples.features.mean(0), samples.features.std(0) + LEAST_SPREAD
     inputs = torch.from_numpy(((samples.features - mean) / spread).astype(np.float32))
@@ -247,26 +249,56 @@ def fit(measure: str, photographed: Callable[[Subject], Scene] = Subject.light) 
         photographed: Gives the light of a scene.
     """
     estimator = estimator_of(measure)
-    names = FEATURES if measure in NETWORKS else tuple(name for name in FEATURES if name != PROMISED)
     of_kind: dict[str, list[Samples]] = {}
     for subject in subjects():
         light, random = photographed(subject), np.random.default_rng([SEED, subject.seed])
         found = [collect(images, light.index, estimator).some(random) for images in photographs(light, random)]
         of_kind.setdefault(subject.kind, []).extend(found)
-    judge = fit_judge(joined([part for parts in of_kind.values() for part in parts]), names)
-    judge = replace(judge, sigma_scale=round(fit_sigma(estimator), 3), command=f"{COMMAND} {measure}")
-    return judge, _left_out(of_kind, names)
+    judge, lines = judge_of_kinds({kind: joined(parts) for kind, parts in of_kind.items()})
+    return replace(judge, sigma_scale=round(fit_sigma(estimator), 3), command=f"{COMMAND} {measure}"), lines
 
 
-def _left_out(of_kind: dict[str, list[Samples]], names: tuple[str, ...]) -> list[str]:
-    """The reliability diagram over all kinds, each judged by the judge of the others."""
-    promised, errors = [], []
-    for kind, parts in of_kind.items():
-        judge = fit_judge(joined([part for other, them in of_kind.items() if other != kind for part in them]), names)
-        samples = joined(parts)
-        promised.append(judge(torch.from_numpy(samples.features.T.astype(np.float32))).numpy())
-        errors.append(samples.error)
-    confidence, error = np.concatenate(promised), np.concatenate(errors)
+def judge_of_kinds(of_kind: Mapping[str, Samples]) -> tuple[Judge, list[str]]:
+    """The judge of all kinds of scenes, as sure as judges can be of a kind that they do not know.
+
+    Every kind is judged by the judge of the others. The log-odds that these should have given, a straight line in
+    those that they gave (Platt 1999), are what the judge of all gives.
+    """
+    left_out = [(judge_but(of_kind, kind), samples) for kind, samples in of_kind.items()]
+    promised = [judge(torch.from_numpy(samples.features.T)).numpy() for judge, samples in left_out]
+    slope, offset = transfer(promised, list(of_kind.values()))
+    judge = fit_judge(joined(list(of_kind.values())))
+    output = tuple(float(f"{slope * value:.5g}") for value in judge.output)
+    judge = replace(judge, output=output, constant=round(slope * judge.constant + offset, 5))
+    confidence = 1 / (1 + np.exp(-(slope * _log_odds(np.concatenate(promised)) + offset)))
+    errors = np.concatenate([samples.error for samples in of_kind.values()])
+    return judge, [f"log-odds x {slope:.3f} + {offset:.3f}", *_diagram(confidence, errors)]
+
+
+def judge_but(of_kind: Mapping[str, Samples], kind: str) -> Judge:
+    """The judge of all kinds but one."""
+    return fit_judge(joined([samples for other, samples in of_kind.items() if other != kind]))
+
+
+def transfer(promised: Sequence[FloatArray], kinds: Sequence[Samples]) -> tuple[float, float]:
+    """Slope and offset of the log-odds of unknown kinds against those promised; every kind counts the same."""
+    logit = [_log_odds(values) for values in promised]
+
+    def loss(line: FloatArray) -> float:
+        shifted = [np.where(kind.right > 0, -1, 1) * (line[0] * x + line[1]) for x, kind in zip(logit, kinds)]
+        return float(np.mean([np.logaddexp(0, values).mean() for values in shifted]))
+
+    slope, offset = minimize(loss, [1.0, 0.0], method="Nelder-Mead").x
+    return float(slope), float(offset)
+
+
+def _log_odds(confidence: FloatArray) -> FloatArray:
+    inside = np.clip(confidence.astype(float), 1e-6, 1 - 1e-6)
+    return np.log(inside / (1 - inside))
+
+
+def _diagram(confidence: FloatArray, error: FloatArray) -> list[str]:
+    """The reliability diagram, a line a bin."""
     known = confidence > LEAST_PROBABILITY
     found = metrics.reliability(error[known], confidence[known])
     lines = [f"kinds left out in turn: {known.mean():.3f} known, calibration error {found.calibration_error:.3f}"]
