@@ -38,6 +38,16 @@ def luminance(images: Tensor) -> Tensor:
     return images[:, 0] * red + images[:, 1] * green + images[:, 2] * blue
 
 
+def by_opencv(planes: Tensor) -> bool:
+    """Whether OpenCV does the work: on the processor, unless a network is being exported, which needs torch's own."""
+    return planes.device.type == "cpu" and not exporting()
+
+
+def exporting() -> bool:
+    """Whether torch is writing down what is computed, for other programs to repeat."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+
+
 @lru_cache(maxsize=64)
 def gaussian_kernel(sigma: float) -> NDArray[np.float32]:
     """Gaussian taps that sum to one, cut at three standard deviations.
@@ -64,7 +74,7 @@ def separable(planes: Tensor, row_taps: NDArray[np.float32], column_taps: NDArra
     Returns:
         (N, H, W).
     """
-    if planes.device.type == "cpu":
+    if by_opencv(planes):
         return _separable_cpu(planes, row_taps, column_taps)
     across, down = len(row_taps) // 2, len(column_taps) // 2
     padded = F.pad(planes[:, None], (across, across, down, down), mode="reflect")
@@ -97,7 +107,7 @@ def correlate(planes: Tensor, kernel: NDArray[np.float32]) -> Tensor:
     Returns:
         (N, H, W).
     """
-    if planes.device.type == "cpu":
+    if by_opencv(planes):
         source = planes.contiguous().numpy()
         result = np.empty_like(source)
         for plane, target in zip(source, result):
@@ -145,6 +155,8 @@ def map_planes(function: Callable[[Tensor], Tensor], planes: Tensor) -> Tensor:
     Returns:
         (N, H, W).
     """
+    if exporting():
+        return function(planes)
     result = torch.empty_like(planes, memory_format=torch.contiguous_format)
 
     def one(k: int) -> None:

@@ -332,8 +332,10 @@ class Preset:
         return {name: change.value for name, change in self.changes.items()}
 
 
-FUSION_MODEL = "sesf"
+FUSION_MODEL = "sesf-stack"
 """What `dff fuse` decides with unless told otherwise."""
+
+_FAR_APART = "frames are far apart: filtering along the stack would mix sharp and blurred"
 
 PRESETS = {
     "macro": Preset(
@@ -341,40 +343,31 @@ PRESETS = {
         model="sesf-stack",
         model_reason="it alone follows hairs: the pictures in docs/networks.md show what others lose",
         changes={
-            "measure": Change("sesf-stack", "learned on stacks with occlusion: holds hairs and edges"),
-            "dilation": Change(3, "for `--model drpl`: blur at macro scale is wider than the 67 px that it sees"),
             "max_scale": Change(0.12, "near life size, focusing by the ring changes the scale of a frame most"),
         },
     ),
     "landscape": Preset(
         "three to ten frames from the foreground to infinity, by the focus ring, sometimes without a tripod",
-        model="sesf",
-        model_reason="its decision has few, large, cleaned regions, as near and far ground have",
+        model="sesf-stack",
+        model_reason="first of all where frames are few and leaves have moved",
         changes={
             "align": Change("homography", "without a tripod the camera turns, which a similarity cannot undo"),
-            "z_sigma_frames": Change(
-                0.0, "frames are far apart: filtering along the stack would mix sharp and blurred"
-            ),
-            "refit_radius": Change(1, "a focus curve spans few frames"),
+            "z_sigma_frames": Change(0.0, _FAR_APART),
             "window_sigma_px": Change(4.0, "leaves move between frames: a wider window forgives it"),
         },
     ),
     "portrait": Preset(
         "two to five frames of a face: little texture on skin, and whatever moved",
-        model="drpl",
-        model_reason="first of the networks on pairs, and the smoothest: no blotches on skin",
+        model="ring-difference",
+        model_reason="over a wide window a plain operator does better on skin than the networks",
         changes={
             "window_sigma_px": Change(5.0, "skin has little texture: more of it has to be averaged"),
             "soft_skin": Change(True, "a sharp seam between two frames on a cheek is seen at once"),
-            "smoothness": Change(2.0, "labels on skin are uncertain and skin has no steps"),
-            "z_sigma_frames": Change(
-                0.0, "frames are far apart: filtering along the stack would mix sharp and blurred"
-            ),
-            "refit_radius": Change(1, "a focus curve spans few frames"),
+            "z_sigma_frames": Change(0.0, _FAR_APART),
         },
     ),
 }
-"""Presets by name. Their networks are selection methods: generated pixels suit none of them."""
+"""Presets by name. Their models select and blend: generated pixels suit none of them."""
 
 SURFACE_FORMATS = ("ply", "obj", "glb", "stl", "xyz")
 

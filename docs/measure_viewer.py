@@ -1,4 +1,4 @@
-"""Measures what docs/viewer.md says of a page of 12 megapixels: size, seconds, memory.
+"""Measures what docs/viewer.md says of large pages: size, seconds, memory, and frames of 0.25, 1 and 4 million points.
 
 Usage: python docs/measure_viewer.py [MEGAPIXELS]
 
@@ -26,7 +26,8 @@ from viewers.page import write_page
 
 FLAGS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 FRAMES = 60
-DRAWN = (0.25e6, 1e6, 4e6)
+DRAWN_MEGAPIXELS, STEPS = 16, (8, 4, 2)
+"""Of a map of so many megapixels every 8th, 4th and 2nd row and column are 0.25, 1 and 4 million points."""
 FRAME_MS = """([step, points]) => {
     const { scene } = dff, times = [];
     scene.job = null;
@@ -43,7 +44,7 @@ FRAME_MS = """([step, points]) => {
 
 
 def main(megapixels: str = "12") -> None:
-    """Make a result, its page, open it, and print the figures as a table."""
+    """Make two results and their pages, open them, and print the figures as a table."""
     with tempfile.TemporaryDirectory() as scratch:
         folder, path = Path(scratch) / "result", Path(scratch) / "scan.html"
         result = synthetic(float(megapixels))
@@ -54,7 +55,9 @@ def main(megapixels: str = "12") -> None:
         wall_s, cpu_s = timed(lambda: write_page(folder, path))
         row("page", f"{path.stat().st_size / 1e6:.1f} MB")
         row("`dff page`", f"{wall_s:.1f} s, {cpu_s:.1f} s of processor time")
-        measure_browser(path)
+        in_browser(path, measure_opening)
+        io.write_reconstruction(synthetic(DRAWN_MEGAPIXELS), Path(scratch) / "dense")
+        in_browser(write_page(Path(scratch) / "dense", path, max_megapixels=DRAWN_MEGAPIXELS + 1), measure_frames)
 
 
 def synthetic(megapixels: float) -> Reconstruction:
@@ -89,34 +92,43 @@ def timed(work: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
-def measure_browser(path: Path) -> None:
-    """Open the page; print how soon it is drawn, how fast it is drawn again, and what it takes."""
+def in_browser(path: Path, measure: Callable[[Any, Any], None]) -> None:
+    """Open a page in a browser of its own and measure it."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(path.as_uri(), timeout=120_000)
+        page.goto(path.as_uri(), wait_until="commit", timeout=120_000)
         page.wait_for_selector("html[data-ready=true]", state="attached", timeout=120_000)
-        row("drawn by", page.evaluate("dff.scene.driver"))
-        row("first picture after", f"{page.evaluate('dff.loadMs') / 1000:.1f} s")
-        wall_s, _ = timed(lambda: page.evaluate("() => dff.scene.settled()"))
-        row("every pixel drawn", f"{wall_s:.1f} s later")
-        for points in (True, False):
-            cells = page.evaluate("dff.surface.width * dff.surface.height")
-            steps = [max(1, round((cells / drawn) ** 0.5)) for drawn in DRAWN]
-            times = [page.evaluate(FRAME_MS, [step, points]) for step in steps]
-            kind = "points" if points else "surface"
-            told = ", ".join(
-                f"{cells / step**2 / 1e6:.2g} M: {spent / times[1]:.2f}" for step, spent in zip(steps, times)
-            )
-            row(f"a frame of {kind}, ratio", f"{told} (1 is {times[1]:.0f} ms)")
-        page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
-        processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
-        for kind, name in (("renderer", "memory of the page"), ("GPU", "memory of the drawing")):
-            used = sum(resident_mb(entry["id"]) for entry in processes if entry["type"] == kind)
-            row(name, f"{used:.0f} MB")
+        measure(browser, page)
         browser.close()
+
+
+def measure_opening(browser: Any, page: Any) -> None:
+    """How soon a page is drawn, and what it takes."""
+    row("drawn by", page.evaluate("dff.scene.driver"))
+    row("first picture after", f"{page.evaluate('dff.loadMs') / 1000:.1f} s")
+    row("everything is there after", f"{page.evaluate('dff.wholeMs') / 1000:.1f} s")
+    page.evaluate("() => dff.scene.settled()")
+    row("every pixel is drawn after", f"{page.evaluate('performance.now()') / 1000:.1f} s")
+    page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
+    processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    for kind, name in (("renderer", "memory of the page"), ("GPU", "memory of the drawing")):
+        # Chromium keeps spare renderers beside that of the page, which is the largest.
+        used = max(resident_mb(entry["id"]) for entry in processes if entry["type"] == kind)
+        row(name, f"{used:.0f} MB")
+
+
+def measure_frames(browser: Any, page: Any) -> None:
+    """How long frames take of 0.25, 1 and 4 million points, and of a surface of as many pixels, as ratios."""
+    rows, columns = page.evaluate("dff.meta.size")
+    for points in (True, False):
+        times = [page.evaluate(FRAME_MS, [step, points]) for step in STEPS]
+        told = ", ".join(
+            f"{rows * columns / step**2 / 1e6:.2f} M: {spent / times[1]:.2f}" for step, spent in zip(STEPS, times)
+        )
+        row(f"a frame of {'points' if points else 'surface'}, ratio", f"{told} (1 is {times[1]:.0f} ms)")
 
 
 def resident_mb(process: int) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from dff import cli, filters, io, pipeline
-from dff.focus import FOCUS_MEASURES
+from dff.focus import FOCUS_MEASURES, load_measure
 from dff.fuse import skin
+from dff.pipeline import fusion
+from dff.pipeline.plan import Plan
 from dff.settings import PRESETS, Settings, flag_of
 from dff.stack import FocalStack, ImageMetadata
 
@@ -59,6 +61,46 @@ def test_frames_become_one_sharp_picture_of_their_own_type(name: str, count: int
     mean = np.mean([stack.frames[k] for k in range(count)], axis=0)
     assert picture.dtype == np.uint16
     assert error(picture, sharp) < 0.6 * error(mean, sharp)
+
+
+@pytest.mark.parametrize("name", ["sesf", "mffgan"])
+def test_the_rule_of_the_paper_is_an_option(name: str) -> None:
+    """With the fusion weighted a network selects as published; one that generates does so either way."""
+    stack, _ = stack_of(2)
+    settings = Settings(measure=name, align="none", brightness="none", threads=1)
+    bands, published = (pipeline.fuse_frames(stack, settings.but(fusion=rule)) for rule in ("pyramid", "weighted"))
+    images = torch.stack([torch.from_numpy(frame / np.float32(65535)).permute(2, 0, 1) for frame in stack.frames])
+    picture = load_measure(name).picture
+    assert picture is not None
+    wanted = (picture(images).permute(1, 2, 0).numpy().clip(0, 1) * 65535).round()
+    assert np.abs(published - wanted).max() <= 1
+    assert (np.abs(bands.astype(float) - wanted).max() <= 1) == (name == "mffgan")
+
+
+def test_strips_blend_as_the_whole_picture_does() -> None:
+    """Little memory cuts the picture into tiles: the blend is the same to a rounding."""
+    stack, _ = stack_of(3)
+    settings = Settings(measure="sum-modified-laplacian", align="none", brightness="none", threads=1)
+    whole = pipeline.fuse_frames(stack, settings)
+    plan = fusion.make_plan
+    small = MonkeyPlan(plan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fusion, "make_plan", small)
+        cut = pipeline.fuse_frames(stack, settings)
+    assert small.cut
+    assert np.abs(whole.astype(float) - cut).max() <= 0.002 * 65535
+
+
+class MonkeyPlan:
+    """A plan of tiles far smaller than memory asks for."""
+
+    def __init__(self, make: Callable[..., Plan]):
+        self.make, self.cut = make, False
+
+    def __call__(self, *values: object, **named: object) -> Plan:
+        """The plan cut small."""
+        self.cut = True
+        return replace(self.make(*values, **named), strip_rows=16, tile_columns=32, fusion=(16 + 2 * 96, 32 + 2 * 96))
 
 
 @pytest.fixture
@@ -120,10 +162,10 @@ def test_a_preset_is_a_set_of_options_with_reasons(name: str) -> None:
 def test_what_is_given_beside_a_preset_stands() -> None:
     """A flag wins over the preset, the preset over the default, also if the flag gives the default's value."""
     parser = cli.build_parser()
-    options = parser.parse_args(["reconstruct", "x", "-o", "y", "--preset", "macro", "--measure", "ring-difference"])
+    options = parser.parse_args(["reconstruct", "x", "-o", "y", "--preset", "landscape", "--align", "similarity"])
     settings = cli.settings_from(options)
-    assert settings.measure == "ring-difference"
-    assert settings.dilation == PRESETS["macro"].changes["dilation"].value
+    assert settings.align == "similarity"
+    assert settings.window_sigma_px == PRESETS["landscape"].changes["window_sigma_px"].value
     assert cli.settings_from(parser.parse_args(["reconstruct", "x", "-o", "y"])) == Settings()
 
 

@@ -254,12 +254,12 @@ def test_an_unknown_precision_is_refused() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_pair_becomes_sharp_all_over(name: str, pair: tuple[Tensor, Tensor]) -> None:
-    """The fused picture is far closer to the sharp one than the mean of both; a generated one is half as far."""
+    """The fused picture is far closer to the sharp one than the mean of both, selected or generated."""
     sharp, images = pair
     chosen = measure(name)
     fused = chosen.picture(images) if chosen.picture else pairs.mixed(images, chosen(images))
     error, of_mean = ((picture - sharp)[..., 4:-4, 4:-4].square().mean() for picture in (fused, images.mean(0)))
-    assert error < (0.65 if name == "mffgan" else 0.4) * of_mean
+    assert error < 0.4 * of_mean
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("mffgan", "sesf-stack", "sesf-vgg")])
@@ -302,6 +302,26 @@ def test_the_decision_block_is_a_high_pass() -> None:
     sharp = texture((40, 40))
     residual = [mffgan.repeated_blur_residual(planes).mean() for planes in (sharp, filters.gaussian(sharp, 1.0))]
     assert residual[0] > 2 * residual[1]
+
+
+def test_a_generated_picture_has_no_favourite_source(pair: tuple[Tensor, Tensor]) -> None:
+    """Near and far may be swapped; equal pictures hardly change, but for noise; tiles are not seen."""
+    _, images = pair
+    picture = measure("mffgan").picture
+    assert picture is not None
+    assert torch.allclose(picture(images), picture(images.flip(0)), atol=1e-5)
+    smooth = filters.gaussian(images[0], 1.0)
+    assert (picture(smooth.expand(2, 1, -1, -1)) - smooth).abs().max() < 0.03
+    cut = load_measure("mffgan", tile_px=40).picture
+    assert cut is not None
+    assert torch.allclose(picture(images), cut(images), atol=1e-4)
+
+
+def test_of_many_frames_the_two_sharpest_are_generated_from() -> None:
+    """In every pixel the two with the largest logits, the nearer frame first."""
+    images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 1, 2)
+    logits = torch.tensor([[0.0, 5.0], [3.0, 1.0], [9.0, 0.0], [1.0, 4.0]]).view(4, 1, 2)
+    assert mffgan.sharpest_two(images, logits)[:, 0, 0].tolist() == [[1.0, 0.0], [2.0, 3.0]]
 
 
 def test_a_guided_map_follows_the_edge_of_the_picture() -> None:

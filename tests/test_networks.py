@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from dff import filters
-from dff.depth import estimate_depth
-from dff.focus import load_measure, weight_files
-from dff.focus import stack_layers
-from dff.focus.sesf_stack import HALO_PX, SesfStack, logits_in_tiles
+from dff.depth import estimate_depth, lattice_volume
+from dff.focus import load_measure, stack_layers, weight_files
+from dff.focus.sesf_stack import HALO_PX, SesfStack, cells_in_tiles, logits_in_tiles
 from dff.focus.stack_layers import beside
 
 
@@ -107,6 +106,15 @@ def test_tiles_move_depth_by_less_than_a_fiftieth_of_a_frame(trained: SesfStack)
     images = sweep(5, (48, 300))
     whole, cut = (expectation(logits_in_tiles(trained, images, tile_px=side)) for side in (304, 64))
     assert (whole - cut).abs().max() < 0.02
+
+
+def test_cells_are_the_means_of_their_pixels(trained: SesfStack) -> None:
+    """What is found for cells at once is what the pixels' probabilities average to, in tiles and at odd sizes too."""
+    images = sweep(5, (50, 131))
+    pixels = logits_in_tiles(trained, images, tile_px=64)
+    cells = cells_in_tiles(trained, images, tile_px=64)
+    assert cells.shape == (5, 13, 33)
+    assert torch.allclose(cells[:, :12, :32], lattice_volume(pixels)[:, :12, :32], atol=1e-4)
 
 
 def test_context_ends_at_the_halo(trained: SesfStack) -> None:

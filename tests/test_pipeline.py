@@ -142,13 +142,15 @@ def test_a_reversed_stack_with_the_far_frame_first_gives_the_same_heights(dome: 
     assert np.abs(z[0] - z[1])[both].max() < 0.002
 
 
-def test_exposure_does_not_move_depth(dome: Scene) -> None:
-    """Half the light gives the same index map."""
-    full = pipeline.reconstruct(dome.stack, ALIGNED).depth.index
-    half = pipeline.reconstruct(mapped(dome.stack, lambda frame: frame // 2), ALIGNED).depth.index
+@pytest.mark.parametrize(("measure", "percent"), [("ring-difference", 99), ("sesf-stack", 98)])
+def test_exposure_does_not_move_depth(dome: Scene, measure: str, percent: float) -> None:
+    """Half the light gives the same index map; rounding may turn a few labels of the network beside edges."""
+    settings = ALIGNED.but(measure=measure)
+    full = pipeline.reconstruct(dome.stack, settings).depth.index
+    half = pipeline.reconstruct(mapped(dome.stack, lambda frame: frame // 2), settings).depth.index
     both = np.isfinite(full) & np.isfinite(half)
     assert both.sum() > 0.95 * np.isfinite(full).sum()
-    assert np.percentile(np.abs(full - half)[both], 99) < 0.02
+    assert np.percentile(np.abs(full - half)[both], percent) < 0.02
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -281,11 +283,12 @@ def test_a_network_is_asked_once_and_tiles_hardly_move_depth(dome: Scene, monkey
 
     def counted(images: Any) -> Any:
         asked.append(tuple(images.shape[-2:]))
-        return measure.logits(images)
+        assert measure.cells is not None
+        return measure.cells(images)
 
-    slow = replace(estimator, measure=replace(measure, logits=counted))
+    slow = replace(estimator, measure=replace(measure, cells=counted))
     monkeypatch.setattr(run, "make_estimator", lambda *_: slow)
-    monkeypatch.setattr(run, "plan_for", lambda *_: replace(plan, strip_rows=48, tile_columns=96))
+    monkeypatch.setattr(run, "plan_for", lambda *_: replace(plan, sites=(48, 96, plan.sites[2])))
     cut = pipeline.reconstruct(dome.stack, settings)
     assert len(asked) == 2
     both = np.isfinite(cut.depth.index) & np.isfinite(whole.depth.index)

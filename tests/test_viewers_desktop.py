@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -122,3 +123,79 @@ def test_the_window_shows_colours_and_threshold(result: Reconstruction, tmp_path
     assert not bright["nothing"].any()
     both = bright["height"] & bright["confidence"]
     assert np.abs(pictures["height"] - pictures["confidence"])[both].mean() > 20
+
+
+PICKS = """
+import json, sys, numpy as np
+from Xlib import X, XK, display
+from Xlib.ext import xtest
+from dff import io
+from viewers.desktop import Model, _Window
+model = Model.of(io.read_reconstruction(sys.argv[1]))
+window = _Window(model, "test")
+window._change(mode="picture", threshold=0.0)
+screen = display.Display()
+control = screen.keysym_to_keycode(XK.XK_Control_L)
+def send(kind, detail=0, x=0, y=0):
+    xtest.fake_input(screen, kind, detail, x=x, y=y)
+    screen.sync()
+    for _ in range(3): window.application.run_one_tick()
+def click(x, y):
+    send(X.MotionNotify, x=x, y=y)
+    send(X.ButtonPress, 1)
+    send(X.ButtonRelease, 1)
+def seen(point):
+    camera = window.view.scene.camera
+    x, y, _, w = np.asarray(camera.get_projection_matrix()) @ np.asarray(camera.get_view_matrix()) @ [*point, 1]
+    return [x / w, y / w]
+for _ in range(6): window.application.run_one_tick()
+# Where the theme puts the button "Select": it is the first that opens a set of picked points.
+buttons = [(x, y) for y in range(44, 200, 10) for x in range(980, 1270, 40)]
+for place in buttons:
+    if window.view.get_selection_sets(): break
+    click(*place)
+send(X.KeyPress, control)
+told, known = [], set()
+for place in ((400, 400), (450, 420), (520, 450)):
+    click(*place)
+    for _ in range(30): window.application.run_one_tick()
+    for item in window.view.get_selection_sets()[0].get("points", ()):
+        if item.order not in known:
+            known.add(item.order)
+            told.append([place, seen(item.point), item.index, model.place_text(np.asarray(item.point))])
+send(X.KeyRelease, control)
+window._label()
+print("picked" + json.dumps(told))
+window.view.close()
+window.application.run_one_tick()
+"""
+
+
+@pytest.mark.slow
+def test_points_are_picked_with_the_mouse(tmp_path: Path) -> None:
+    """Ctrl-click on the cloud, by events of the X server: what is picked lies under the mouse and is told in mm."""
+    if shutil.which("xvfb-run") is None or desktop.ctypes.util.find_library("vulkan") is None:
+        pytest.skip("no xvfb-run or no Vulkan loader: apt-get install xvfb libvulkan1 mesa-vulkan-drivers")
+    pytest.importorskip("Xlib", reason="no python-xlib: pip install python-xlib")
+    rows, columns = np.mgrid[0:300, 0:400].astype(np.float32)
+    index = 2 + np.sin(columns / 60) + 0.003 * rows
+    found = Reconstruction(
+        all_in_focus=np.full((300, 400, 3), 180, np.uint8),
+        depth=DepthMap(index, np.full_like(index, 0.9), np.full_like(index, 0.05)),
+        geometry=stepped_geometry(0.1 * np.arange(5), (300, 400), pixel_size_mm=0.02),
+        alignment=Alignment.identity(5, (300, 400)),
+        names=tuple("abcde"),
+    )
+    io.write_reconstruction(found, tmp_path / "result")
+    command = ["xvfb-run", "-a", "-s", "-screen 0 1280x800x24", sys.executable, "-c", PICKS, str(tmp_path / "result")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parent.parent)
+    assert "picked" in done.stdout, done.stderr[-2000:]
+    picks = json.loads(done.stdout.split("picked")[1].splitlines()[0])
+    assert len(picks) == 3, picks
+    cloud, bar_px = desktop.Model.of(found).cloud, 24
+    widths = [2 * x / (across + 1) for (x, _), (across, _), *_ in picks]
+    assert max(widths) / min(widths) < 1.02
+    for (_, y), (_, up), place, text in picks:
+        assert bar_px + (800 - bar_px) * (1 - up) / 2 == pytest.approx(y, abs=4)
+        x_mm, y_mm, z_mm = cloud.points[place]
+        assert text == f"X {x_mm:.5g}  Y {y_mm:.5g}  Z {z_mm:.5g}  (mm)"

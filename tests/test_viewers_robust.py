@@ -241,7 +241,7 @@ def test_two_windows_keep_what_both_measured(browser: Any, result: Reconstructio
     server = ResultServer(tmp_path / "result")
     thread = threading.Thread(target=server.serve)
     thread.start()
-    add = "async (places) => { for (const p of places) dff.measurements.add('point', [p]); await dff.measurements.saving; }"
+    add = "async (all) => { for (const p of all) dff.measurements.add('point', [p]); await dff.measurements.saving; }"
     try:
         one, two = (opened(browser, server.address) for _ in range(2))
         one.evaluate(add, [[20, 40], [30, 40]])

@@ -106,7 +106,10 @@ def payload_of(
         picture = pool.submit(lambda: jpeg(colours_8bit(result.all_in_focus), _JPEG_QUALITY))
         rows, maps = _packed_maps(result, shown)
     whole = Payload(
-        {**meta.result(), "rows": rows, "frames": len(frames), "coarse": None}, maps, {"picture": picture.result()}, frames
+        {**meta.result(), "rows": rows, "frames": len(frames), "coarse": None},
+        maps,
+        {"picture": picture.result()},
+        frames,
     )
     step = math.isqrt(shown.size // _COARSE_PX)
     return whole if step < _COARSE_STEP else _with_coarse(whole, result, shown, step)

@@ -44,7 +44,7 @@ _HEADERS = {
 }
 
 
-class Outdated(ValueError):
+class OutdatedError(ValueError):
     """What is kept was changed by someone else since the page read it."""
 
     def __init__(self, content: dict[str, Any] | None) -> None:
@@ -59,7 +59,7 @@ def version_of(content: dict[str, Any] | None) -> str:
 
 def _require(expected: str | None, content: dict[str, Any] | None) -> None:
     if expected is not None and expected != version_of(content):
-        raise Outdated(content)
+        raise OutdatedError(content)
 
 
 class ResultServer:
@@ -184,7 +184,7 @@ class ResultServer:
             expected: Version of the list that it replaces; None replaces any.
 
         Raises:
-            Outdated: another one is there.
+            OutdatedError: another one is there.
             ValueError: it is no such list.
         """
         content = self.checked(body)
@@ -221,7 +221,7 @@ class ResultServer:
         """Write the strokes of the brush into the folder, and give their version; arguments as of `keep`.
 
         Raises:
-            Outdated: others are there.
+            OutdatedError: others are there.
             ValueError: they are no strokes on this result.
         """
         content = json.loads(body)
@@ -292,7 +292,7 @@ class _Requests(BaseHTTPRequestHandler):
             return
         try:
             version = keep(body, self.headers.get("If-Match"))
-        except Outdated as other:
+        except OutdatedError as other:
             text = json.dumps(plain(other.content)).encode()
             self._send(HTTPStatus.PRECONDITION_FAILED, "application/json", text, ETag=version_of(other.content))
         except (ValueError, RecursionError):

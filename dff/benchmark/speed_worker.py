@@ -91,7 +91,7 @@ def main(folder: str, output: str, settings: str, report: str) -> None:
     chosen = Settings(**json.loads(settings))
     stack = pipeline.open_stack(folder, chosen)
     floor = {"decoding alone": decoding(stack), "one memory pass": memory_pass(stack)}
-    predicted, seconds = pipeline.plan_for(stack, chosen), sum(pipeline.forecast(stack, chosen).values())
+    predicted = pipeline.plan_for(stack, chosen)
     meter = StageMeter()
     with stopwatch() as whole:
         pipeline.reconstruct_to_folder(stack, output, chosen, on_progress=meter)
@@ -103,7 +103,7 @@ def main(folder: str, output: str, settings: str, report: str) -> None:
         "whole": asdict(whole[0]),
         "peak_gb": max(cost.peak_gb for cost in meter.stages.values()),
         "predicted_gb": predicted.memory_gb,
-        "predicted_s": seconds,
+        "predicted_s": sum(pipeline.forecast(stack, chosen).values()),
     }
     Path(report).write_text(json.dumps(told))
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from dff.cli.batch import add_batch, add_watch
 from dff.cli.frames import add_align, add_fuse, add_info
-from dff.cli.methods import add_benchmark, add_measures, add_simulate, add_train
+from dff.cli.methods import add_benchmark, add_export, add_measures, add_simulate, add_train
 from dff.cli.options import settings_from
 from dff.cli.reconstruct import add_reconstruct
 from dff.cli.report import one_line, say, show_warning
@@ -37,6 +37,7 @@ _COMMANDS = (
     add_benchmark,
     add_simulate,
     add_train,
+    add_export,
     add_page,
     add_view,
     add_render,
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     # Idle threads must sleep, not spin: on a busy machine spinning costs more than the work. Read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Large pages for large tensors: the system spends half as long giving out memory.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     warnings.showwarning = show_warning
     try:
         return int(options.command(options) or 0)

@@ -1,4 +1,4 @@
-"""`dff measures`, `dff benchmark`, `dff simulate` and `dff train`: focus measures, how good they are, and new ones."""
+"""`dff measures`, `benchmark`, `simulate`, `train` and `export`: focus measures, how good they are, and new ones."""
 
 from __future__ import annotations
 
@@ -81,6 +81,24 @@ def add_train(commands: Any) -> None:
     parser.set_defaults(command=train)
 
 
+def add_export(commands: Any) -> None:
+    """Add `dff export`."""
+    parser = commands.add_parser(
+        "export",
+        help="write a network as TorchScript, ONNX or a TensorRT engine",
+        description="Write a network as a file for other programs, and compare the file's answers with the network's.",
+        epilog="example: dff export sesf-stack -o sesf-stack.onnx --format onnx",
+    )
+    parser.add_argument("name", metavar="NAME", help="name of a network; an unknown name lists them")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="file to write")
+    parser.add_argument(
+        "--format", default="torchscript", help="torchscript (default), onnx or tensorrt; an engine fits this GPU only"
+    )
+    parser.add_argument("--weights", metavar="FILE", help="weight file (default: the one that comes with dff)")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    parser.set_defaults(command=export)
+
+
 def measures(options: argparse.Namespace) -> int:
     """`dff measures`: the registered focus measures, a line each."""
     from dff.focus import FOCUS_MEASURES, load_measure
@@ -124,6 +142,20 @@ def simulate(options: argparse.Namespace) -> int:
     scene = render_scene(options.scene, size_px=options.size, frames=options.frames, seed=options.seed)
     io.write_scene(scene, output, force=options.force)
     say(f"{output}: {len(scene.stack)} frames, z.csv and truth/")
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """`dff export`: a network as a file for other programs."""
+    from dff.export import export_network
+
+    say(
+        str(
+            export_network(
+                options.name, options.output, kind=options.format, weights=options.weights, force=options.force
+            )
+        )
+    )
     return 0
 
 

@@ -125,10 +125,15 @@ class DepthEstimator:
 
     @property
     def halo_px(self) -> int:
-        """Pixels of context on either side of a part."""
+        """Pixels of context on either side of a part that is refined, or measured by energies."""
         probable = self.method != "regularised" or self.energies.probabilistic
         context = halo.HALO_PX if probable else max(halo.HALO_PX, edges.HALO_PX)
-        reach = max(self.measure.halo_px, self.energies.halo_px + context)
+        return -(-(self.energies.halo_px + context + LATTICE) // LATTICE) * LATTICE
+
+    @property
+    def network_halo_px(self) -> int:
+        """Pixels of context on either side of a part that all measures look at."""
+        reach = max(measure.halo_px for measure in self.measures)
         return -(-(reach + LATTICE) // LATTICE) * LATTICE
 
     @property
@@ -164,9 +169,18 @@ class DepthEstimator:
         energies = lattice_volume(_without(focus_volume(images, self.energies), uncovered))
         if self.refit is None:
             return Sites.of(energies)
-        shares = focus_volume(images, self.measure)
-        shares = shares if self.measure.probabilistic else shares.log_softmax(0)
-        return Sites.of(energies, lattice_volume(_without(shares, uncovered)))
+        return Sites.of(energies, self._shares(images, uncovered))
+
+    def _shares(self, images: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
+        """(N, h, w) logarithm of what the measure gives each frame of a site."""
+        if self.measure.cells is not None:
+            shares = self.measure.cells(with_channels(images, self.measure.channels))
+            for k, where in uncovered.items():
+                shares[k] += lattice_volume(torch.where(where, _INVALID_LOGIT, 0.0)[None])[0]
+            return shares
+        volume = focus_volume(images, self.measure)
+        volume = volume if self.measure.probabilistic else volume.log_softmax(0)
+        return lattice_volume(_without(volume, uncovered))
 
     def regularise(self, sites: Sites) -> Labels:
         """The labels and the noise of the whole picture, from its sites, of which the lattice is used up."""

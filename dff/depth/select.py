@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LATTICE = 4
+from dff.focus import CELL
+
+LATTICE = CELL
 """The lattice has one site for every LATTICE x LATTICE pixels; strips must start at multiples of it."""
 
 

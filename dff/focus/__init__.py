@@ -13,9 +13,10 @@ from dff import filters
 from dff.focus import drpl, fusegan, mffgan, operators, sesf, sesf_stack, sesf_vgg
 from dff.focus.coherence import StackFilter, frame_units, stack_filter
 from dff.focus.inference import in_precision
-from dff.focus.measure import FocusMeasure
+from dff.focus.measure import CELL, FocusMeasure
 
 __all__ = [
+    "CELL",
     "FOCUS_MEASURES",
     "NETWORKS",
     "FocusMeasure",

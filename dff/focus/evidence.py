@@ -11,9 +11,8 @@ from torch import Tensor
 
 from dff import filters
 from dff.focus import operators
+from dff.focus.measure import CELL
 
-CELL = 4
-"""Pixels along the side of a lattice cell."""
 PIXELS = CELL * CELL
 FINE_SIGMA_PX = 1.2
 WIDE_SIGMA_CELLS = 0.75
@@ -44,11 +43,11 @@ class Survey:
 
 def survey(planes: Tensor) -> Survey:
     """What a stack (N, H, W) of luminance shows as a whole; H and W are multiples of CELL."""
-    noise = torch.stack([corner_energy(plane[None])[0] for plane in planes]).amin(0) + NOISE_FLOOR
-    ring = torch.cat([ring_energy(plane[None]) for plane in planes])
-    cell = torch.cat([cell_mean(plane[None]) for plane in ring])
+    parts = [planes] if filters.exporting() else planes.split(1)
+    noise = torch.cat([corner_energy(part) for part in parts]).amin(0) + NOISE_FLOOR
+    ring = filters.map_planes(ring_energy, planes)
+    cell, mean = cell_mean(ring), cell_mean(planes)
     wide, broad = (above_noise(filters.gaussian(cell, s), noise) for s in (WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS))
-    mean = torch.cat([cell_mean(plane[None]) for plane in planes])
     low = torch.asinh((mean - mean.mean(0)) / (4 * noise.sqrt()))
     return Survey(ring, torch.stack([wide, broad, low], -1), noise[..., None], broad.amax(0) - broad.amin(0))
 

@@ -36,8 +36,10 @@ def in_precision(measure: FocusMeasure, precision: str) -> FocusMeasure:
         with torch.autocast(images.device.type, PRECISIONS[precision]):
             return function(images).float()
 
-    picture = None if measure.picture is None else partial(cast, measure.picture)
-    return replace(measure, logits=partial(cast, measure.logits), picture=picture)
+    cells, picture = (
+        None if function is None else partial(cast, function) for function in (measure.cells, measure.picture)
+    )
+    return replace(measure, logits=partial(cast, measure.logits), cells=cells, picture=picture)
 
 
 @dataclass(frozen=True)

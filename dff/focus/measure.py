@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+CELL = 4
+"""Pixels along the side of a cell of the lattice that labels are decided on."""
+
 
 @dataclass(frozen=True)
 class FocusMeasure:
@@ -38,6 +41,9 @@ class FocusMeasure:
     near_px: int | None = None
     """Distance within which most of the context lies; None: all of it up to the halo."""
 
+    cells: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
+    """(N, C, H, W) → (N, h, w) logarithm of the mean of e to the logits over cells of CELL x CELL pixels, where that
+    costs less than logits; None: it does not."""
     picture: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
     """(N, C, H, W) → (C, H, W): how the method itself fuses; None: frames weighted by the softmax of their logits."""
     generates: bool = False

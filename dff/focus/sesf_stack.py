@@ -14,6 +14,8 @@ the answer, because the subject lies outside of the sweep.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -21,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dff.focus import weight_files
-from dff.focus.evidence import CELL, CELL_CHANNELS, ENERGY_FLOOR, PIXELS, Survey, fine_energy, pixels_in_noise, survey
-from dff.focus.measure import FocusMeasure
+from dff.focus.evidence import CELL_CHANNELS, ENERGY_FLOOR, PIXELS, fine_energy, pixels_in_noise, survey
+from dff.focus.measure import CELL, FocusMeasure
 from dff.focus.stack_layers import (
     Block,
     Exchange,
@@ -91,7 +93,7 @@ class SesfStack(nn.Module):
         """(N, 1, H, W) → (N, H, W); H and W are multiples of CELL. Without gradients it goes frame by frame."""
         if torch.is_grad_enabled():
             return self.together(images[:, 0])
-        return torch.cat([pixels_of(shares) for shares in self.stream(images[:, 0])[:, None]])
+        return pixels_of(log_shares(*self.stream(images[:, 0])))
 
     def together(self, planes: Tensor) -> Tensor:
         """(N, H, W) log-probabilities, all frames at once."""
@@ -106,23 +108,31 @@ class SesfStack(nn.Module):
         logits = self.weighed(fine, whole.cells, stack) + channels_last(self.correction(features))
         return pixels_of(logits.log_softmax(0) + self.answered(stack, whole.contrast))
 
-    def stream(self, planes: Tensor) -> Tensor:
-        """The same frame by frame, in the processor's cache, (N, H, W) → (N, h, w, 16).
+    def stream(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        """What decides, frame by frame, in the processor's cache; only features and logits are held for all frames.
 
-        Only features and answer are held for all frames.
+        Args:
+            planes: (N, H, W).
+
+        Returns:
+            (N, h, w, 16) logits up to a constant; (1, h, w, 16) logarithm of the probability of any answer.
         """
         whole = survey(planes)
         features = planes.new_empty(*whole.cells.shape[:3], self.correction.in_channels)
-        shares = whole.ring.view(*whole.cells.shape[:3], PIXELS)
+        logits = whole.ring.view(*whole.cells.shape[:3], PIXELS)
         for k, plane in enumerate(planes):
             pixels = pixels_in_noise(plane[None], whole.noise)[0]
-            shares[k] = fine_energy(whole.ring[k : k + 1], whole.noise)[0]
-            self.put_first_features(features[k], pixels, shares[k], whole.cells[k])
+            logits[k] = fine_energy(whole.ring[k : k + 1], whole.noise)[0]
+            self.put_first_features(features[k], pixels, logits[k], whole.cells[k])
         for block in self.blocks:
             block.stream(features)  # type: ignore[operator]
         stack, size = self.exchange.stream(features, self.norm)
-        self.decide(shares, features.mul_(size), F.relu(stack), whole)
-        return shares
+        stack, correction = F.relu(stack), self.norm.scale[:, None] * site_matrix(self.correction)
+        for k, frame in enumerate(logits):
+            frame.copy_(self.weighed(logits[k : k + 1], whole.cells[k : k + 1], stack)[0])
+            normal = features[k].mul_(size[k]).flatten(0, 1)
+            frame.view(-1, PIXELS).addmm_(normal, correction)
+        return logits, self.answered(stack, whole.contrast)
 
     def put_first_features(self, features: Tensor, pixels: Tensor, fine: Tensor, cells: Tensor) -> None:
         """Fill (h, w, C) features of one frame, band by band."""
@@ -142,26 +152,6 @@ class SesfStack(nn.Module):
         """(n, h, w, 16) energies of some frames, weighed as the stack (1, h, w, C) tells."""
         gain, wide, broad = F.softplus(at_sites(self.gains, stack)).split(1, -1)
         return fine * gain + (wide * cells[..., :1] + broad * cells[..., 1:2])
-
-    def decide(self, shares: Tensor, normal: Tensor, stack: Tensor, whole: Survey) -> None:
-        """Turn (N, h, w, 16) fine energies into logarithms of probabilities, in place.
-
-        Args:
-            shares: Fine energies.
-            normal: (N, h, w, C) features, scaled but for the channels.
-            stack: (1, h, w, C) what the stack tells.
-            whole: The rest of what it shows.
-        """
-        correction = self.norm.scale[:, None] * site_matrix(self.correction)
-        largest = torch.full_like(shares[0], -torch.inf)
-        for share, cells, features in zip(shares, whole.cells, normal):
-            share.copy_(self.weighed(share[None], cells[None], stack)[0])
-            share.view(-1, PIXELS).addmm_(features.view(-1, features.shape[-1]), correction)
-            torch.maximum(largest, share, out=largest)
-        total = torch.zeros_like(largest)
-        for share in shares:
-            total += (share - largest).exp_()
-        shares += self.answered(stack, whole.contrast) - largest - total.log_()
 
     def answered(self, stack: Tensor, contrast: Tensor) -> Tensor:
         """(1, h, w, 16) logarithm of the probability that one of the frames is right; where all is noise, none is."""
@@ -190,6 +180,26 @@ def pixels_of(cells: Tensor) -> Tensor:
     return F.pixel_shuffle(channels_first(cells), CELL)[:, 0]
 
 
+def log_shares(logits: Tensor, answered: Tensor) -> Tensor:
+    """Logarithm of each frame's probability, (N, h, w, 16), in the place of the logits; see `SesfStack.stream`."""
+    largest, total = logits.amax(0), torch.zeros_like(logits[0])
+    for frame in logits:
+        total += (frame - largest).exp_()
+    for frame in logits.add_(answered - largest - total.log_()):
+        frame.clamp_min_(LEAST_LOG_SHARE)
+    return logits
+
+
+def log_cell_shares(logits: Tensor, answered: Tensor) -> Tensor:
+    """(N, h, w) logarithm of each frame's mean probability in a cell; uses up the logits; see `SesfStack.stream`."""
+    largest, total = logits.amax(0), torch.zeros_like(logits[0])
+    for frame in logits:
+        total += frame.sub_(largest).exp_()
+    weight = answered[0].exp() / (PIXELS * total)
+    shares = torch.stack([frame.mul_(weight).sum(-1) for frame in logits])
+    return shares.log_().clamp_min_(LEAST_LOG_SHARE)
+
+
 def sesf_stack(
     *, window_sigma_px: float | None = None, weights: str | None = None, tile_px: int | None = None
 ) -> FocusMeasure:
@@ -209,6 +219,7 @@ def sesf_stack(
         HALO_PX,
         "learned on whole stacks: holds edges and weak texture",
         partial(logits_in_tiles, network, tile_px=tile_px),
+        cells=partial(cells_in_tiles, network, tile_px=tile_px),
         probabilistic=True,
         network_bytes=BYTES_A_PIXEL,
         near_px=NEAR_PX,
@@ -226,6 +237,44 @@ def even_tile_px(side_px: int, largest_px: int) -> int:
     return -(-side_px // (-(-side_px // largest_px) * CELL)) * CELL
 
 
+@dataclass(frozen=True)
+class Tile:
+    """A part of a picture with its context, and which sites of the lattice it decides."""
+
+    planes: Tensor
+    """(N, H, W) luminance."""
+    place: tuple[slice, slice]
+    """Its sites in the picture's lattice,"""
+    inside: tuple[slice, slice]
+    """and in its own."""
+
+
+def tiles(images: Tensor, tile_px: int | None) -> Iterator[Tile]:
+    """Tiles that cover (N, 1, H, W) images, which are extended to whole cells.
+
+    Args:
+        images: The picture.
+        tile_px: Side of a tile without its halo, a multiple of CELL; by default what TILE_BYTES hold.
+    """
+    height, width = images.shape[2:]
+    whole_cells = height % CELL == 0 and width % CELL == 0
+    padded = images if whole_cells else F.pad(images, (0, -width % CELL, 0, -height % CELL), mode="replicate")
+    planes = padded[:, 0]
+    rows, columns = (even_tile_px(side, tile_px or tile_side_px(len(images))) for side in (height, width))
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            above, before = min(top, HALO_PX), min(left, HALO_PX)
+            tile = planes[:, top - above : top + rows + HALO_PX, left - before : left + columns + HALO_PX]
+            whole = planes[:, top : top + rows, left : left + columns].shape[1:]
+            starts = (top, left), (above, before)
+            place, inside = ((_sites(y, whole[0]), _sites(x, whole[1])) for y, x in starts)
+            yield Tile(tile, place, inside)
+
+
+def _sites(start_px: int, side_px: int) -> slice:
+    return slice(start_px // CELL, (start_px + side_px) // CELL)
+
+
 @torch.no_grad()
 def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None = None) -> Tensor:
     """Logarithm of each frame's probability in a picture of any size.
@@ -240,14 +289,27 @@ def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None =
     Returns:
         (N, H, W).
     """
-    height, width = images.shape[2:]
-    padded = F.pad(images, (0, -width % CELL, 0, -height % CELL), mode="replicate")
-    result = images.new_empty(len(images), *padded.shape[2:])
-    rows, columns = (even_tile_px(side, tile_px or tile_side_px(len(images))) for side in (height, width))
-    for top in range(0, height, rows):
-        for left in range(0, width, columns):
-            above, before = min(top, HALO_PX), min(left, HALO_PX)
-            tile = padded[:, :, top - above : top + rows + HALO_PX, left - before : left + columns + HALO_PX]
-            logits = network(tile)[:, above : above + rows, before : before + columns]
-            result[:, top : top + rows, left : left + columns] = logits.clamp_min_(LEAST_LOG_SHARE)
-    return result[:, :height, :width].clone()
+    count, _, height, width = images.shape
+    down, across = -(-height // CELL), -(-width // CELL)
+    cells = images.new_empty(count, down, CELL, across, CELL)
+    for tile in tiles(images, tile_px):
+        shares = log_shares(*network.stream(tile.planes))[:, tile.inside[0], tile.inside[1]]
+        cells.transpose(2, 3)[:, tile.place[0], tile.place[1]] = shares.unflatten(-1, (CELL, CELL))
+    return cells.view(count, CELL * down, CELL * across)[:, :height, :width].contiguous()
+
+
+@torch.no_grad()
+def cells_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None = None) -> Tensor:
+    """Logarithm of each frame's mean probability in every cell, (N, h, w), for a third less than that of pixels.
+
+    Args:
+        network: The network.
+        images: (N, 1, H, W).
+        tile_px: Side of a tile without its halo, a multiple of CELL; by default what TILE_BYTES hold.
+    """
+    count, _, height, width = images.shape
+    result = images.new_empty(count, -(-height // CELL), -(-width // CELL))
+    for tile in tiles(images, tile_px):
+        shares = log_cell_shares(*network.stream(tile.planes))
+        result[:, tile.place[0], tile.place[1]] = shares[:, tile.inside[0], tile.inside[1]]
+    return result

@@ -144,7 +144,7 @@ class Block(nn.Module):
         """The same in place, (N, h, w, C)."""
         stack, size = self.exchange.stream(features, self.norm)
         gate = at_sites(self.excite, F.relu(stack)).sigmoid()[0]
-        shift = (stack + self.mix.bias)[0]
+        shift = (stack + self.mix.bias)[0]  # type: ignore[operator]
         count, height, width, channels = features.shape
         reach = self.reach
         outside = features.new_zeros(reach, width, channels)

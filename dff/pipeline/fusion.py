@@ -77,7 +77,7 @@ def _plan(stack: FocalStack, settings: Settings, measure: FocusMeasure, by_itsel
         halo_px=max(measure.halo_px, PICTURE_HALO_PX) if by_itself else measure.halo_px,
         channels=channels,
         fusion_halo_px=_blend_halo_px(settings),
-        network_bytes=measure.network_bytes,
+        measure_bytes=measure.network_bytes,
         fusion_bytes=4 + 4 * channels * settings.soft_skin,
     )
 

@@ -29,10 +29,14 @@ _MAP_BYTES = 16
 """Bytes a pixel of the four maps,"""
 _INDEX_BYTES = 8
 """and a lattice site of the labels, on the disk."""
-_SHARE = 0.16
-"""Tiles are not made larger than this share of the memory: larger ones are no faster."""
-_NETWORK_SHARE = 0.4
-"""The same for networks, which look farther around: their halo counts for more."""
+_SHARE = 0.25
+"""Share of the memory for a tile, or what later stages take anyway where that is more."""
+_FUSION_SHARE = 0.16
+"""The same for blending, which is no faster on larger tiles."""
+_NETWORK_GB = 2.4
+"""What a run with a network may take before the network's tiles get smaller, which depth depends on by a little,"""
+_NETWORK_TILE_GB = (0.25, 1.0)
+"""and what such a tile takes at least and at most."""
 _LARGEST_PX = 1 << 20
 """Pixels of a tile beyond which the halo no longer counts."""
 _MOST_PARTS = 16
@@ -49,6 +53,8 @@ class Plan:
     tile_columns: int
     """Columns of a tile, without its halo."""
     halo_px: int
+    sites: tuple[int, int, int]
+    """Rows and columns of a tile without its halo, and the halo, while the lattice is measured."""
     fusion: tuple[int, int]
     """Rows and columns of a tile while the picture is blended, halo included."""
     memory_gb: float
@@ -69,6 +75,11 @@ class Plan:
         halo = _rounded_up(self.halo_px, multiple)
         return max(0, span[0] - halo), min(size, span[1] + halo)
 
+    def for_sites(self) -> Plan:
+        """The tiles for measuring the lattice."""
+        rows, columns, halo_px = self.sites
+        return replace(self, strip_rows=rows, tile_columns=columns, halo_px=halo_px)
+
     def for_fusion(self, halo_px: int, multiple: int) -> Plan:
         """The tiles for blending: with another halo, cut at multiples of some pixels."""
         halo = _rounded_up(halo_px, multiple)
@@ -84,18 +95,25 @@ def make_plan(
     halo_px: int,
     channels: int,
     fusion_halo_px: int,
+    measure_bytes: float = 0,
     network_bytes: float = 0,
+    network_halo_px: int = 0,
     fusion_bytes: float = 0,
 ) -> Plan:
     """Choose tiles that the memory allows.
 
+    A network's context is cut: its tiles are chosen by the size of the stack alone, so that results do not depend on
+    the limit, unless that is so low that they must be smaller.
+
     Args:
         stack: The stack, of which only the shape is used.
         settings: max_memory_gb is the limit.
-        halo_px: Pixels of context that measuring and refining need.
+        halo_px: Pixels of context that measuring by operators, and refining, need.
         channels: Channels of the images that the focus measure takes.
         fusion_halo_px: Pixels of context that blending needs.
-        network_bytes: Bytes a pixel and frame that a network takes; 0 for an operator.
+        measure_bytes: Bytes a pixel and frame that the measure itself takes; 0 for an operator.
+        network_bytes: Bytes a pixel and frame that a network takes; 0 where none measures the lattice.
+        network_halo_px: Pixels of context of the network.
         fusion_bytes: Bytes a pixel and frame that blending holds, beside what it always does.
 
     Raises:
@@ -104,29 +122,41 @@ def make_plan(
     height, width, depth = stack.shape
     count, limit = len(stack), settings.max_memory_gb * _GB
     halo = _rounded_up(halo_px, LATTICE)
-    sites = count * -(-height // LATTICE) * -(-width // LATTICE)
+    cells = count * -(-height // LATTICE) * -(-width // LATTICE)
     outputs = height * width * (_OUTPUT_BYTES + depth * stack.dtype.itemsize)
-    fixed, lattice = _BASE_GB * _GB + outputs, sites * _LATTICE_BYTES
-    pixel = count * (_VOLUME_BYTES + 4 * channels + network_bytes) + _TILE_BYTES
-    others = fixed + max(sites * _LABEL_BYTES, height * width * _SURFACE_BYTES)
-    smallest = max(others, fixed + lattice + pixel * (2 * halo + LATTICE) * min(width, 4 * LANES))
+    fixed, lattice = _BASE_GB * _GB + outputs, cells * _LATTICE_BYTES
+    pixel = count * (_VOLUME_BYTES + 4 * channels + measure_bytes) + _TILE_BYTES
+    others = fixed + max(cells * _LABEL_BYTES, height * width * _SURFACE_BYTES)
+    least: float = pixel * (2 * halo + LATTICE) * min(width, 4 * LANES)
+    seen, seen_halo = pixel + count * network_bytes, _rounded_up(network_halo_px, LATTICE)
+    if network_bytes:
+        least = max(least, seen * _with_halos((LATTICE, LATTICE), (height, width), seen_halo))
+    smallest = max(others, fixed + lattice + least)
     if smallest > limit:
         raise ValueError(
             f"--max-memory: {count} frames of {width} x {height} px need at least {smallest / _GB:.1f} GB; got "
             f"{settings.max_memory_gb:g} GB; raise it to {smallest / _GB + 0.1:.1f} or use --every 2"
         )
-    share = _SHARE * limit
-    budget_px = int(min(_NETWORK_SHARE * limit if network_bytes else share, limit - fixed - lattice) // pixel)
+    share = max(_SHARE * limit, others - fixed - lattice)
+    budget_px = int(min(share, limit - fixed - lattice) // pixel)
     rows, columns = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
+    sites_tile = rows, columns, halo
+    if network_bytes:
+        low, high = _NETWORK_TILE_GB
+        allowed = min(max(_NETWORK_GB * _GB - fixed - lattice, low * _GB), high * _GB, limit - fixed - lattice)
+        sites_tile = *tile_size((height, width), min(int(allowed // seen), _LARGEST_PX), seen_halo), seen_halo
     blended = _FUSION_BYTES + count * (1 + fusion_bytes)
-    fusion_px = int(min(share, limit - fixed) // blended)
+    fusion_px = int(min(_FUSION_SHARE * limit, limit - fixed) // blended)
     fusion = tile_size((height, width), fusion_px, fusion_halo_px)
-    measuring = fixed + lattice + pixel * _with_halos((rows, columns), (height, width), halo)
+    refining = pixel * _with_halos((rows, columns), (height, width), halo)
+    looking = seen * _with_halos(sites_tile[:2], (height, width), sites_tile[2])
+    measuring = fixed + lattice + max(refining, looking)
     fusing = fixed + blended * _with_halos(fusion, (height, width), fusion_halo_px)
     return Plan(
         strip_rows=rows,
         tile_columns=columns,
         halo_px=halo,
+        sites=sites_tile,
         fusion=(fusion[0] + 2 * fusion_halo_px, fusion[1] + 2 * _rounded_up(fusion_halo_px, LANES)),
         memory_gb=max(measuring, others, fusing) / _GB,
         scratch_gb=scratch_bytes(stack) / _GB,

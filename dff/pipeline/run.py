@@ -156,7 +156,9 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
         halo_px=estimator.halo_px,
         channels=estimator.channels,
         fusion_halo_px=fuse.halo_px(settings.fusion),
-        network_bytes=estimator.measure.network_bytes,
+        measure_bytes=estimator.energies.network_bytes,
+        network_bytes=0 if estimator.refit is None else estimator.measure.network_bytes,
+        network_halo_px=estimator.network_halo_px,
     )
 
 
@@ -179,17 +181,17 @@ def _label(strips: Strips, stages: Stages) -> Labels:
 
 def _measured_sites(strips: Strips, stages: Stages) -> Sites:
     height, width = strips.size_px
-    journal, estimator = stages.journal, strips.estimator
+    journal, estimator, plan = stages.journal, strips.estimator, strips.plan.for_sites()
     sites = Sites.empty(len(strips.frames), lattice_size(height, width), claimed=estimator.refit is not None)
     rows = {name: values.movedim(-2, 0).numpy() for name, values in sites.maps()}
     finished = journal.finished("measure focus")
     for name, values in rows.items():
         journal.restore(name, values, -(-finished // LATTICE))
     with stages.stage("measure focus", height) as done:
-        for strip in strips.plan.strips(height):
+        for strip in plan.strips(height):
             if strip[1] <= finished:
                 continue
-            for tile in tiles(strips.plan, strip, strips.size_px):
+            for tile in tiles(plan, strip, strips.size_px):
                 place, inside = ((_sites(y), _sites(x)) for y, x in (tile.place, tile.inside))
                 sites.put(place, strips.sites(tile), inside)
             kept = _sites(slice(*strip))

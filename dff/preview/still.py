@@ -16,6 +16,7 @@ SUPERSAMPLING = 2
 CHUNK = 1 << 21
 """Pixel tests made at a time."""
 _EDGE = 1e-5
+_RIM = (250, 250, 250)
 _GROUND = np.array([246, 246, 248]), np.array([196, 198, 204])
 _KEY, _FILL = np.array([-0.45, 0.62, 0.64]), np.array([0.7, -0.1, 0.7])
 
@@ -229,5 +230,9 @@ def _inside(
 
 
 def _say(picture: Picture, text: str) -> None:
+    """A line at the foot, with a rim of light so that it is read over dark subjects too."""
     letters = max(12, picture.shape[0] // 45)
-    write_text(picture, text, (letters, picture.shape[0] - 1.2 * letters), size_px=letters)
+    left, middle = letters, picture.shape[0] - 1.2 * letters
+    for across, down in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+        write_text(picture, text, (left + across, middle + down), size_px=letters, colour=_RIM)
+    write_text(picture, text, (left, middle), size_px=letters)

@@ -112,7 +112,7 @@ TASKS = {
         SesfVgg,
         stack_losses,
         scores_beside_operator,
-        learning_rate=5e-4,
+        learning_rate=1e-3,
         encoders={"imagenet": with_imagenet_encoder},
     ),
     "drpl": Task(drpl.Drpl, mask_losses, drpl_scores),

@@ -259,6 +259,7 @@ async function start() {
     app.loadMs = performance.now();
     loading.classList.add("done");
     app.complete(await rest());
+    app.wholeMs = performance.now();
     document.documentElement.dataset.ready = "true";
     attend(app);
   } catch (error) {

@@ -10,6 +10,7 @@ export const KNOWN = 8;
 
 const LANDMARKS = 6007; // pixels that are tried; a prime, so that they fall into all columns
 const LEAST_LANDMARKS = 50;
+const BOX_MARGIN = 0.02; // level ends of a surface lie on the box
 
 export class Surface {
   constructor(page) {
@@ -127,10 +128,11 @@ export class Surface {
   /** Some points of what is drawn, inside the box that holds nearly all of it; its corners where nothing is drawn. */
   landmarks([low, high]) {
     const step = Math.max(1, Math.floor(this.drawn.length / LANDMARKS)), found = [];
+    const near = low.map((value, i) => BOX_MARGIN * (high[i] - value));
     for (let place = step >> 1; place < this.drawn.length; place += step) {
       if (!(this.drawn[place] & SEEN)) continue;
       const column = place % this.width, point = this.position(column, (place - column) / this.width, this.indexAt(place));
-      if (point.every((value, i) => value >= low[i] && value <= high[i])) found.push(point);
+      if (point.every((value, i) => value >= low[i] - near[i] && value <= high[i] + near[i])) found.push(point);
     }
     return found.length >= LEAST_LANDMARKS ? found : Array.from({ length: 8 }, (_, corner) => low.map((value, i) => ((corner >> i) & 1 ? high[i] : value)));
   }
