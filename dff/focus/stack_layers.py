@@ -13,13 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CACHED_SITES = 8192
-"""Sites of one frame that are worked on at a time: a megabyte of features."""
+CACHED_SITES = 4096
+"""Sites of one frame that are worked on at a time: half a megabyte of features."""
+POOLED_SITES = 16384
+"""Sites of all frames that are pooled at a time."""
 
 
-def row_bands(height: int, width: int, *, least: int = 1) -> Iterator[slice]:
+def row_bands(height: int, width: int, *, least: int = 1, sites: int | None = None) -> Iterator[slice]:
     """Bands of rows with as many sites as the cache holds, of `least` rows or more."""
-    rows = max(least, CACHED_SITES // width)
+    rows = max(least, (sites or CACHED_SITES) // width)
     for top in range(0, height, rows):
         yield slice(top, min(height, top + rows))
 
@@ -101,7 +103,7 @@ class Exchange(nn.Module):
         count, height, width, channels = features.shape
         sites, focus = features.flatten(1, 2), self.focus.weight.flatten()
         size, pooled = sites.new_empty(count, height * width, 1), sites.new_empty(height * width, 3 * channels)
-        for part in row_bands(height * width, count):
+        for part in row_bands(height * width, count, sites=POOLED_SITES):
             size[:, part] = norm.size(sites[:, part])
             normal = (sites[:, part] * size[:, part]).mul_(norm.scale)
             weight = (normal @ focus).softmax(0)[..., None]

@@ -71,8 +71,7 @@ class Subject:
 
     def light(self) -> Scene:
         """The scene without noise."""
-        scenes = {**SCENES, COLLAGE: Collage()}
-        SCENES.update(scenes)
+        SCENES[COLLAGE] = Collage()
         return render_scene(
             self.kind,
             size_px=self.size_px,
@@ -199,7 +198,7 @@ def fit_judge(samples: Samples) -> Judge:
         batch = torch.randint(len(inputs), (BATCH,), generator=generator)
         loss = nn.functional.binary_cross_entropy_with_logits(network(inputs[batch])[:, 0], right[batch])
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
     return _unscaled(network, mean, spread, names)
@@ -222,7 +221,7 @@ def _unscaled(network: nn.Sequential, mean: FloatArray, spread: FloatArray, name
         tuple(rounded(row) for row in hidden),
         rounded(bias),
         rounded(second["weight"][0]),
-        *rounded(second["bias"]),
+        rounded(second["bias"])[0],
         1.0,
     )
 
