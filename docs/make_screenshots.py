@@ -36,11 +36,11 @@ SCENES = {
         dff.controls.mode('height'); dff.preset('front');
         const {width, height} = dff.surface;
         dff.measurements.add('profile', [[0.06 * width, 0.5 * height], [0.94 * width, 0.5 * height]]);
-        dff.measurements.add('distance', [[0.42 * width, 0.52 * height], [0.53 * width, 0.2 * height]]);
+        dff.measurements.add('distance', [[0.22 * width, 0.36 * height], [0.7 * width, 0.17 * height]]);
         dff.measurements.select(0);
     """,
     "viewer-focus": """
-        dff.measurements.entries = []; dff.measurements.select(-1); dff.controls.mode('picture');
+        dff.measurements.entries = []; dff.measurements.select(-1); dff.hint(null); dff.controls.mode('picture');
         document.querySelector('#link [data-value=frames]')?.click();
         dff.setFocus(9); dff.home();
     """,
@@ -53,7 +53,7 @@ SCENES = {
         pull('fill', 20, [100, 385], [160, 412], [230, 418], [290, 400]);
         pull('unknown', 12, [560, 430], [600, 450]);
         dff.brush.choose('nearer'); dff.brush.setRadius(14);
-        await dff.edits.shown; dff.home(); dff.hover([440, 300]);
+        await dff.edits.shown; dff.home(); dff.hover([545, 350]);
     """,
 }
 

@@ -112,6 +112,29 @@ def test_methods_are_those_that_are_named() -> None:
     assert {*NETWORKS, *fusion_methods.CLASSICAL, fusion_methods.GUIDED, fusion_methods.CHAIN} <= everything
 
 
+@pytest.mark.slow
+def test_networks_keep_their_published_order_on_pairs(cache: Path) -> None:
+    """By their own rules all are far above the mean; by what of the edges survives, selection before generation."""
+    names = [name for name in NETWORKS if name != "sesf-stack"]
+    chosen = fusion_methods.fusion_methods(names)
+    own = [method for method in chosen if method.name.endswith(fusion_methods.OWN_RULE) or method.name == "mffgan"]
+    found: dict[str, list[tuple[float, float]]] = {}
+    for subject in ("rock", "coin", "weak-texture"):
+        parameters = {"size_px": 96, "frames": 16, "blur_growth_px": 0.5, "seed": 0, "snr": 70}
+        scene = cases.rendered_case(subject, cache, **parameters).load()
+        pair = replace(scene, stack=scene.stack.subset(fusion_suite.pair_frames(scene.index)))
+        for method in (chosen[0], *own):
+            picture = method.estimate(pair.stack).all_in_focus
+            assert picture is not None
+            figures = fusion_suite.fusion_figures(picture, pair, 0.0)
+            name = method.name.removesuffix(fusion_methods.OWN_RULE)
+            found.setdefault(name, []).append((figures["psnr_db"], figures["q_abf"]))
+    decibels, edges = ({name: np.mean(rows, axis=0)[k] for name, rows in found.items()} for k in range(2))
+    assert min(decibels[name] for name in names) > decibels[fusion_methods.MEAN] + 2.5
+    assert decibels["drpl"] > decibels["sesf-vgg"]
+    assert min(names, key=lambda name: edges[name]) == "mffgan"
+
+
 def test_a_whole_run_writes_both_tables(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pairs and stacks, with truth, in JSON, Markdown and HTML."""
     monkeypatch.setattr(fusion_suite, "FIVE_SCENES", ("staircase",))

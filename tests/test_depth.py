@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dff import fuse, metrics
-from dff.depth import DepthEstimator, Labels, edges, estimate_depth, plane, regularise_depth, split_window
+from dff.depth import DepthEstimator, Labels, edges, estimate_depth, halo, plane, regularise_depth, split_window
 from dff.depth.refine import fit_peak
 from dff.focus import load_measure
 from dff.simulate import render_scene
@@ -176,3 +176,43 @@ def test_blank_ground_is_unknown() -> None:
     assert np.isfinite(depth.index[:, :40]).mean() < 0.05
     assert np.nanmean(depth.confidence[:, :40]) < 0.05
     assert np.isfinite(depth.index[:, 56:]).mean() > 0.95
+
+
+def print_on_blank_ground(distance_px: int, growth_px: float = 2.0) -> tuple[Tensor, Tensor]:
+    """Logits and labels of a line in frame 3 whose blur's rim is what the ground beside it peaks with; noise is 0."""
+    column, frame = torch.arange(64), torch.arange(10)[:, None]
+    off, apart = (column - 20).abs(), (frame - 3).abs()
+    line = 6 - 2 * torch.log1p((growth_px * apart.float()) ** 2)
+    rim = 2.5 - 0.2 * (off - 2 * growth_px * apart).abs()
+    curves = torch.where(off < 2, line, torch.where(off < distance_px, rim.clamp_min(1.0), torch.zeros(())))
+    volume = curves[:, None].expand(10, 24, 64).contiguous()
+    return volume, volume.argmax(0)
+
+
+def test_the_halo_of_a_line_is_no_surface() -> None:
+    """Blank ground beside a bright line peaks at the ends of the sweep, where the line's blur ends; the line stays."""
+    volume, label = print_on_blank_ground(16)
+    found = halo.in_halo(volume, label, 2.0, 0.0)
+    line, beside = (
+        (torch.arange(64) - 20).abs() < 2,
+        (torch.arange(64) - 20).abs().clamp(8, 14) == (torch.arange(64) - 20).abs(),
+    )
+    assert not found[:, line].any()
+    assert found[:, beside].float().mean() > 0.8
+
+
+def test_weak_ground_beside_a_line_is_a_surface() -> None:
+    """Its curves fall to the noise, and it goes on farther than the line's blur reaches."""
+    volume, _ = print_on_blank_ground(2)
+    ground = (3.0 - 1.5 * (torch.arange(10.0) - 8).abs()).clamp_min(0)[:, None, None]
+    volume = torch.maximum(volume, ground.expand_as(volume))
+    assert not halo.in_halo(volume, volume.argmax(0), 2.0, 0.0).any()
+
+
+@pytest.mark.parametrize("growth_px", [1.0, 1.5, 2.5])
+def test_blur_growth_is_told_by_how_curves_drop(growth_px: float) -> None:
+    """Without a filter along the stack it is that of curves like those of textures; with one it is less certain."""
+    drop = 1.5 * math.log1p(growth_px**2)
+    assert halo.blur_growth_px(drop, 0.0) == pytest.approx(growth_px)
+    assert halo.blur_growth_px(drop, 0.5) >= growth_px
+    assert halo.blur_growth_px(0.0, 1.0) == 0

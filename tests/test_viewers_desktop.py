@@ -149,7 +149,7 @@ def seen(point):
     x, y, _, w = np.asarray(camera.get_projection_matrix()) @ np.asarray(camera.get_view_matrix()) @ [*point, 1]
     return [x / w, y / w]
 for _ in range(6): window.application.run_one_tick()
-# Where the theme puts the button "Select": it is the first that opens a set of picked points.
+# The button for picking is where the theme puts it: the first that opens a set of picked points.
 buttons = [(x, y) for y in range(44, 200, 10) for x in range(980, 1270, 40)]
 for place in buttons:
     if window.view.get_selection_sets(): break

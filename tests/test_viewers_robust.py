@@ -247,6 +247,7 @@ def test_two_windows_keep_what_both_measured(browser: Any, result: Reconstructio
         one.evaluate(add, [[20, 40], [30, 40]])
         two.evaluate(add, [[70, 60]])
         one.evaluate("async () => { dff.measurements.remove(0); await dff.measurements.saving; }")
+        chosen = two.evaluate("dff.measurements.entries[dff.measurements.active].points[0]")
         stored = json.loads((tmp_path / "result/measurements.json").read_text())["measurements"]
         seen = one.evaluate("dff.measurements.entries.map((entry) => entry.points[0])")
         stroke = {"kind": "unknown", "radius_px": 3, "hardness": 1, "points": [[10, 10]]}
@@ -260,6 +261,7 @@ def test_two_windows_keep_what_both_measured(browser: Any, result: Reconstructio
         server.close()
         thread.join()
     assert [entry["points"][0] for entry in stored] == [[30, 40], [70, 60]] == seen
+    assert chosen == [70, 60]
     assert "Another window has painted" in told
     kept = json.loads((tmp_path / "result/edits.json").read_text())["edits"]
     assert [stroke["points"] for stroke in kept] == [[[10, 10]]]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import filters
-from dff.depth import confidence, edges
+from dff.depth import confidence, edges, halo
 from dff.depth.claims import CLAIMS, claimed
 from dff.depth.plane import fit_planes, split_window
 from dff.depth.probability import read_probability
@@ -127,7 +127,7 @@ class DepthEstimator:
     def halo_px(self) -> int:
         """Pixels of context on either side of a part that is refined, or measured by energies."""
         probable = self.method != "regularised" or self.energies.probabilistic
-        context = confidence.RANGE_PX if probable else edges.HALO_PX
+        context = halo.HALO_PX if probable else max(halo.HALO_PX, edges.HALO_PX)
         return -(-(self.energies.halo_px + context + LATTICE) // LATTICE) * LATTICE
 
     @property
@@ -226,6 +226,9 @@ class DepthEstimator:
         surface, features = self.evidence(volume, label, labels, frame, top=top, left=left)
         probability = confidence.probability(features, self.measure.name)
         known = surface.index.isfinite() & confidence.is_known(features, probability, self.measure.name)
+        growth_px = halo.blur_growth_px(labels.drop, self.z_sigma_frames)
+        if growth_px > halo.LEAST_GROWTH_PX:
+            known &= ~halo.in_halo(volume, label, growth_px, labels.noise_logit)
         return Refined(
             torch.where(known, surface.index, torch.nan),
             torch.where(known, confidence.calibrated_sigma(surface.sigma, self.measure.name), torch.nan),

@@ -154,10 +154,10 @@ export class Measurements {
 
   /** Take over what another window measured. */
   join(stored) {
-    const theirs = stored?.measurements ?? [], chosen = this.entries[this.active];
+    const theirs = stored?.measurements ?? [], chosen = JSON.stringify(this.entries[this.active]);
     this.entries = merged(this.base, this.entries, theirs);
     this.base = theirs;
-    this.active = this.entries.indexOf(chosen);
+    this.active = this.entries.findIndex((entry) => JSON.stringify(entry) === chosen);
     this.show();
   }
 
