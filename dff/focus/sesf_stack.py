@@ -300,7 +300,7 @@ def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None =
 
 @torch.no_grad()
 def cells_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None = None) -> Tensor:
-    """Logarithm of each frame's mean probability in every cell, (N, h, w), for a third less than that of pixels.
+    """Logarithm of each frame's mean probability in every cell, (N, h, w), for less than that of pixels takes.
 
     Args:
         network: The network.
