@@ -271,7 +271,7 @@ def select_surface(
         min_confidence: Least confidence.
         outlier_sigma: See outliers; 0 keeps all.
         cut_frames: Step at which a surface ends, for the islands.
-        min_island_px: Smallest patch that is kept; 0 keeps all, None takes a five-thousandth of the picture, at
+        min_island_px: Smallest patch that is kept; 0 keeps all, None takes a fifteen-hundredth of the picture, at
             least 100.
 
     Returns:
@@ -280,7 +280,7 @@ def select_surface(
     index = np.where(depth.confidence >= min_confidence, depth.index, np.float32(np.nan))
     if outlier_sigma > 0:
         index[outliers(index, outlier_sigma, floor=NOISE_FLOOR_FRAMES)] = np.nan
-    smallest = max(100, index.size // 5_000) if min_island_px is None else min_island_px
+    smallest = max(100, index.size // 1_500) if min_island_px is None else min_island_px
     if smallest > 0:
         index[islands(*joined(index, cut_frames), np.isfinite(index), smallest)] = np.nan
     kept = np.isfinite(index)
