@@ -29,15 +29,15 @@ _MAP_BYTES = 16
 """Bytes a pixel of the four maps,"""
 _INDEX_BYTES = 8
 """and a lattice site of the labels, on the disk."""
-_SHARE = 0.25
-"""Share of the memory for a tile, or what later stages take anyway where that is more."""
+_SHARE, _LEAST_SHARE = 0.225, 0.1
+"""Share of the memory for lattice and tile together, at least for the tile; or what later stages take anyway."""
 _FUSION_SHARE = 0.16
 """The same for blending, which is no faster on larger tiles."""
 _NETWORK_GB = 2.4
 """What a run with a network may take before the network's tiles get smaller, which depth depends on by a little,"""
 _NETWORK_TILE_GB = (0.25, 1.0)
 """and what such a tile takes at least and at most."""
-_LARGEST_PX = 1 << 20
+_LARGEST_PX = 900_000
 """Pixels of a tile beyond which the halo no longer counts."""
 _MOST_PARTS = 16
 LANES = 32
@@ -137,7 +137,7 @@ def make_plan(
             f"--max-memory: {count} frames of {width} x {height} px need at least {smallest / _GB:.1f} GB; got "
             f"{settings.max_memory_gb:g} GB; raise it to {smallest / _GB + 0.1:.1f} or use --every 2"
         )
-    share = max(_SHARE * limit, others - fixed - lattice)
+    share = max(_SHARE * limit - lattice, _LEAST_SHARE * limit, others - fixed - lattice)
     budget_px = int(min(share, limit - fixed - lattice) // pixel)
     rows, columns = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
     sites_tile = rows, columns, halo
