@@ -15,7 +15,7 @@ LAYERS = {
     "settings": 0,
     "stack": 1,
     "ahead": 2,
-    "compiled": 2,
+    "compiled": 0,
     "edits": 2,
     "optics": 2,
     "filters": 2,
