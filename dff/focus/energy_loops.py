@@ -46,8 +46,10 @@ def _coherent(images, mean, weights, first, top, left, rows, columns, block):
         y = _mirrored(top + row - MARGIN, height)
         line = block[row, inner : inner + stop - start]
         if count == 7:
-            part = images[first : first + 7, y, start:stop]
-            a, b, c, d, e, f, g = part[0], part[1], part[2], part[3], part[4], part[5], part[6]
+            a, b = images[first, y, start:stop], images[first + 1, y, start:stop]
+            c, d = images[first + 2, y, start:stop], images[first + 3, y, start:stop]
+            e, f = images[first + 4, y, start:stop], images[first + 5, y, start:stop]
+            g = images[first + 6, y, start:stop]
             o, p, q, r = weights[0], weights[1], weights[2], weights[3]
             s, t, u = weights[4], weights[5], weights[6]
             for x in range(stop - start):
