@@ -27,7 +27,7 @@ def _down(frame, start, weights, columns, fill, line):
         w0, w1, w2, w3 = weights[block, 0], weights[block, 1], weights[block, 2], weights[block, 3]
         w4, w5, w6, w7 = weights[block, 4], weights[block, 5], weights[block, 6], weights[block, 7]
         part = line[left:right]
-        if 0 <= first and first + TAPS <= height:
+        if first >= 0 and first + TAPS <= height:
             a, b, c = frame[first, left:right], frame[first + 1, left:right], frame[first + 2, left:right]
             d, e, f = frame[first + 3, left:right], frame[first + 4, left:right], frame[first + 5, left:right]
             g, h = frame[first + 6, left:right], frame[first + 7, left:right]

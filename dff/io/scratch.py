@@ -1,7 +1,7 @@
 """Frames kept in one file on disk, read by frame or by rows of all frames.
 
-Written at offsets, read as copies from a memory map. Mapped pages count as memory of the process, so they are given back
-at once.
+Written at offsets, read as copies from a memory map. Mapped pages count as memory of the process, so they are given
+back at once.
 """
 
 from __future__ import annotations
