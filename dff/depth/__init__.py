@@ -28,6 +28,7 @@ from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, fit_peak, has_peak, highest_near
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth, upsample_label
+from dff.depth.sequence import follows_sweep
 from dff.depth.sites import Sites
 from dff.focus import FocusMeasure, coherent, focus_cells, focus_volume, frame_units, with_channels
 from dff.stack import DepthMap
@@ -40,6 +41,7 @@ __all__ = [
     "Refined",
     "Sites",
     "estimate_depth",
+    "follows_sweep",
     "lattice_size",
     "lattice_volume",
     "regularise_depth",
