@@ -19,7 +19,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Every answer depends on its own inputs only, so that it is the same in every strip and on every thread.
     """
-    options = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:
