@@ -49,7 +49,7 @@ def _compiled(lattice: Tensor, smoothness: float) -> Tensor:
     """The same by compiled loops; costs are 16-bit integers."""
     from dff.depth import path_loops
 
-    count, height, width = lattice.shape
+    height, width = lattice.shape[1:]
     cost = (lattice if lattice.dtype == torch.float16 else torch.empty_like(lattice, dtype=torch.float16)).numpy()
     cost = cost.view(np.uint16)
     step = np.float32(_TRUNCATION / np.iinfo(np.uint16).max)
