@@ -6,7 +6,7 @@ Stacks are folders of frames; by default those in $DFF_SHARED/data/stacks. Frame
 is the whole program with its default settings; V3 gets the frames that `dff align` writes, and is read out within
 three frames of its peak, which is fairer to it than what its program exports. Each picture has ours on the left and
 V3 on the right: depth in the same colours between the same limits, dark is far; then the sharp picture and the depth
-three times enlarged, where depth jumps most.
+three times enlarged, where there is most detail at jumps of depth.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def side_by_side(ours: Answer, theirs: Answer, *, far_first: bool) -> NDArray[np
     """Ours left, V3 right: depth, and the picture and the depth enlarged."""
     heights = [answer.depth if far_first else -answer.depth for answer in (ours, theirs)]
     low, high = np.percentile(np.concatenate([height[np.isfinite(height)] for height in heights]), (1, 99))
-    place = busiest(fill_nearest(ours.depth))
+    place = busiest(fill_nearest(ours.depth), ours.picture)
     columns = []
     for title, height, picture in zip(("ours", "StackMFF V3"), heights, (ours.picture, theirs.picture)):
         depth = painted(height, float(low), float(high))
@@ -142,12 +142,13 @@ def to_8_bit(picture: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
 
 
-def busiest(index: FloatArray) -> tuple[slice, slice]:
-    """The place of the crop that holds most pixels where depth jumps."""
-    rows, columns = (min(side, length) for side, length in zip(CROP_PX, index.shape))
-    edges = metrics.occlusion_edges(index, range_frames=0.15 * float(np.ptp(index))).astype(np.float32)
-    held = cv2.boxFilter(edges, -1, (columns, rows), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
-    held = held[: index.shape[0] - rows + 1, : index.shape[1] - columns + 1]
+def busiest(depth: FloatArray, picture: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """The place of the crop that holds most of the picture's detail where depth jumps."""
+    rows, columns = (min(side, length) for side, length in zip(CROP_PX, depth.shape))
+    detail = np.abs(picture - cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 2)).mean(-1)
+    edges = metrics.occlusion_edges(depth, range_frames=0.15 * float(np.ptp(depth)))
+    held = cv2.boxFilter(detail * edges, -1, (columns, rows), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    held = held[: depth.shape[0] - rows + 1, : depth.shape[1] - columns + 1]
     row, column = np.unravel_index(held.argmax(), held.shape)
     return slice(row, row + rows), slice(column, column + columns)
 
