@@ -16,7 +16,16 @@ from dff.focus import weight_files
 from dff.training import Recipe, train
 from dff.training.collage import Collage
 from dff.training.losses import LossWeights, Target, answer_error, expectation_error, total_loss, unimodality
-from dff.training.scenes import FIRST_SEED, TrainingScene, draw_frames, draw_sample, from_scene, index_among, read_cache
+from dff.training.scenes import (
+    FIRST_SEED,
+    Sampling,
+    TrainingScene,
+    draw_frames,
+    draw_sample,
+    from_scene,
+    index_among,
+    read_cache,
+)
 
 SIZE_PX = 48
 
@@ -73,7 +82,7 @@ def test_an_empty_cache_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_samples_fit_their_truth(scene: TrainingScene, seed: int) -> None:
     """A sample has as many pixels and frames as allowed; known truth lies among its frames."""
-    sample = draw_sample([scene], np.random.default_rng(seed), pixel_frames=9 * SIZE_PX**2)
+    sample = draw_sample([scene], np.random.default_rng(seed), Sampling(9 * SIZE_PX**2))
     count, _, height, width = sample.images.shape
     assert 2 <= count <= 9
     assert (height, width) == sample.target.index.shape
@@ -86,7 +95,7 @@ def test_samples_fit_their_truth(scene: TrainingScene, seed: int) -> None:
 
 def test_samples_depend_on_the_seed_only(scene: TrainingScene) -> None:
     """Equal seeds give equal samples."""
-    first, second = (draw_sample([scene], np.random.default_rng(5), pixel_frames=20000) for _ in range(2))
+    first, second = (draw_sample([scene], np.random.default_rng(5), Sampling(20000)) for _ in range(2))
     assert torch.equal(first.images, second.images)
 
 
@@ -102,7 +111,7 @@ def test_frames_are_evenly_spaced_and_bounded() -> None:
     """Steps are equal and no longer than the blur growth allows."""
     index = np.full((4, 4), 20.0, np.float32)
     for seed in range(20):
-        numbers = draw_frames(index, 40, 0.6, 12, np.random.default_rng(seed))
+        numbers = draw_frames(index, 40, 1.5 / 0.6, 12, np.random.default_rng(seed))
         assert len(set(np.diff(numbers))) == 1
         assert abs(numbers[1] - numbers[0]) * 0.6 <= 1.5
         assert len(numbers) <= 12
