@@ -28,8 +28,9 @@ from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, fit_peak, has_peak, highest_near
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth, upsample_label
+from dff.depth.sequence import follows_sweep
 from dff.depth.sites import Sites
-from dff.focus import FocusMeasure, coherent, focus_volume, frame_units, with_channels
+from dff.focus import FocusMeasure, coherent, focus_cells, focus_volume, frame_units, with_channels
 from dff.stack import DepthMap
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Refined",
     "Sites",
     "estimate_depth",
+    "follows_sweep",
     "lattice_size",
     "lattice_volume",
     "regularise_depth",
@@ -165,11 +167,19 @@ class DepthEstimator:
             images: (N, C, H, W) from 0 to 1.
             uncovered: (H, W) bool by the number of the frame: what it does not cover.
         """
-        images = coherent(with_channels(images, self.channels), self.z_sigma_frames, self.z)
-        energies = lattice_volume(_without(focus_volume(images, self.energies), uncovered))
+        images = with_channels(images, self.channels)
         if self.refit is None:
-            return Sites.of(energies)
-        return Sites.of(energies, self._shares(images, uncovered))
+            return Sites.of(self._cells(images, self.z_sigma_frames, uncovered))
+        images = coherent(images, self.z_sigma_frames, self.z)
+        return Sites.of(self._cells(images, 0.0, uncovered), self._shares(images, uncovered))
+
+    def _cells(self, images: Tensor, z_sigma_frames: float, uncovered: Mapping[int, Tensor]) -> Tensor:
+        """(N, h, w) logarithm of the mean energy of a site."""
+        cells = focus_cells(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z, uncovered=uncovered)
+        if cells is not None:
+            return cells
+        volume = focus_volume(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z)
+        return lattice_volume(_without(volume, uncovered))
 
     def _shares(self, images: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
         """(N, h, w) logarithm of what the measure gives each frame of a site."""

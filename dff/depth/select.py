@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dff import filters
 from dff.focus import CELL
 
 LATTICE = CELL
@@ -84,5 +87,8 @@ def largest(values: Tensor, reach: int) -> Tensor:
         values: (H, W).
         reach: Pixels on either side.
     """
+    if filters.by_opencv(values):
+        square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+        return torch.from_numpy(cv2.dilate(values.to(torch.float32).numpy(), square))
     across = F.max_pool2d(values.to(torch.float32)[None, None], (1, 2 * reach + 1), 1, (0, reach))
     return F.max_pool2d(across, (2 * reach + 1, 1), 1, (reach, 0))[0, 0]

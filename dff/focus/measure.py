@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from dff.focus.energies import SymmetricEnergy
+
 CELL = 4
 """Pixels along the side of a cell of the lattice that labels are decided on."""
 
@@ -48,6 +50,8 @@ class FocusMeasure:
     """(N, C, H, W) → (C, H, W): how the method itself fuses; None: frames weighted by the softmax of their logits."""
     generates: bool = False
     """Whether that picture is made of new pixels, so that no weights of the frames tell of it."""
+    symmetric: SymmetricEnergy | None = field(default=None, repr=False)
+    """The same in compiled loops, for whole stacks on the processor; None: it cannot be said in them."""
     coarse: FocusMeasure | None = None
     """The measure to refit with where the blur grows so much from frame to frame that fine detail is lost at once;
     None: this one. It reaches no farther."""

@@ -161,18 +161,19 @@ class SesfStack(nn.Module):
     def bank_energy(self, pixels: Tensor) -> Tensor:
         """Logarithm of the energy of each learned filter, averaged over 3 x 3 cells; white noise of the floor gives 0.
 
-        The filters have zero mean and unit norm.
-
         Args:
             pixels: (n, h, w, 16) in standard deviations of the noise.
 
         Returns:
             (n, h, w, filters).
         """
-        kernel = self.bank - self.bank.mean((1, 2, 3), keepdim=True)
-        kernel = kernel / kernel.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-        answer = F.conv2d(F.pad(channels_first(pixels), (1, 1, 1, 1), mode="replicate"), kernel)
+        answer = F.conv2d(F.pad(channels_first(pixels), (1, 1, 1, 1), mode="replicate"), self.filters())
         return (mean_around(answer.square()) + ENERGY_FLOOR).log()
+
+    def filters(self) -> Tensor:
+        """(filters, 16, 3, 3) learned filters of zero mean and unit norm."""
+        kernel = self.bank - self.bank.mean((1, 2, 3), keepdim=True)
+        return kernel / kernel.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
 
 def pixels_of(cells: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from dff.pipeline.prepare import (
     use_threads,
     warp_frames,
 )
+from dff.pipeline.sequence import warn_of_order
 from dff.pipeline.slabs import fuse_slabs
 from dff.pipeline.strips import Strips, Tile, tiles
 from dff.pipeline.watch import UNWATCHED, Watcher
@@ -83,6 +84,8 @@ def reconstruct(
             warp_frames(stack, frames, alignment, stages)
             estimator = replace(estimator, z_sigma_frames=coherence(settings, alignment))
             strips = Strips(frames, alignment, estimator, plan, stack.white)
+            if settings.order == "name" and settings.z_file is None:
+                warn_of_order(strips)
             labels = _label(strips, stages)
             if labels.label is not None:
                 watcher.on_labels(labels.label.numpy())
