@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff import fuse, io, metrics, pipeline
-from dff.benchmark.cost import stopwatch
+from dff.benchmark.cost import CommandError, stopwatch
 from dff.benchmark.peers import PEERS
 from dff.benchmark.score import fill_nearest
 from dff.preview.lettering import write_text
@@ -67,7 +67,11 @@ def main(output: str, *stacks: str) -> None:
         with stopwatch() as costs:
             result = pipeline.reconstruct(stack, settings)
         ours = Answer(result.depth.index, to_8_bit(result.all_in_focus), costs[0].cpu_s)
-        theirs = v3(moved(stack, result.names, settings))
+        try:
+            theirs = v3(moved(stack, result.names, settings))
+        except CommandError as error:
+            print(folder.name, error, flush=True)
+            continue
         picture = side_by_side(ours, theirs, far_first=settings.first == "far")
         io.write_image(Path(output, f"{folder.name}.png"), picture)
         print(folder.name, figures(ours, theirs, result.depth.confidence > SURE), flush=True)
