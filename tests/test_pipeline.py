@@ -132,7 +132,7 @@ def test_a_forecast_scales_with_pixels_and_frames(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_reversed_stack_with_the_far_frame_first_gives_the_same_heights(dome: Scene) -> None:
-    """Turning the stack round and saying so changes nothing but rounding, which decides where two depths tie."""
+    """Turning the stack round and saying so changes nothing."""
     stack = without_geometry(dome.stack)
     settings = ALIGNED.but(step_mm=0.1, pixel_size_mm=0.02)
     forward = pipeline.reconstruct(stack, settings)
@@ -140,7 +140,7 @@ def test_a_reversed_stack_with_the_far_frame_first_gives_the_same_heights(dome: 
     z = [optics.height_map(result.depth.index, result.geometry) for result in (forward, backward)]
     both = np.isfinite(z[0]) & np.isfinite(z[1])
     assert both.mean() > 0.6
-    assert (np.abs(z[0] - z[1])[both] < 0.002).mean() > 0.98
+    assert np.abs(z[0] - z[1])[both].max() < 0.002
 
 
 @pytest.mark.parametrize(("measure", "percent"), [("ring-difference", 99), ("sesf-stack", 98)])
@@ -211,7 +211,7 @@ def test_a_known_object_comes_back_in_mm(capture: str, size_px: int, frames: int
 
 
 def test_a_table_in_any_order_sorts_the_frames(dome: Scene, tmp_path: Path) -> None:
-    """Shuffled frames with a table of their heights give the heights of the ordered stack, but for ties of depths."""
+    """Shuffled frames with a table of their heights give the heights of the ordered stack."""
     stack = dome.stack
     order = np.random.default_rng(3).permutation(len(stack))
     z = np.asarray(stack.geometry.z)[order]
@@ -222,8 +222,7 @@ def test_a_table_in_any_order_sorts_the_frames(dome: Scene, tmp_path: Path) -> N
         shuffled = pipeline.reconstruct(without_geometry(stack).subset(list(order)), settings)
     ordered = pipeline.reconstruct(without_geometry(stack), settings.but(z_file=str(table)))
     heights = [optics.height_map(result.depth.index, result.geometry) for result in (shuffled, ordered)]
-    same = np.isclose(*heights, atol=1e-4, equal_nan=True)
-    assert same.mean() > 0.98
+    np.testing.assert_allclose(heights[0], heights[1], atol=1e-4)
 
 
 def test_left_out_frames_leave_their_gap(dome: Scene) -> None:

@@ -164,7 +164,7 @@ class StackRows:
             count: Number of frames.
             size_px: Height and width.
             pixelwise: Give every pixel's probabilities instead of those of cells of CELL x CELL.
-            halves: Keep features in half precision, where the processor can.
+            halves: Keep what is looked at around in half precision, where the processor can.
         """
         self.weights, self.count, self.pixelwise = weights, count, pixelwise
         self.height, self.width = (-(-side // CELL) for side in size_px)
@@ -204,7 +204,7 @@ class StackRows:
         for reach, *_ in weights.look:
             lags.append(lags[-1] + 1 + reach)
         detail = self._ring(lags[-1] + 1 + BAND, PIXELS, dtype=self.kept)
-        features = self._ring(lags[-1] + BAND, CHANNELS, dtype=self.kept)
+        features = self._ring(lags[-1] + BAND, CHANNELS)
         stacks = [self._ring(BAND + 3, CHANNELS, 1) for _ in lags]
 
         def bank(y0: int, y1: int, first: int, last: int, s: Floats) -> None:
