@@ -29,7 +29,7 @@ from dff.depth.refine import Refined, fit_peak, has_peak, highest_near
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth, upsample_label
 from dff.depth.sequence import follows_sweep
-from dff.depth.sites import Sites
+from dff.depth.sites import INVALID_LOGIT, SiteRows, Sites
 from dff.focus import FocusMeasure, coherent, focus_cells, focus_volume, frame_units, with_channels
 from dff.stack import DepthMap
 
@@ -39,6 +39,7 @@ __all__ = [
     "DepthEstimator",
     "Labels",
     "Refined",
+    "SiteRows",
     "Sites",
     "estimate_depth",
     "follows_sweep",
@@ -60,7 +61,6 @@ _SHARP_FRAMES = {False: 0.06, True: 0.02}
 _NARROW_RADIUS = 1
 """Frames on either side of the peak that are of use where curves are narrow: those farther off fit no parabola."""
 _KNOWN_SHARE = 0.5
-_INVALID_LOGIT = -40.0
 COVERED: Mapping[int, Tensor] = MappingProxyType({})
 """Every frame covers all."""
 
@@ -167,11 +167,41 @@ class DepthEstimator:
             images: (N, C, H, W) from 0 to 1.
             uncovered: (H, W) bool by the number of the frame: what it does not cover.
         """
-        images = with_channels(images, self.channels)
         if self.refit is None:
+            images = with_channels(images, self.channels)
             return Sites.of(self._cells(images, self.z_sigma_frames, uncovered))
-        images = coherent(images, self.z_sigma_frames, self.z)
+        images = self.coherent(images)
         return Sites.of(self._cells(images, 0.0, uncovered), self._shares(images, uncovered))
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether the lattice is found row by row: what a strip has to see is then `row_halo_px` alone."""
+        return self.measure.rows is not None and self.refit is not None
+
+    @property
+    def row_halo_px(self) -> int:
+        """Rows of context on either side of a strip whose sites are found row by row."""
+        edge_px = 0 if self.measure.rows is None else self.measure.rows.edge_px
+        return -(-max(self.energies.halo_px, edge_px) // LATTICE) * LATTICE
+
+    def site_rows(self, count: int, size_px: tuple[int, int]) -> SiteRows:
+        """A lattice whose rows are found strip by strip.
+
+        Args:
+            count: Number of frames.
+            size_px: Height and width of the picture.
+
+        Raises:
+            ValueError: the measure looks at whole tiles.
+        """
+        rows = self.measure.rows
+        if rows is None:
+            raise ValueError(f"measure: must look at rows; got {self.measure.name}; use sites")
+        return SiteRows(rows.open(count, size_px), lambda images, bare: self._cells(images, 0.0, bare), rows.edge_px)
+
+    def coherent(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) images as all measures look at them: with their channels, filtered along the stack."""
+        return coherent(with_channels(images, self.channels), self.z_sigma_frames, self.z)
 
     def _cells(self, images: Tensor, z_sigma_frames: float, uncovered: Mapping[int, Tensor]) -> Tensor:
         """(N, h, w) logarithm of the mean energy of a site."""
@@ -186,7 +216,7 @@ class DepthEstimator:
         if self.measure.cells is not None:
             shares = self.measure.cells(with_channels(images, self.measure.channels))
             for k, where in uncovered.items():
-                shares[k] += lattice_volume(torch.where(where, _INVALID_LOGIT, 0.0)[None])[0]
+                shares[k] += lattice_volume(torch.where(where, INVALID_LOGIT, 0.0)[None])[0]
             return shares
         volume = focus_volume(images, self.measure)
         volume = volume if self.measure.probabilistic else volume.log_softmax(0)
@@ -368,7 +398,7 @@ class Surface:
 def _without(volume: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
     """The logits, changed in place, with none where frames do not cover a pixel."""
     for k, where in uncovered.items():
-        volume[k].masked_fill_(where, _INVALID_LOGIT)
+        volume[k].masked_fill_(where, INVALID_LOGIT)
     return volume
 
 
