@@ -53,7 +53,7 @@ def depth(name: str, images: Tensor) -> Tensor:
     estimator = DepthEstimator(load_measure(name), refit=load_measure("ring-difference"))
     labels = estimator.regularise(estimator.sites(images))
     estimator = estimator.matched(labels)
-    return estimator.refine(estimator.volume(images), labels, frame=lambda k: images[k]).index
+    return estimator.refine(estimator.volume(images), labels, frames=lambda k, window: images[k][:, window[0], window[1]]).index
 
 
 @pytest.mark.parametrize("name", ALL)
