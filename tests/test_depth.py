@@ -11,7 +11,17 @@ import torch
 from torch import Tensor
 
 from dff import fuse, metrics
-from dff.depth import DepthEstimator, Labels, edges, estimate_depth, halo, plane, regularise_depth, split_window
+from dff.depth import (
+    DepthEstimator,
+    Labels,
+    edges,
+    estimate_depth,
+    frames_of,
+    halo,
+    plane,
+    regularise_depth,
+    split_window,
+)
 from dff.depth.refine import fit_peak
 from dff.focus import load_measure
 from dff.simulate import render_scene
@@ -157,10 +167,7 @@ def test_occlusion_edges_are_found_better_with_the_pictures() -> None:
     volume = estimator.volume(images)
     labels = estimator.regularise(estimator.sites(images))
 
-    def windowed(k: int, window: tuple[slice, slice]) -> Tensor:
-        return images[k][:, window[0], window[1]]
-
-    found = [estimator.evidence(volume, labels_of(volume, labels), labels, f)[0] for f in (None, windowed)]
+    found = [estimator.evidence(volume, labels_of(volume, labels), labels, f)[0] for f in (None, frames_of(images))]
     edge = metrics.occlusion_edges(scene.index)
     alone, settled = (np.nanmean(np.abs(surface.index.numpy() - scene.index)[edge]) for surface in found)
     assert settled < 0.9 * alone

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dff.depth import confidence, edges, halo, windows
 from dff.depth.claims import CLAIMS, claimed
-from dff.depth.edges import Frames
+from dff.depth.edges import Frames, frames_of
 from dff.depth.plane import split_window
 from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, fit_peak, has_peak, highest_near
@@ -42,6 +42,7 @@ __all__ = [
     "Sites",
     "estimate_depth",
     "follows_sweep",
+    "frames_of",
     "lattice_size",
     "lattice_volume",
     "regularise_depth",
@@ -294,9 +295,7 @@ class DepthEstimator:
 
     def averaging(self, labels: Labels) -> Averaging:
         """How single pixels are put together."""
-        return Averaging(
-            self.plane_sigma_px, self.energies.samples, self.near_first, labels.narrow, labels.drop
-        )
+        return Averaging(self.plane_sigma_px, self.energies.samples, self.near_first, labels.narrow, labels.drop)
 
     def _fitted_rows(self, volume: Tensor, label: Tensor, spread: Tensor, labels: Labels) -> tuple[Tensor, ...]:
         """Index, deviation, height and features of single pixels, in rows that stay in the processor's cache."""
@@ -363,5 +362,5 @@ def estimate_depth(
     estimator = DepthEstimator(measure, method, smoothness, refit_radius, z_sigma_frames, z)
     labels = estimator.regularise(estimator.sites(images))
     estimator = estimator.matched(labels)
-    refined = estimator.refine(estimator.volume(images), labels, frames=lambda k, window: images[k][:, window[0], window[1]])
+    refined = estimator.refine(estimator.volume(images), labels, frames=frames_of(images))
     return DepthMap(refined.index.cpu().numpy(), refined.confidence.cpu().numpy(), refined.sigma.cpu().numpy())

@@ -26,7 +26,7 @@ FEATURES = (
     *("share", "log_sigma", "known", "noise_settled"),
     *windows.FEATURES,
 )
-"""What the shares are judged by: logarithms of distances from the settled depth, the unanimity of the vote, and noise."""
+"""What the shares are judged by: logarithms of distances from the settled depth, how unanimous the vote was, noise."""
 _SINGLE_FRAMES, _PLANE_FRAMES = 1.5, 2.0
 """What is farther from the settled depth is cut: it is of the other surface."""
 _LEAST_FRAMES, _MOST_FRAMES = 1e-2, 5.0

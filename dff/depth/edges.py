@@ -76,6 +76,11 @@ class Settled:
     """(H, W) share of the votes that agree with the label; 1 away from edges."""
 
 
+def frames_of(images: Tensor) -> Frames:
+    """The frames of a part of the picture that is held as (N, C, H, W)."""
+    return lambda k, window: images[k][:, window[0], window[1]]
+
+
 def near_edges(label: Tensor) -> Tensor:
     """(H, W) bool: within NEAR_EDGE_PX of a jump of the labels."""
     jump = largest(label, 1) + largest(-label, 1) > JUMP_FRAMES

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from dff import io, metrics
-from dff.depth import DepthEstimator, upsample_label
+from dff.depth import DepthEstimator, frames_of, upsample_label
 from dff.depth.confidence import FEATURES, LEAST_PROBABILITY, is_clear
 from dff.depth.judge import DEFAULT, JUDGES, Judge, read_judges
 from dff.focus import NETWORKS, load_measure
@@ -170,7 +170,7 @@ def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> Sam
     matched = estimator.matched(labels)
     volume = matched.volume(images)
     label = upsample_label(volume, labels.label)
-    surface, features = matched.evidence(volume, label, labels, lambda k, window: images[k][:, window[0], window[1]])
+    surface, features = matched.evidence(volume, label, labels, frames_of(images))
     inside = np.isfinite(truth) & surface.index.isfinite().numpy()
     for edge in (np.s_[:BORDER_PX], np.s_[-BORDER_PX:], np.s_[:, :BORDER_PX], np.s_[:, -BORDER_PX:]):
         inside[edge] = False

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dff import io
-from dff.depth import DepthEstimator, beside, upsample_label, windows
+from dff.depth import DepthEstimator, beside, frames_of, upsample_label, windows
 from dff.depth.mixture import MIXTURES, Mixture
 from dff.stack import FloatArray, Scene
 from dff.training.confidence import BORDER_PX, SEED, Subject, estimator_of, photographs, subjects
@@ -70,7 +70,7 @@ def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> dic
     averaging = estimator.averaging(labels)
     curves = averaging.curves(single)
     found = windows.Windows.of(curves, averaging.sigma_px)
-    settled = averaging.settled(curves, lambda k, window: images[k][:, window[0], window[1]])
+    settled = averaging.settled(curves, frames_of(images))
     near = beside.Beside.of(settled, single.index, single.sigma, found)
     inside = torch.zeros_like(settled.where)
     inside[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = True
