@@ -25,6 +25,8 @@ _SCATTER_FRAMES = (1.1, 1.5)
 """Pixels of noise are scattered evenly over the window of the fit: by 1.7 frames rms about their mean."""
 _SCATTER_SIGMA_PX = 4.0
 _POOL_SIGMA_PX = 2.0
+HALO_PX = 12
+"""Pixels of context that the probability depends on, beside what the surface does: the reach of the scatter."""
 _PROMISED, _LOG_SIGMA = 0.5, 0.0
 """What a network's log-odds, and the logarithm of the curves' standard deviation, must be among scattered pixels."""
 
@@ -102,12 +104,12 @@ def surface_features(single: Tensor, surface: Tensor, share: Tensor) -> Tensor:
 
 def _second_peak(volume: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Largest logit away from the label, and the mean logit of all frames."""
+    from dff.depth.curve_loops import second_peaks
+
     count = len(volume)
     away = min(SECOND_PEAK_FRAMES, max(1, count // 5))
-    other, mean = torch.full_like(volume[0], -torch.inf), torch.zeros_like(volume[0])
-    for k in range(count):
-        other = torch.where((label - k).abs() > away, torch.maximum(other, volume[k]), other)
-        mean += volume[k] / count
+    other, mean = torch.empty_like(volume[0]), torch.empty_like(volume[0])
+    second_peaks(volume.numpy(), label.numpy(), away, other.numpy(), mean.numpy())
     return other, mean
 
 

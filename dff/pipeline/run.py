@@ -246,7 +246,9 @@ def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) ->
 
 def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDArray[np.float32]]) -> None:
     top, left = tile.read_rows[0], tile.read_columns[0]
-    refined = strips.estimator.refine(strips.volume(tile), labels, top=top, left=left, frame=strips.frame_tiles(tile))
+    refined = strips.estimator.refine(
+        strips.volume(tile), labels, top=top, left=left, frames=strips.frame_tiles(tile).part
+    )
     found = (refined.index, refined.sigma, refined.confidence, refined.label)
     index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
     for k, covered in strips.partly_covered(tile.rows, tile.columns, strips.estimator.energies.border_px):
