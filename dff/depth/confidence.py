@@ -25,6 +25,8 @@ _SCATTER_FRAMES = (1.1, 1.5)
 """Pixels of noise are scattered evenly over the window of the fit: by 1.7 frames rms about their mean."""
 _SCATTER_SIGMA_PX = 4.0
 _POOL_SIGMA_PX = 2.0
+HALO_PX = 12
+"""Pixels of context that the probability depends on, beside what the surface does: the reach of the scatter."""
 _PROMISED, _LOG_SIGMA = 0.5, 0.0
 """What a network's log-odds, and the logarithm of the curves' standard deviation, must be among scattered pixels."""
 
