@@ -26,9 +26,9 @@ __all__ = [
     "to_dtype",
 ]
 
-FUSION_METHODS = ("weighted", "pick", "pyramid")
+FUSION_METHODS = ("weighted", "pick", "pyramid", "unveiled")
 PYRAMID_LEVELS = 4
-TEMPERATURE = {"weighted": 0.1, "pyramid": 0.3}
+TEMPERATURE = {"weighted": 0.1, "pyramid": 0.3, "unveiled": 0.3}
 """Divides logits; the bands of the pyramid decide further."""
 RADIUS_FRAMES = 2.0
 WEIGHTED_SIGMA_FRAMES = 0.5
