@@ -12,6 +12,8 @@ from torch import Tensor
 
 JUMP_FRAMES = 3.0
 """Cells whose depth spans more have two sides."""
+NOWHERE = 1e6
+"""Depth of a side without pixels."""
 
 
 @dataclass(frozen=True)
@@ -31,56 +33,59 @@ class Side:
 
 @dataclass(frozen=True)
 class Cells:
-    """Planes of a part of the picture, averaged over cells side by side."""
+    """Planes of a part of the picture, averaged over cells side by side; pixels of unknown depth have no share."""
 
     side_px: int
     size: tuple[int, int]
     """Rows and columns of cells."""
     near: Side
     """All pixels of a cell with one side."""
-    rest: Side | None
-    """What lies behind in cells with two sides; no share in others. None where cells are pixels."""
+    rest: Side
+    """What lies behind in cells with two sides; no share in others."""
+    far: Side
+    """What lies behind where there are two sides, else all."""
 
     @classmethod
-    def of(cls, planes: Tensor, side_px: int) -> Cells:
+    def of(cls, planes: Tensor, known: Tensor, side_px: int) -> Cells:
         """Cells from the top left corner on.
 
         Args:
             planes: (P, H, W), the first of which is depth, larger where farther.
+            known: (H, W) bool: where the depth is known.
             side_px: Side of a cell.
         """
         count, height, width = planes.shape
-        if side_px == 1:
-            values = planes.flatten(1).T.contiguous()
-            return cls(1, (height, width), Side(torch.ones_like(values[:, 0]), values), None)
         rows, columns = -(-height // side_px), -(-width // side_px)
         pad = (0, columns * side_px - width, 0, rows * side_px - height)
-        wide = F.pad(planes[None], pad, mode="replicate")[0].view(count, rows, side_px, columns, side_px)
-        low, high = wide[0].amin((1, 3)), wide[0].amax((1, 3))
+        wide = F.pad(planes, pad).view(count, rows, side_px, columns, side_px)
+        there = F.pad(known, pad).view(rows, side_px, columns, side_px)
+        low = torch.where(there, wide[0], NOWHERE).amin((1, 3))
+        high = torch.where(there, wide[0], -NOWHERE).amax((1, 3))
         border = torch.where(high - low > JUMP_FRAMES, (low + high) / 2, high)
-        near = (wide[0] <= border[:, None, :, None]).to(planes.dtype)
-        share = near.mean((1, 3))
-        nearer, all_of = (wide * near).mean((2, 4)), wide.mean((2, 4))
-        behind = 1 - share
-        rest = (all_of - nearer) / torch.where(behind > 0, behind, 1)
-        sides = ((share, nearer / share), (behind, torch.where(behind > 0, rest, nearer / share)))
-        flat = [Side(part.flatten(), values.flatten(1).T.contiguous()) for part, values in sides]
-        return cls(side_px, (rows, columns), flat[0], flat[1])
+        nearer = there & (wide[0] <= border[:, None, :, None])
+        near, rest = (_side(wide, part) for part in (nearer, there & ~nearer))
+        behind = rest.share > 0
+        far = Side(torch.where(behind, rest.share, near.share), torch.where(behind[:, None], rest.values, near.values))
+        return cls(side_px, (rows, columns), near, rest, far)
 
     @property
-    def far(self) -> Side:
-        """What lies behind where there are two sides, else all."""
-        return self.near if self.rest is None else self.rest
-
-    @property
-    def sides(self) -> tuple[Side, ...]:
+    def sides(self) -> tuple[Side, Side]:
         """All that gives light."""
-        return (self.near,) if self.rest is None else (self.near, self.rest)
+        return self.near, self.rest
 
     def nearest(self, reach: int) -> Tensor:
         """(h w) least depth within so many cells by rows and columns."""
-        depth = self.near.depth.view(1, *self.size)
-        return -F.max_pool2d(-depth, 2 * reach + 1, 1, reach).flatten()
+        depth = F.max_pool2d(-self.near.depth.view(1, *self.size), (2 * reach + 1, 1), 1, (reach, 0))
+        return -F.max_pool2d(depth, (1, 2 * reach + 1), 1, (0, reach)).flatten()
+
+
+def _side(wide: Tensor, there: Tensor) -> Side:
+    """Means over some pixels of every cell."""
+    count = there.sum((1, 3)).flatten()
+    sums = (wide * there).sum((2, 4)).flatten(1)
+    means = sums / count.clamp(min=1)
+    means[0] = torch.where(count > 0, means[0], NOWHERE)
+    return Side(count / (there.shape[1] * there.shape[3]), means.T.contiguous())
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,6 @@ def to_pixels(cells: Cells, values: Tensor, place: Tensor, depth: Tensor, width:
         width: Columns of pixels.
         within: Frames by which the depth may differ.
     """
-    if cells.side_px == 1:
-        return values[place]
     rows, columns = cells.size
     across, down = ((part + 0.5) / cells.side_px - 0.5 for part in (place % width, place // width))
     left, top = across.floor(), down.floor()

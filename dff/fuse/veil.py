@@ -21,14 +21,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dff.filters import gaussian
-from dff.fuse.cells import JUMP_FRAMES, Cells, Disc, to_pixels
+from dff.fuse.blend import reach_frames
+from dff.fuse.cells import JUMP_FRAMES, NOWHERE, Cells, Disc, to_pixels
 from dff.fuse.frames import FrameStack
 
 LARGEST_PX = 40
 """Discs of nearer surfaces are followed up to this radius, and fade from three quarters of it on."""
-_DISC = 4
+_DISC = 3
 """Cells in a disc's radius, at most: its size is half of that to all of it."""
-_CELLS_PX = (1, 2, 4, 8)
+_CELLS_PX = (2, 4, 8)
+LARGEST_CELL_PX = _CELLS_PX[-1]
 _PROOF_CELL_PX, _PROOF_PX = 4, 12
 """The proof is looked for on cells of so many pixels, over discs up to this radius."""
 HALO_PX = LARGEST_PX + _CELLS_PX[-1] + _PROOF_PX + 2 * _PROOF_CELL_PX + 8
@@ -37,7 +39,6 @@ _LEAST_GAP_FRAMES = 2.0
 _LEAST_RADIUS_PX = 1.0
 _STEEPEST_FRAMES = 2.0
 """Neighbouring pixels that differ by more are no slope."""
-_REACH_FRAMES = 1.5
 _LEAST_SHARE, _FULL_SHARE = 0.01, 0.05
 """Shares of the veil between which it begins to be taken off,"""
 _LEAST_SEEN, _WELL_SEEN = 0.25, 0.5
@@ -45,6 +46,7 @@ _LEAST_SEEN, _WELL_SEEN = 0.25, 0.5
 _TOLERANCE, _CONTRAST = 0.08, 0.1
 """What the proof may be off by: a share of the light, and of the variance of the surface around."""
 _SMOOTH_PX = 1.0
+_UNLIKE = 0.1
 _MOST_RAYS = 3.0
 _CHANGE_PX, _LARGEST_CHANGE = 2, 3.0
 """No colour changes by more than this many times what the two frames differ by around it."""
@@ -87,7 +89,7 @@ def unveiled(
     Args:
         picture: (C, H, W) all-in-focus picture, of which each pixel is used for itself alone.
         stack: The frames.
-        index: (H, W) sub-frame index; NaN where unknown.
+        index: (H, W) sub-frame index; NaN where unknown, which neither veils nor is veiled.
         defocus: How surfaces blur.
         noise: Standard deviation of the noise of a frame, white being one.
         clipped: (H, W) one around clipped highlights, where nothing is changed, else zero.
@@ -96,35 +98,36 @@ def unveiled(
         (C, H, W), the same where nothing is occluded.
     """
     last = stack.count - 1
-    frame = torch.where(index.isnan(), last if defocus.near_first else 0, index).clamp(0, last)
+    known = ~index.isnan()
+    frame = torch.where(known, index, 0.0).clamp(0, last)
     depth = frame if defocus.near_first else last - frame
-    zone = _zone(depth, defocus)
+    zone = _zone(depth, known, defocus) & known
     if not bool(zone.any()):
         return picture
     place = zone.flatten().nonzero()[:, 0]
     own = torch.zeros_like(picture)
     width = depth.shape[1]
-    own.flatten(1)[:, place] = _colours(stack, place, frame.flatten()[place], width, _REACH_FRAMES)[0].T
+    own.flatten(1)[:, place] = _colours(stack, place, frame.flatten()[place], width, reach_frames(noise))[0].T
     veil = _veil(depth, own, zone, defocus)
     if not len(veil.place):
         return picture
     source = veil.depth if defocus.near_first else last - veil.depth
     nearer, seen = _colours(stack, veil.place, source, width, 0.75)
     behind = _behind(veil, own)
-    trust = _trust(veil, own, behind, depth, nearer, defocus, noise) * seen * (1 - clipped.flatten()[veil.place])
+    trust = _trust(veil, own, behind, depth, zone, nearer, defocus, noise) * seen * (1 - clipped.flatten()[veil.place])
     return _put(picture, veil, own, behind, nearer, trust)
 
 
-def _zone(depth: Tensor, defocus: Defocus) -> Tensor:
+def _zone(depth: Tensor, known: Tensor, defocus: Defocus) -> Tensor:
     """(H, W) bool: where something is veiled, and all around that its colours are found from."""
     side = _CELLS_PX[-1]
-    cells, (height, width) = Cells.of(depth[None], side), depth.shape
+    cells, (height, width) = Cells.of(depth[None], known, side), depth.shape
     rows, columns = cells.size
     low, high = (part.depth.view(1, rows, columns) for part in (cells.near, cells.far))
     veiled, reach = torch.zeros_like(low, dtype=torch.bool), LARGEST_PX // side + 1
     for ring in range(reach + 1):
         gap = high + F.max_pool2d(-low, 2 * ring + 1, 1, ring) + JUMP_FRAMES / 2
-        veiled |= (gap > defocus.gap_frames) & (gap * defocus.radius_px >= (ring - 1) * side)
+        veiled |= (gap < NOWHERE / 2) & (gap > defocus.gap_frames) & (gap * defocus.radius_px >= (ring - 1) * side)
     around = F.max_pool2d(veiled.to(torch.float32), 2 * reach + 1, 1, reach)[0] > 0
     return around.repeat_interleave(side, 0)[:height].repeat_interleave(side, 1)[:, :width]
 
@@ -179,7 +182,7 @@ def _veil(depth: Tensor, own: Tensor, zone: Tensor, defocus: Defocus) -> Veil:
         high = side * _DISC if side < _CELLS_PX[-1] else LARGEST_PX
         if low >= high:
             continue
-        cells = Cells.of(planes, side)
+        cells = Cells.of(planes, zone, side)
         veils = _cell_veils(cells, defocus, low / side, high / side)
         if veils is not None:
             sums += to_pixels(cells, veils, place, flat[place], width, max(JUMP_FRAMES, 0.5 * low / defocus.radius_px))
@@ -216,7 +219,8 @@ def _cell_veils(cells: Cells, defocus: Defocus, low: float, high: float) -> Tens
     """
     pace = defocus.radius_px / cells.side_px
     reach = math.ceil(high)
-    place = ((cells.far.depth - cells.nearest(reach)) * pace >= low).nonzero()[:, 0]
+    veiled = (cells.far.depth - cells.nearest(reach)) * pace >= low
+    place = (veiled & (cells.far.share > 0)).nonzero()[:, 0]
     if not len(place):
         return None
     here = cells.far.depth[place]
@@ -253,7 +257,14 @@ def _behind(veil: Veil, own: Tensor) -> Tensor:
 
 
 def _trust(
-    veil: Veil, own: Tensor, behind: Tensor, depth: Tensor, nearer: Tensor, defocus: Defocus, noise: float
+    veil: Veil,
+    own: Tensor,
+    behind: Tensor,
+    depth: Tensor,
+    zone: Tensor,
+    nearer: Tensor,
+    defocus: Defocus,
+    noise: float,
 ) -> Tensor:
     """(M) how far the colours behind a veil are to be believed, from 0 to 1.
 
@@ -262,28 +273,33 @@ def _trust(
         own: (C, H, W) colours of every pixel in its own frames.
         behind: (M, C) colours behind the veil.
         depth: (H, W) in frames.
+        zone: (H, W) bool: where own colours and depth are known.
         nearer: (M, C) what the frame that is focused on the nearer surface shows.
         defocus: How surfaces blur.
         noise: Standard deviation of the noise of a frame, white being one.
     """
-    mean, variance = _around(veil, own, behind, depth, defocus)
+    mean, variance = _around(veil, own, behind, depth, zone, defocus)
     wrong = (nearer - mean).square().mean(1)
     allowed = _TOLERANCE**2 * mean.square().mean(1) + _CONTRAST * variance + noise**2
-    wrong = _smoothed(wrong, veil.place, depth.shape)
+    unlike = (nearer - veil.light / veil.share[:, None]).square().mean(1)
+    wrong, unlike = _smoothed(torch.stack([wrong, unlike]), veil.place, depth.shape)
+    allowed = allowed + _UNLIKE * unlike
     ramp = ((veil.share - _LEAST_SHARE) / (_FULL_SHARE - _LEAST_SHARE)).clamp(0, 1)
     seen = ((1 - veil.share - _LEAST_SEEN) / (_WELL_SEEN - _LEAST_SEEN)).clamp(0, 1)
     return ramp * seen / (1 + (wrong / (2 * allowed)).square())
 
 
 def _smoothed(values: Tensor, place: Tensor, size: torch.Size) -> Tensor:
-    """(M) mean over the neighbours that have a value."""
-    planes = values.new_zeros((2, *size))
-    planes.flatten(1)[:, place] = torch.stack([values, torch.ones_like(values)])
-    total, weight = gaussian(planes, _SMOOTH_PX).flatten(1)[:, place]
-    return total / weight
+    """(P, M) means over the neighbours that have values."""
+    planes = values.new_zeros((len(values) + 1, *size))
+    planes.flatten(1)[:, place] = torch.cat([values, torch.ones_like(values[:1])])
+    smooth = gaussian(planes, _SMOOTH_PX).flatten(1)[:, place]
+    return smooth[:-1] / smooth[-1]
 
 
-def _around(veil: Veil, own: Tensor, behind: Tensor, depth: Tensor, defocus: Defocus) -> tuple[Tensor, Tensor]:
+def _around(
+    veil: Veil, own: Tensor, behind: Tensor, depth: Tensor, zone: Tensor, defocus: Defocus
+) -> tuple[Tensor, Tensor]:
     """(M, C) mean and (M) variance of the farther surface over the disc that the nearer one's frame blurs it over."""
     flat = depth.flatten()
     planes = torch.cat([depth[None], own, own.new_zeros((3, *depth.shape))]).flatten(1)
@@ -291,7 +307,7 @@ def _around(veil: Veil, own: Tensor, behind: Tensor, depth: Tensor, defocus: Def
     planes[-3] = planes[1:-3].square().mean(0)
     planes[-2, veil.place] = (flat[veil.place] - veil.depth) * defocus.radius_px
     planes[-1, veil.place] = 1.0
-    cells = Cells.of(planes.view(-1, *depth.shape), _PROOF_CELL_PX)
+    cells = Cells.of(planes.view(-1, *depth.shape), zone, _PROOF_CELL_PX)
     place = (cells.far.values[:, -1] > 0).nonzero()[:, 0]
     radius = cells.far.values[place, -2] / cells.far.values[place, -1]
     radius = radius.clamp(_PROOF_CELL_PX, _PROOF_PX) / _PROOF_CELL_PX
