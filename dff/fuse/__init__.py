@@ -9,6 +9,7 @@ number. Sums run along the stack only, so a strip of rows with `halo_px` rows ar
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from dff.fuse.blend import halo_px as blend_halo_px
@@ -62,6 +63,7 @@ def all_in_focus(
     index: Tensor | None = None,
     valid: Tensor | None = None,
     method: str = "pyramid",
+    known: Tensor | None = None,
     defocus: Defocus | None = None,
     noise: float = NOISE,
     temperature: float | None = None,
@@ -77,6 +79,7 @@ def all_in_focus(
         index: (H, W) sub-frame index of the sharpest frame; NaN where unknown.
         valid: (N, H, W) where a frame has a picture after alignment; pixels outside it are not used.
         method: "weighted", "pick", "pyramid" or "unveiled".
+        known: (H, W) bool where the index is measured, for "unveiled"; by default wherever it is a number.
         defocus: How surfaces blur away from their own frame; without it, or without an index, or with a volume,
             "unveiled" is the same as "pyramid".
         noise: Standard deviation of the noise of a frame, white being one; see `noise_level`.
@@ -101,7 +104,8 @@ def all_in_focus(
         weight = WindowWeights(stack, index, window_frames(clipped, noise))
         picture = pyramid_blend(stack, weight, noise=noise, levels=levels, clipped=clipped)
         if method == "unveiled" and defocus is not None:
-            picture = unveiled(picture, stack, index, defocus, noise=noise, clipped=clipped)
+            measured = index if known is None else torch.where(known, index, torch.nan)
+            picture = unveiled(picture, stack, measured, defocus, noise=noise, clipped=clipped)
     else:
         shares = softmax_weights(
             stack,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,116 +21,153 @@ class Side:
     """Means over the pixels of one side of every cell."""
 
     share: Tensor
-    """(h w) share of the cell's pixels."""
+    """(h, w) share of the cell's pixels."""
     values: Tensor
-    """(h w, P) mean of every plane; the first is depth."""
+    """(P, h, w) mean of every plane; the first is depth."""
 
     @property
     def depth(self) -> Tensor:
-        """(h w)."""
-        return self.values[:, 0]
+        """(h, w)."""
+        return self.values[0]
+
+    def quarters(self) -> list[Side]:
+        """The four cells of each 2 x 2, all of which lie side by side; without pixels beyond the borders."""
+        pad = (0, -self.share.shape[1] % 2, 0, -self.share.shape[0] % 2)
+        share, values = F.pad(self.share, pad), F.pad(self.values, pad)
+        return [Side(share[y::2, x::2], values[:, y::2, x::2]) for y in (0, 1) for x in (0, 1)]
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Planes of a part of the picture, averaged over cells side by side; pixels of unknown depth have no share."""
+    """Planes of a part of the picture, averaged over cells side by side."""
 
     side_px: int
-    size: tuple[int, int]
-    """Rows and columns of cells."""
     near: Side
     """All pixels of a cell with one side."""
-    rest: Side
-    """What lies behind in cells with two sides; no share in others."""
-    far: Side
-    """What lies behind where there are two sides, else all."""
+    rest: Side | None
+    """What lies behind in cells with two sides; no share in others. None where cells are pixels."""
 
     @classmethod
-    def of(cls, planes: Tensor, known: Tensor, side_px: int) -> Cells:
-        """Cells from the top left corner on.
+    def of(cls, planes: Tensor, known: Tensor) -> Cells:
+        """Pixels as cells.
 
         Args:
             planes: (P, H, W), the first of which is depth, larger where farther.
-            known: (H, W) bool: where the depth is known.
-            side_px: Side of a cell.
+            known: (H, W) bool: pixels that count.
         """
-        count, height, width = planes.shape
-        rows, columns = -(-height // side_px), -(-width // side_px)
-        pad = (0, columns * side_px - width, 0, rows * side_px - height)
-        wide = F.pad(planes, pad).view(count, rows, side_px, columns, side_px)
-        there = F.pad(known, pad).view(rows, side_px, columns, side_px)
-        low = torch.where(there, wide[0], NOWHERE).amin((1, 3))
-        high = torch.where(there, wide[0], -NOWHERE).amax((1, 3))
-        border = torch.where(high - low > JUMP_FRAMES, (low + high) / 2, high)
-        nearer = there & (wide[0] <= border[:, None, :, None])
-        near, rest = (_side(wide, part) for part in (nearer, there & ~nearer))
-        behind = rest.share > 0
-        far = Side(torch.where(behind, rest.share, near.share), torch.where(behind[:, None], rest.values, near.values))
-        return cls(side_px, (rows, columns), near, rest, far)
+        return cls(1, Side(known.to(planes.dtype), planes), None)
 
     @property
-    def sides(self) -> tuple[Side, Side]:
+    def sides(self) -> tuple[Side, ...]:
         """All that gives light."""
-        return self.near, self.rest
+        return (self.near,) if self.rest is None else (self.near, self.rest)
+
+    @property
+    def far(self) -> Side:
+        """What lies behind where there are two sides, else all."""
+        if self.rest is None:
+            return self.near
+        behind = self.rest.share > 0
+        share = torch.where(behind, self.rest.share, self.near.share)
+        return Side(share, torch.where(behind, self.rest.values, self.near.values))
+
+    def coarser(self) -> Cells:
+        """Cells of twice the side."""
+        parts = [quarter for side in self.sides for quarter in side.quarters()]
+        there = [part.share > 0 for part in parts]
+        low, high = torch.full_like(parts[0].share, NOWHERE), torch.full_like(parts[0].share, -NOWHERE)
+        for part, seen in zip(parts, there):
+            low = torch.minimum(low, torch.where(seen, part.depth, NOWHERE))
+            high = torch.maximum(high, torch.where(seen, part.depth, -NOWHERE))
+        border = torch.where(high - low > JUMP_FRAMES, (low + high) / 2, high)
+        near = [part.share * (part.depth <= border) for part in parts]
+        rest = [part.share - share for part, share in zip(parts, near)]
+        return Cells(2 * self.side_px, _mean(parts, near), _mean(parts, rest))
 
     def nearest(self, reach: int) -> Tensor:
-        """(h w) least depth within so many cells by rows and columns."""
-        depth = F.max_pool2d(-self.near.depth.view(1, *self.size), (2 * reach + 1, 1), 1, (reach, 0))
-        return -F.max_pool2d(depth, (1, 2 * reach + 1), 1, (0, reach)).flatten()
+        """(h, w) least depth within so many cells by rows and columns."""
+        depth = torch.where(self.near.share > 0, self.near.depth, NOWHERE)
+        return -largest_around(-depth, reach)
 
 
-def _side(wide: Tensor, there: Tensor) -> Side:
-    """Means over some pixels of every cell."""
-    count = there.sum((1, 3)).flatten()
-    sums = (wide * there).sum((2, 4)).flatten(1)
-    means = sums / count.clamp(min=1)
-    means[0] = torch.where(count > 0, means[0], NOWHERE)
-    return Side(count / (there.shape[1] * there.shape[3]), means.T.contiguous())
+def largest_around(plane: Tensor, reach: int) -> Tensor:
+    """(h, w) largest value within so many cells by rows and columns."""
+    rows = F.max_pool2d(plane[None], (2 * reach + 1, 1), 1, (reach, 0))
+    return F.max_pool2d(rows, (1, 2 * reach + 1), 1, (0, reach))[0]
+
+
+def _mean(parts: Sequence[Side], shares: Sequence[Tensor]) -> Side:
+    """Mean of the parts of cells, each with its share of a quarter."""
+    total, sums = torch.zeros_like(shares[0]), torch.zeros_like(parts[0].values)
+    for part, share in zip(parts, shares):
+        total += share
+        sums += part.values * share
+    sums /= torch.where(total > 0, total, 1)
+    return Side(total / 4, sums)
 
 
 @dataclass(frozen=True)
-class Disc:
-    """Cells around some of them, offset by offset."""
+class Around:
+    """One side of the cells around some of them."""
 
-    cells: Cells
+    depth: Tensor
+    """(K) of the cells with a rim of cells that are nowhere."""
+    table: Tensor
+    """(K, 1 + P) share and values of the same cells."""
     place: Tensor
-    """(M) flat place of the cells in the middle."""
-    reach: int
+    """(M) flat place of the cells in the middle among these."""
+    columns: int
 
-    def each(self) -> Iterator[tuple[int, int, Tensor, Tensor]]:
-        """Offset x, y of every cell within reach, and for the middles (m) that have it, their number and its place."""
-        rows, columns = self.cells.size
-        row, column = self.place // columns, self.place % columns
-        for y in range(-self.reach, self.reach + 1):
-            for x in range(-self.reach, self.reach + 1):
-                if math.hypot(x, y) > self.reach + 0.5:
-                    continue
-                inside = (row + y >= 0) & (row + y < rows) & (column + x >= 0) & (column + x < columns)
-                number = inside.nonzero()[:, 0]
-                yield x, y, number, self.place[number] + (y * columns + x)
+    @classmethod
+    def of(cls, side: Side, middle: Tensor, reach: int) -> Around:
+        """The cells around those of a mask (h, w)."""
+        pad = (reach,) * 4
+        depth = F.pad(torch.where(side.share > 0, side.depth, NOWHERE), pad, value=NOWHERE)
+        table = F.pad(torch.cat([side.share[None], side.values]), pad).flatten(1).T.contiguous()
+        row, column = middle.nonzero(as_tuple=True)
+        columns = depth.shape[1]
+        return cls(depth.flatten(), table, (row + reach) * columns + column + reach, columns)
+
+    def at(self, x: int, y: int) -> Tensor:
+        """(M) flat place of the cells at an offset."""
+        return self.place + (y * self.columns + x)
 
 
-def to_pixels(cells: Cells, values: Tensor, place: Tensor, depth: Tensor, width: int, within: Tensor | float) -> Tensor:
-    """(M, P) values of the cells' far sides at pixels, linear between cells of about a pixel's depth; 0 without any.
+def disc_offsets(reach: int) -> Iterator[tuple[int, int]]:
+    """Offsets x, y of the cells that a disc of a radius touches."""
+    for y in range(-reach, reach + 1):
+        for x in range(-reach, reach + 1):
+            if math.hypot(x, y) < reach + 0.5:
+                yield x, y
+
+
+def share_of_disc(away: float, radius: Tensor) -> Tensor:
+    """Share of a disc's area that a cell so far from its middle has."""
+    return (radius + 0.5 - away).clamp(0, 1) / (math.pi * (radius.square() + 1 / 12))
+
+
+def to_pixels(values: Tensor, depth: Tensor, side_px: int, place: Tensor, wanted: Tensor, within: float) -> Tensor:
+    """(M, P) values of cells at pixels, linear between the cells of about a pixel's depth; 0 without any.
 
     Args:
-        cells: The cells.
-        values: (h w, P) of every cell.
-        place: (M) flat place of the pixels.
-        depth: (M) their depth.
-        width: Columns of pixels.
+        values: (P, h, w).
+        depth: (h, w) of the cells.
+        side_px: Side of a cell.
+        place: (2, M) row and column of the pixels.
+        wanted: (M) their depth.
         within: Frames by which the depth may differ.
     """
-    rows, columns = cells.size
-    across, down = ((part + 0.5) / cells.side_px - 0.5 for part in (place % width, place // width))
-    left, top = across.floor(), down.floor()
-    total, sums = torch.zeros_like(depth), values.new_zeros((len(place), values.shape[1]))
+    table = values.flatten(1).T.contiguous()
+    (rows, columns), depths = depth.shape, depth.flatten()
+    down, across = (place + 0.5) / side_px - 0.5
+    top, left = down.floor(), across.floor()
+    total, sums = torch.zeros_like(wanted), table.new_zeros((len(wanted), len(values)))
     for y in (0, 1):
         for x in (0, 1):
-            column, row = left + x, top + y
+            row, column = top + y, left + x
             weight = (1 - (across - column).abs()) * (1 - (down - row).abs())
             cell = (row.clamp(0, rows - 1) * columns + column.clamp(0, columns - 1)).to(torch.int64)
-            weight = weight * ((cells.far.depth[cell] - depth).abs() <= within)
+            weight = weight * ((depths[cell] - wanted).abs() <= within)
             total += weight
-            sums += weight[:, None] * values[cell]
+            sums += weight[:, None] * table[cell]
     return sums / torch.where(total > 0, total, 1)[:, None]

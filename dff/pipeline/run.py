@@ -90,7 +90,7 @@ def reconstruct(
                 watcher.on_labels(labels.label.numpy())
             strips = replace(strips, estimator=estimator.matched(labels))
             depth, nearest = _refine(strips, labels, stages, watcher)
-            picture = _fuse(strips, nearest, _defocus(strips, labels), settings, stages, watcher)
+            picture = _fuse(strips, nearest, np.isfinite(depth.index), _defocus(strips, labels), settings, stages, watcher)
             fuse_slabs(strips, stack, settings, stages)
     return Reconstruction(
         all_in_focus=picture,
@@ -269,6 +269,7 @@ def _defocus(strips: Strips, labels: Labels) -> fuse.Defocus | None:
 def _fuse(
     strips: Strips,
     index: NDArray[np.float32],
+    known: NDArray[np.bool_],
     defocus: fuse.Defocus | None,
     settings: Settings,
     stages: Stages,
@@ -295,6 +296,7 @@ def _fuse(
                     index=torch.from_numpy(index[tile.read]),
                     valid=strips.valid(tile),
                     method=method,
+                    known=torch.from_numpy(known[tile.read]),
                     defocus=defocus,
                     noise=noise,
                 )
