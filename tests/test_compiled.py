@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dff import filters
-from dff.depth import regularise_depth
+from dff.depth import confidence, regularise_depth
 from dff.depth.select import lattice_volume
 from dff.focus import coherent, focus_cells, focus_volume, load_measure, stack_filter
 
@@ -85,3 +85,14 @@ def test_labels_agree_with_tensors(count: int, monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(regularise_depth(lattice.float()), found)
     monkeypatch.setattr(filters, "by_opencv", lambda _: False)
     assert (regularise_depth(lattice.clone()) != found).float().mean() < 2e-3
+
+
+def test_second_peaks_agree_with_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of some rows of a volume, at labels of all frames."""
+    generator = torch.Generator().manual_seed(3)
+    volume = torch.randn(12, 9, 37, generator=generator)[:, 2:7]
+    label = torch.randint(0, 12, (5, 37), generator=generator)
+    found = confidence._second_peak(volume, label)
+    monkeypatch.setattr(filters, "by_opencv", lambda _: False)
+    for one, other in zip(found, confidence._second_peak(volume, label)):
+        torch.testing.assert_close(one, other)

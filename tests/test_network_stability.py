@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dff import filters, pipeline
-from dff.depth import DepthEstimator
+from dff.depth import DepthEstimator, frames_of
 from dff.focus import NETWORKS, load_measure
 from dff.settings import Settings
 from dff.stack import FocalStack, ImageMetadata
@@ -53,7 +53,7 @@ def depth(name: str, images: Tensor) -> Tensor:
     estimator = DepthEstimator(load_measure(name), refit=load_measure("ring-difference"))
     labels = estimator.regularise(estimator.sites(images))
     estimator = estimator.matched(labels)
-    return estimator.refine(estimator.volume(images), labels, frame=lambda k: images[k]).index
+    return estimator.refine(estimator.volume(images), labels, frames=frames_of(images)).index
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -6,13 +6,11 @@ in the first cache, and its constant stride lets the compiler use the widest reg
 in the same order wherever it lies, so that results depend on neither threads nor bands.
 """
 
-# The scratch array's offsets are in rows; everything else is in float32.
-
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from dff.compiled import compiled, log_of
 from dff.focus.lanes import LANES, add, add_times, every, larger, load, save, times
 
 SITES = 64
@@ -49,36 +47,7 @@ _ENERGY_FLOOR = np.float32(0.1)
 _ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
 
 
-def _compiled(function):  # type: ignore[no-untyped-def]
-    """The function compiled at its first use, kept on the disk where that can be written; sums may be fused."""
-    options = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:
-        return njit(**options)(function)
-
-
-@_compiled
-def log_of(x):
-    """Natural logarithm of a positive float32, to 1e-7 (polynomial of the Cephes library)."""
-    bits = np.float32(x).view(np.int32)
-    power = (bits - np.int32(0x3F3504F3)) >> np.int32(23)
-    m = np.int32(bits - (power << np.int32(23))).view(np.float32) - _ONE
-    p = np.float32(7.0376836292e-2)
-    p = p * m + np.float32(-1.1514610310e-1)
-    p = p * m + np.float32(1.1676998740e-1)
-    p = p * m + np.float32(-1.2420140846e-1)
-    p = p * m + np.float32(1.4249322787e-1)
-    p = p * m + np.float32(-1.6668057665e-1)
-    p = p * m + np.float32(2.0000714765e-1)
-    p = p * m + np.float32(-2.4999993993e-1)
-    p = p * m + np.float32(3.3333331174e-1)
-    square, exponent = m * m, np.float32(power)
-    low = p * m * square + exponent * np.float32(-2.12194440e-4) - _HALF * square
-    return m + low + exponent * np.float32(0.693359375)
-
-
-@_compiled
+@compiled
 def exp_of(x):
     """e to a float32 between -87 and 87, to 1e-7 (polynomial of the Cephes library)."""
     x = min(max(x, np.float32(-87)), np.float32(87))
@@ -94,13 +63,13 @@ def exp_of(x):
     return (p * (r * r) + r + _ONE) * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-@_compiled
+@compiled
 def log_sigmoid(x):
     """Logarithm of 1 / (1 + e^-x)."""
     return min(x, _ZERO) - log_of(_ONE + exp_of(-abs(x)))
 
 
-@_compiled
+@compiled
 def add_product(s, source, base, target, weight, first, inputs, outputs):
     """s[target + o] = s[base + o] + the sum of weight[o, c] s[source + c].
 
@@ -156,7 +125,7 @@ def add_product(s, source, base, target, weight, first, inputs, outputs):
             _save_two(s, at + 7 * SITES, a7, b7)
 
 
-@_compiled
+@compiled
 def _save_two(s, at, a, b):
     save(s, at, a)
     save(s, at + LANES, b)
@@ -170,7 +139,7 @@ def packed(matrix: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(whole.reshape(outputs, 8, -1).transpose(0, 2, 1)).ravel()
 
 
-@_compiled
+@compiled
 def fill(s, target, values, rows):
     """s[target + c] = values[c]."""
     for c in range(rows):
@@ -179,7 +148,7 @@ def fill(s, target, values, rows):
             save(s, x, value)
 
 
-@_compiled
+@compiled
 def add_bias(s, target, values, rows):
     """s[target + c] += values[c]."""
     for c in range(rows):
@@ -188,28 +157,28 @@ def add_bias(s, target, values, rows):
             save(s, x, add(load(s, x), value))
 
 
-@_compiled
+@compiled
 def copy(s, source, target, rows):
     """s[target + c] = s[source + c]."""
     for x in range(0, rows * SITES, LANES):
         save(s, target * SITES + x, load(s, source * SITES + x))
 
 
-@_compiled
+@compiled
 def place(ring, y, k):
     """Where the sites of a row of a frame begin in a flattened ring."""
     rows, frames, channels, pitch = ring.shape
     return ((y % rows) * frames + k) * channels * pitch + MARGIN
 
 
-@_compiled
+@compiled
 def ringed(ring, y, k):
     """The same in a ring that ends with a row of zeros."""
     rows, frames, channels, pitch = ring.shape
     return ((y % (rows - 1)) * frames + k) * channels * pitch + MARGIN
 
 
-@_compiled
+@compiled
 def take(s, target, flat, at, pitch, rows):
     """s[target + c] = flat[at + c pitch] and the SITES after."""
     for c in range(rows):
@@ -217,7 +186,7 @@ def take(s, target, flat, at, pitch, rows):
             save(s, (target + c) * SITES + x, load(flat, at + c * pitch + x))
 
 
-@_compiled
+@compiled
 def give(s, source, flat, at, pitch, rows, count):
     """flat[at + c pitch] = s[source + c] of SITES sites, of which so many are in the picture; the others are 0."""
     for c in range(rows):
@@ -227,7 +196,7 @@ def give(s, source, flat, at, pitch, rows, count):
             flat[U(at + c * pitch + x)] = _ZERO
 
 
-@_compiled
+@compiled
 def rectify(s, source, target, rows):
     """s[target + c] = max(0, s[source + c])."""
     zero = every(_ZERO)
@@ -235,7 +204,7 @@ def rectify(s, source, target, rows):
         save(s, target * SITES + x, larger(load(s, source * SITES + x), zero))
 
 
-@_compiled
+@compiled
 def normalise(s, source, target):
     """Each site's channels, scaled to mean square 1."""
     for x in range(0, SITES, LANES):
@@ -252,7 +221,7 @@ def normalise(s, source, target):
             save(s, target * SITES + c, times(load(s, source * SITES + c), size))
 
 
-@_compiled
+@compiled
 def begin_statistics(s):
     """Forget the frames."""
     for x in range(0, CHANNELS * SITES, LANES):
@@ -263,7 +232,7 @@ def begin_statistics(s):
         save(s, _TOTAL * SITES + x, every(_ZERO))
 
 
-@_compiled
+@compiled
 def add_statistics(s, normal, scale, focus):
     """One more frame to the sum, the maximum and the focus-weighted sum of its channels.
 
@@ -293,7 +262,7 @@ def add_statistics(s, normal, scale, focus):
             save(s, at, add_times(load(s, at), value, weight))
 
 
-@_compiled
+@compiled
 def tell_stack(s, frames, squeeze, bias, stack, y, x0, count):
     """Squeeze mean, maximum and weighted mean of the frames into a row of the stack's own features."""
     share = every(np.float32(1 / frames))
@@ -306,7 +275,7 @@ def tell_stack(s, frames, squeeze, bias, stack, y, x0, count):
     give(s, _TARGET, stack.reshape(-1), place(stack, y, 0) + x0, stack.shape[3], CHANNELS, count)
 
 
-@_compiled
+@compiled
 def look_around(s, stack, y, x0, height, around, bias):
     """The stack's features and what is made of those around, as target."""
     flat, pitch = stack.reshape(-1), stack.shape[3]
@@ -320,7 +289,7 @@ def look_around(s, stack, y, x0, height, around, bias):
             add_product(s, _SOURCE, _TARGET, _TARGET, around, tap * CHANNELS * CHANNELS, CHANNELS, CHANNELS)
 
 
-@_compiled
+@compiled
 def put_cells(planes, ring, y, k):
     """Pixels of frames from k on, (frames, 4 rows, 4 width), as channels of the ring's rows from y on."""
     flat, pitch = ring.reshape(-1), ring.shape[3]
@@ -332,7 +301,7 @@ def put_cells(planes, ring, y, k):
                     flat[U(at + across * pitch + x)] = planes[frame, row, 4 * x + across]
 
 
-@_compiled
+@compiled
 def cell_means(plane, first, result):
     """(rows, width) means of 4 x 4 pixels of a plane (height, 4 width), from row `first` on."""
     total = np.empty(4 * result.shape[1], np.float32)
@@ -345,7 +314,7 @@ def cell_means(plane, first, result):
             result[y, x] = four * np.float32(1 / PIXELS)
 
 
-@_compiled
+@compiled
 def relative_energies(maps, first, y0, y1, noise_floor, noise, contrast, cells):
     """Fill the rows from y0 to y1 of the rings of the noise, of the contrast and of the energies of cells.
 
@@ -390,7 +359,7 @@ def relative_energies(maps, first, y0, y1, noise_floor, noise, contrast, cells):
             span[x] -= least[x]
 
 
-@_compiled
+@compiled
 def in_noise(pixels, noise, y0, y1, width):
     """Pixels from row y0 to y1 in standard deviations of the noise, the border repeated once on either side."""
     flat, pitch, variance = pixels.reshape(-1), pixels.shape[3], noise.reshape(-1)
@@ -403,7 +372,7 @@ def in_noise(pixels, noise, y0, y1, width):
                 flat[U(at - 1)], flat[U(at + width)] = flat[U(at)], flat[U(at + width - 1)]
 
 
-@_compiled
+@compiled
 def bank_energy(pixels, bank, energy, y0, y1, first, last, height, width, s):
     """Squared answers of the learned filters in the rows from y0 to y1, in the segments from first to last."""
     flat, pitch, frames = pixels.reshape(-1), pixels.shape[3], pixels.shape[1]
@@ -424,12 +393,12 @@ def bank_energy(pixels, bank, energy, y0, y1, first, last, height, width, s):
                 give(s, _TARGET, target, ringed(energy, y, k) + x0, energy.shape[3], BANK, min(SITES, width - x0))
 
 
-@_compiled
+@compiled
 def _three(flat, at):
     return add(add(load(flat, at - 1), load(flat, at)), load(flat, at + 1))
 
 
-@_compiled
+@compiled
 def mean_around(s, energy, y, k, x0, height, width):
     """Logarithm of the mean energy of 3 x 3 sites, of fewer at the borders, as the first rows of the source."""
     flat, pitch = energy.reshape(-1), energy.shape[3]
@@ -458,7 +427,7 @@ def mean_around(s, energy, y, k, x0, height, width):
             s[U(at)] = log_of(s[U(at)] * s[U(_SIZE * SITES + x)] + _ENERGY_FLOOR)
 
 
-@_compiled
+@compiled
 def first_features(
     energy, fine, cells, noise, stem, bias, scale, focus, squeeze, squeeze_bias, detail, features, stack,
     y0, y1, first, last, height, width, s,
@@ -496,7 +465,7 @@ def first_features(
             tell_stack(s, frames, squeeze, squeeze_bias, stack, y, x0, count)
 
 
-@_compiled
+@compiled
 def mix(
     features, stack, around, around_bias, excite, excite_bias, mixture, mix_bias, gates, mixtures,
     y0, y1, first, last, height, width, s,
@@ -536,14 +505,14 @@ def mix(
                 copy(s, _NORMAL, here, CHANNELS)
 
 
-@_compiled
+@compiled
 def _add_row(total, flat, at, reach, taps, q):
     total = add_times(total, every(taps[U(q)]), load(flat, at - reach))
     total = add_times(total, every(taps[U(q + 1)]), load(flat, at))
     return add_times(total, every(taps[U(q + 2)]), load(flat, at + reach))
 
 
-@_compiled
+@compiled
 def look_at(s, mixtures, y, k, x0, reach, height, taps, bias, gate):
     """Each channel of the mixtures weighed over 3 x 3 sites that are `reach` apart, let through by the gate, as source.
 
@@ -566,7 +535,7 @@ def look_at(s, mixtures, y, k, x0, reach, height, taps, bias, gate):
             save(s, _SOURCE * SITES + at, times(larger(value, zero), load(s, gate * SITES + at)))
 
 
-@_compiled
+@compiled
 def look(
     features, mixtures, gates, reach, taps, taps_bias, out, out_bias, scale, focus, squeeze, squeeze_bias, stack,
     y0, y1, first, last, height, width, s,
@@ -592,7 +561,7 @@ def look(
             tell_stack(s, frames, squeeze, squeeze_bias, stack, y, x0, count)
 
 
-@_compiled
+@compiled
 def decide(
     features, detail, cells, stack, contrast, around, around_bias, gains, gains_bias, unanswered, unanswered_bias,
     correction, steepness, least_contrast, sure, logits, answered,
@@ -639,7 +608,7 @@ def decide(
                         logits[k, y - y0, c, x0 + x] = s[U((_TARGET + c) * SITES + x)]
 
 
-@_compiled
+@compiled
 def log_shares(logits, answered, least, result, first, last):
     """Logarithm of each frame's probability in the pixels of rows from first to last, (frames, rows, 4, width, 4)."""
     frames, _, _, width = logits.shape
@@ -654,7 +623,7 @@ def log_shares(logits, answered, least, result, first, last):
                     result[k, row, c // 4, x, c % 4] = max(logits[k, row, c, x] - largest[x], least)
 
 
-@_compiled
+@compiled
 def _sum_of_exponentials(logits, row, c, largest, total):
     largest[:], total[:] = -np.inf, 0
     for k in range(logits.shape[0]):
@@ -665,7 +634,7 @@ def _sum_of_exponentials(logits, row, c, largest, total):
             total[x] += exp_of(logits[k, row, c, x] - largest[x])
 
 
-@_compiled
+@compiled
 def log_cell_shares(logits, answered, least, result, first, last):
     """Logarithm of each frame's mean probability in the cells of rows from first to last, (frames, rows, width)."""
     frames, _, _, width = logits.shape

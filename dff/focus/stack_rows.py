@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from dff.focus.evidence import (
 )
 from dff.focus.lanes import converts_halves
 from dff.focus.measure import CELL
+from dff.focus.sesf_stack import EDGE_PX
 from dff.focus.stack_kernels import BANK, CHANNELS, MARGIN, PIXELS, SITES
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-EDGE_PX = 8
-"""Pixels above and below new rows that have to be seen."""
 BAND = 2
 """Rows of sites that pass through a layer at a time."""
 STRIP = 8
@@ -131,17 +130,41 @@ class _Step:
     """Of the rows from, to and the segments from, to; with a scratch array."""
 
 
+class Limits(NamedTuple):
+    """Of what the network decides."""
+
+    steepness: float
+    """Of the log-odds of an answer over the contrast"""
+    least_contrast: float
+    """from which on there is one."""
+    sure: float
+    """Largest log-odds of having no answer, or of having one."""
+    least_share: float
+    """Least logarithm of a probability."""
+
+
 class StackRows:
     """A picture's rows of all frames on their way through the network."""
 
-    def __init__(self, weights: Weights, count: int, size_px: tuple[int, int], limits, *, pixelwise: bool = False, halves: bool = True):
+    def __init__(
+        self,
+        weights: Weights,
+        limits: Limits,
+        count: int,
+        size_px: tuple[int, int],
+        *,
+        pixelwise: bool = False,
+        halves: bool = True,
+    ):
         """Make room for a picture.
 
         Args:
             weights: The network's numbers.
+            limits: Of what it decides.
             count: Number of frames.
             size_px: Height and width.
             pixelwise: Give every pixel's probabilities instead of those of cells of CELL x CELL.
+            halves: Keep what is looked at around in half precision, where the processor can.
         """
         self.weights, self.count, self.pixelwise = weights, count, pixelwise
         self.height, self.width = (-(-side // CELL) for side in size_px)
@@ -151,7 +174,7 @@ class StackRows:
         self.taken, self.known, self.passed = 0, 0, 0
         """Rows of sites that have been taken in, whose noise is known, and that went into the layers."""
         self.pool = ThreadPoolExecutor(self.threads)
-        self.limits = tuple(map(np.float32, limits))
+        self.limits = Limits(*map(np.float32, limits))
         self.kept = np.uint16 if halves and converts_halves() else np.float32
         self.steps = self._layers()
         self.behind = STRIP + _SMOOTH + self.lag + BAND + 1
@@ -181,7 +204,7 @@ class StackRows:
         for reach, *_ in weights.look:
             lags.append(lags[-1] + 1 + reach)
         detail = self._ring(lags[-1] + 1 + BAND, PIXELS, dtype=self.kept)
-        features = self._ring(lags[-1] + BAND, CHANNELS, dtype=self.kept)
+        features = self._ring(lags[-1] + BAND, CHANNELS)
         stacks = [self._ring(BAND + 3, CHANNELS, 1) for _ in lags]
 
         def bank(y0: int, y1: int, first: int, last: int, s: Floats) -> None:
@@ -224,7 +247,7 @@ class StackRows:
 
         return [_Step(lag + 1, mix), _Step(lag + 1 + reach, look)]
 
-    def push(self, planes: Tensor, above_px: int = 0, below_px: int = 0) -> Floats:
+    def push(self, planes: Tensor, above_px: int = 0, below_px: int = 0) -> Tensor:
         """Take in the next rows.
 
         Args:
@@ -236,14 +259,15 @@ class StackRows:
             (N, h, w) logarithm of each frame's mean probability in the cells of the next rows that are decided, or
             (N, H, W) of its probability in their pixels.
         """
-        found = []
+        empty = np.empty((self.count, 0, self.width * (CELL if self.pixelwise else 1)), np.float32)
+        found = [empty]
         rows_px = planes.shape[1] - above_px - below_px
         for top in range(0, rows_px, STRIP * CELL):
             stop = min(rows_px, top + STRIP * CELL)
             first, last = max(0, above_px + top - EDGE_PX), min(planes.shape[1], above_px + stop + EDGE_PX)
             self._take_in(planes[:, first:last], above_px + top - first, -(-(stop - top) // CELL))
             found += list(self._advance())
-        return np.concatenate(found, 1) if found else np.empty((self.count, 0, self.width * (CELL if self.pixelwise else 1)), np.float32)
+        return torch.from_numpy(np.concatenate(found, 1))
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -252,16 +276,19 @@ class StackRows:
     def _take_in(self, planes: Tensor, above_px: int, rows: int) -> None:
         """Pixels, energies and the noise that follows from them."""
         height = planes.shape[1]
-        whole = F.pad(planes, (0, -planes.shape[2] % CELL, 0, -height % CELL), mode="replicate")
+        whole = F.pad(planes, (0, -planes.shape[2] % CELL, 0, -height % CELL), mode="replicate").contiguous()
         inside = slice(above_px, above_px + rows * CELL)
-        kernels.put_cells(whole[:, inside].numpy(), self.pixels, self.taken, 0)
         maps = np.empty((3, self.count, rows, self.width), np.float32)
-        for k in range(self.count):
+
+        def take_in(k: int) -> None:
             plane = whole[k : k + 1]
             ring = ring_energy(plane)
+            kernels.put_cells(plane[:, inside].numpy(), self.pixels, self.taken, k)
             kernels.put_cells(fine_mean(ring)[:, inside].numpy(), self.fine, self.taken, k)
             for number, values in enumerate((corner_answers(plane), ring, plane)):
                 kernels.cell_means(values[0].numpy(), above_px, maps[number, k])
+
+        list(self.pool.map(take_in, range(self.count)))
         self.maps = np.concatenate([self.maps, maps], 2)
         self.taken += rows
         self._average()
@@ -303,5 +330,5 @@ class StackRows:
     def _shares(self, rows: int) -> Floats:
         found = np.empty((self.count, rows, *self._shape), np.float32)
         share = kernels.log_shares if self.pixelwise else kernels.log_cell_shares
-        share(self.logits, self.answered, self.limits[3], found, 0, rows)
+        share(self.logits, self.answered, self.limits.least_share, found, 0, rows)
         return found.reshape(self.count, rows * CELL, self.width * CELL) if self.pixelwise else found
