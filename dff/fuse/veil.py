@@ -47,6 +47,7 @@ _LEAST_SEEN, _WELL_SEEN = 0.25, 0.5
 _TOLERANCE, _CONTRAST, _UNLIKE = 0.08, 0.1, 0.1
 """What the proof may be off by: a share of the light, of the variance around, and of how unlike the surfaces are."""
 _SMOOTH_PX = 1.0
+_CLEAR = 1.0
 _CHANGE_PX, _LARGEST_CHANGE = 2, 3.0
 """No colour changes by more than this many times what the two frames differ by around it."""
 
@@ -279,11 +280,13 @@ def _trust(veil: _Veil, surfaces: _Surfaces, behind: Tensor, nearer: Tensor, noi
     mean, variance = _around(veil, surfaces, behind)
     wrong = (nearer - mean).square().mean(1)
     unlike = (nearer - veil.light / veil.share[:, None]).square().mean(1)
-    wrong, unlike = _smoothed(torch.stack([wrong, unlike]), veil.place, surfaces.depth)
+    change = (behind - surfaces.own_at(veil.place)).square().mean(1)
+    wrong, unlike, change = _smoothed(torch.stack([wrong, unlike, change]), veil.place, surfaces.depth)
     allowed = _TOLERANCE**2 * mean.square().mean(1) + _CONTRAST * variance + _UNLIKE * unlike + noise**2
     ramp = ((veil.share - _LEAST_SHARE) / (_FULL_SHARE - _LEAST_SHARE)).clamp(0, 1)
     seen = ((1 - veil.share - _LEAST_SEEN) / (_WELL_SEEN - _LEAST_SEEN)).clamp(0, 1)
-    return ramp * seen / (1 + (wrong / (2 * allowed)).square())
+    clear = change / (change + _CLEAR * noise**2)
+    return ramp * seen * clear / (1 + (wrong / (2 * allowed)).square())
 
 
 def _smoothed(values: Tensor, place: Tensor, like: Tensor) -> Tensor:
