@@ -47,6 +47,9 @@ _LEAST_SEEN, _WELL_SEEN = 0.25, 0.5
 _TOLERANCE, _CONTRAST, _UNLIKE = 0.08, 0.1, 0.1
 """What the proof may be off by: a share of the light, of the variance around, and of how unlike the surfaces are."""
 _SMOOTH_PX = 1.0
+_CLEAR = 1.0
+_SHOWN_CELL_PX, _SHOWN_CELLS = 4, 2
+_SLACK = 0.25
 _CHANGE_PX, _LARGEST_CHANGE = 2, 3.0
 """No colour changes by more than this many times what the two frames differ by around it."""
 
@@ -116,15 +119,17 @@ def unveiled(
     if not place.shape[1]:
         return picture
     own = torch.zeros_like(picture)
-    own[:, place[0], place[1]] = _colours(stack, place, frame[place[0], place[1]], reach_frames(noise))[0].T
+    own[:, place[0], place[1]] = _colours(stack, place, frame[place[0], place[1]], _NEARLY_FRAMES)[0].T
     surfaces = _Surfaces(depth, zone, own, defocus.radius_px)
-    veil = _veil(surfaces, place)
-    if not veil.place.shape[1]:
+    veil = _veil(surfaces)
+    row, column = veil.place
+    if not len(row):
         return picture
+    own[:, row, column] = _colours(stack, veil.place, frame[row, column], reach_frames(noise))[0].T
     source = veil.depth if defocus.near_first else last - veil.depth
     nearer, seen = _colours(stack, veil.place, source, _NEARLY_FRAMES)
     behind = _behind(veil, surfaces)
-    trust = _trust(veil, surfaces, behind, nearer, noise) * seen * (1 - clipped[veil.place[0], veil.place[1]])
+    trust = _trust(veil, surfaces, behind, nearer, noise) * seen * (1 - clipped[row, column])
     return _put(picture, veil, surfaces, behind, nearer, trust)
 
 
@@ -175,13 +180,14 @@ def _pixels(stack: FrameStack, k: int, place: Tensor) -> tuple[Tensor, Tensor]:
     (top, left), (bottom, right) = place.amin(1).tolist(), place.amax(1).tolist()
     window = slice(top, bottom + 1), slice(left, right + 1)
     row, column = place[0] - top, place[1] - left
-    part = stack.part(k, window)[:, row, column].T
+    planes = stack.part(k, window)
+    part = planes.flatten(1).index_select(1, row * planes.shape[2] + column).T
     if stack.valid is None:
         return part, torch.ones_like(part[:, 0])
     return part, stack.valid[k][window][row, column].to(part.dtype)
 
 
-def _veil(surfaces: _Surfaces, place: Tensor) -> _Veil:
+def _veil(surfaces: _Surfaces) -> _Veil:
     """What nearer pixels lay over farther ones, disc by disc, on the coarser cells the larger the discs."""
     planes = torch.cat([surfaces.depth[None], *_slope(surfaces.depth), surfaces.own])
     sums = torch.zeros((2 + len(surfaces.own), *surfaces.depth.shape))
@@ -279,11 +285,13 @@ def _trust(veil: _Veil, surfaces: _Surfaces, behind: Tensor, nearer: Tensor, noi
     mean, variance = _around(veil, surfaces, behind)
     wrong = (nearer - mean).square().mean(1)
     unlike = (nearer - veil.light / veil.share[:, None]).square().mean(1)
-    wrong, unlike = _smoothed(torch.stack([wrong, unlike]), veil.place, surfaces.depth)
+    change = (behind - surfaces.own_at(veil.place)).square().mean(1)
+    wrong, unlike, change = _smoothed(torch.stack([wrong, unlike, change]), veil.place, surfaces.depth)
     allowed = _TOLERANCE**2 * mean.square().mean(1) + _CONTRAST * variance + _UNLIKE * unlike + noise**2
     ramp = ((veil.share - _LEAST_SHARE) / (_FULL_SHARE - _LEAST_SHARE)).clamp(0, 1)
     seen = ((1 - veil.share - _LEAST_SEEN) / (_WELL_SEEN - _LEAST_SEEN)).clamp(0, 1)
-    return ramp * seen / (1 + (wrong / (2 * allowed)).square())
+    clear = change / (change + _CLEAR * noise**2)
+    return ramp * seen * clear / (1 + (wrong / (2 * allowed)).square())
 
 
 def _smoothed(values: Tensor, place: Tensor, like: Tensor) -> Tensor:
@@ -324,6 +332,18 @@ def _around(veil: _Veil, surfaces: _Surfaces, behind: Tensor) -> tuple[Tensor, T
     return mean, (square - mean.square().mean(1)).clamp(min=0)
 
 
+def _shown(low: Tensor, high: Tensor, place: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """(M, C) least and largest of colours (M, C) of the pixels around each."""
+    bounds, side = [], _SHOWN_CELL_PX
+    for values in (-low, high):
+        planes = like.new_full((values.shape[1], *like.shape), -NOWHERE)
+        planes[:, place[0], place[1]] = values.T
+        cells = F.max_pool2d(planes, side, ceil_mode=True)
+        largest = torch.stack([largest_around(plane, _SHOWN_CELLS) for plane in cells])
+        bounds.append(largest[:, place[0] // side, place[1] // side].T)
+    return -bounds[0], bounds[1]
+
+
 def _put(
     picture: Tensor, veil: _Veil, surfaces: _Surfaces, behind: Tensor, nearer: Tensor, trust: Tensor
 ) -> Tensor:
@@ -333,6 +353,9 @@ def _put(
     apart[row, column] = (nearer - own).abs().amax(1)
     most = _LARGEST_CHANGE * largest_around(apart, _CHANGE_PX)[row, column][:, None]
     behind = torch.minimum(torch.maximum(behind, own - most), own + most)
+    low, high = _shown(torch.minimum(own, nearer), torch.maximum(own, nearer), veil.place, surfaces.depth)
+    slack = _SLACK * (high - low)
+    behind = torch.minimum(torch.maximum(behind, low - slack), high + slack)
     result = picture.clone()
     before = result[:, row, column]
     result[:, row, column] = before + trust * (behind.T - before)

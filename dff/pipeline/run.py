@@ -35,6 +35,8 @@ from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
 
 _NOISE_ROWS = 512
+_SURE = 0.5
+"""Confidence of depth that the picture's veils are taken off by."""
 _DISC = 2.2
 """Radius of a disc over the standard deviation of its blur as focus curves tell it, which is a tenth too little."""
 
@@ -93,7 +95,7 @@ def reconstruct(
                 watcher.on_labels(labels.label.numpy())
             strips = replace(strips, estimator=estimator.matched(labels))
             depth, nearest = _refine(strips, labels, stages, watcher)
-            picture = _fuse(strips, nearest, np.isfinite(depth.index), _defocus(strips, labels), settings, stages, watcher)
+            picture = _fuse(strips, nearest, depth.confidence >= _SURE, _defocus(strips, labels), settings, stages, watcher)
             fuse_slabs(strips, stack, settings, stages)
     return Reconstruction(
         all_in_focus=picture,
