@@ -246,11 +246,15 @@ def _in_loops(images: Tensor) -> bool:
 
 
 def _logits(network: SesfStack, tile_px: int | None, images: Tensor) -> Tensor:
-    return _in_columns(network, images, True) if _in_loops(images) else logits_in_tiles(network, images, tile_px=tile_px)
+    return (
+        _in_columns(network, images, True) if _in_loops(images) else logits_in_tiles(network, images, tile_px=tile_px)
+    )
 
 
 def _cells(network: SesfStack, tile_px: int | None, images: Tensor) -> Tensor:
-    return _in_columns(network, images, False) if _in_loops(images) else cells_in_tiles(network, images, tile_px=tile_px)
+    return (
+        _in_columns(network, images, False) if _in_loops(images) else cells_in_tiles(network, images, tile_px=tile_px)
+    )
 
 
 def open_rows(network: SesfStack, count: int, size_px: tuple[int, int], *, pixelwise: bool = False) -> StackRows:
@@ -275,7 +279,9 @@ def _in_columns(network: SesfStack, images: Tensor, pixelwise: bool) -> Tensor:
     scale, found = 1 if pixelwise else CELL, []
     for left in range(0, width, columns):
         start, stop = max(0, left - CONTEXT_PX), min(width, left + columns + CONTEXT_PX)
-        part = open_rows(network, len(images), (height, stop - start), pixelwise=pixelwise).push(planes[..., start:stop])
+        part = open_rows(network, len(images), (height, stop - start), pixelwise=pixelwise).push(
+            planes[..., start:stop]
+        )
         first = (left - start) // scale
         found.append(part[..., first : first + -(-min(columns, width - left) // scale)])
     return torch.cat(found, 2)[:, :height]

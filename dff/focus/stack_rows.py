@@ -231,7 +231,10 @@ class StackRows:
     def _block(self, number: int, lag: int, features: Floats, stacks: list[Floats]) -> list[_Step]:
         weights, size = self.weights, (self.height, self.width)
         reach, *look_weights = weights.look[number]
-        mixtures, gates = self._ring(2 * reach + BAND + 1, CHANNELS, dtype=self.kept), self._ring(reach + BAND + 1, CHANNELS, 1)
+        mixtures, gates = (
+            self._ring(2 * reach + BAND + 1, CHANNELS, dtype=self.kept),
+            self._ring(reach + BAND + 1, CHANNELS, 1),
+        )
 
         def mix(y0: int, y1: int, first: int, last: int, s: Floats) -> None:
             kernels.mix(
