@@ -236,6 +236,10 @@ class DepthEstimator:
             return replace(self, measure=self.energies.coarse)
         return replace(self, refit=self.energies.coarse)
 
+    def blur_growth_px(self, labels: Labels) -> float:
+        """Growth of the blur's standard deviation in px a frame, roughly; 0 where focus curves are no energies."""
+        return 0.0 if self.energies.probabilistic else halo.blur_growth_px(labels.drop, self.z_sigma_frames)
+
     def refine(
         self,
         volume: Tensor,
@@ -265,7 +269,7 @@ class DepthEstimator:
         surface, features = self.evidence(volume, label, labels, frames, top=top, left=left)
         probability = confidence.probability(features, self.measure.name)
         known = surface.index.isfinite() & confidence.is_known(features, probability, self.measure.name)
-        growth_px = halo.blur_growth_px(labels.drop, self.z_sigma_frames)
+        growth_px = self.blur_growth_px(labels)
         if growth_px > halo.LEAST_GROWTH_PX:
             known &= ~halo.in_halo(volume, label, growth_px, labels.noise_logit)
         return Refined(

@@ -200,5 +200,9 @@ def window_frames(clipped: Tensor, noise: float) -> Tensor:
     goes with the power 2/5 of the noise. Defocused highlights are clipped over a larger disc and brighten what
     surrounds them, so next to them the index alone is followed.
     """
-    reach = min(max(2.0 * (noise / 0.004) ** 0.4, 1.5), 6.5)
-    return torch.where(clipped > 0, 0.9, torch.full_like(clipped, reach))
+    return torch.where(clipped > 0, 0.9, torch.full_like(clipped, reach_frames(noise)))
+
+
+def reach_frames(noise: float) -> float:
+    """Frames on either side of the index over which noise of a standard deviation is averaged away."""
+    return min(max(2.0 * (noise / 0.004) ** 0.4, 1.5), 6.5)
