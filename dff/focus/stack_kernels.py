@@ -172,6 +172,13 @@ def place(ring, y, k):
 
 
 @compiled
+def block(ring, y, k, segment):
+    """Where a segment of a row of a frame begins in a flattened ring (rows, frames, segments, channels, SITES)."""
+    rows, frames, segments, channels, _ = ring.shape
+    return (((y % rows) * frames + k) * segments + segment) * channels * SITES
+
+
+@compiled
 def ringed(ring, y, k):
     """The same in a ring that ends with a row of zeros."""
     rows, frames, channels, pitch = ring.shape
@@ -436,7 +443,7 @@ def first_features(
 
     The logarithms of the fine energies relative to the noise are kept as detail.
     """
-    frames, pitch = features.shape[1], features.shape[3]
+    frames = features.shape[1]
     flat, fines, variance, coarse = features.reshape(-1), fine.reshape(-1), noise.reshape(-1), cells.reshape(-1)
     for y in range(y0, y1):
         for segment in range(first, last):
@@ -454,12 +461,12 @@ def first_features(
                     for x in range(SITES):
                         relative = s[U(c * SITES + x)] * s[U(_KEPT * SITES + x)]
                         s[U(c * SITES + x)] = log_of(relative + _ENERGY_FLOOR)
-                to = place(detail, y, k) + x0
-                give(s, _SOURCE + BANK, detail.reshape(-1), to, detail.shape[3], PIXELS, count)
+                to = block(detail, y, k, segment)
+                give(s, _SOURCE + BANK, detail.reshape(-1), to, SITES, PIXELS, count)
                 take(s, _SOURCE + BANK + PIXELS, coarse, place(cells, y, k) + x0, cells.shape[3], 4)
                 fill(s, _TARGET, bias, CHANNELS)
                 add_product(s, _SOURCE, _TARGET, _TARGET, stem, 0, SEEN, CHANNELS)
-                give(s, _TARGET, flat, place(features, y, k) + x0, pitch, CHANNELS, count)
+                give(s, _TARGET, flat, block(features, y, k, segment), SITES, CHANNELS, count)
                 normalise(s, _TARGET, _NORMAL)
                 add_statistics(s, _NORMAL, scale, focus)
             tell_stack(s, frames, squeeze, squeeze_bias, stack, y, x0, count)
@@ -471,7 +478,7 @@ def mix(
     y0, y1, first, last, height, width, s,
 ):  # fmt: skip
     """Mixtures of a frame's features, its neighbours' and the stack's in the rows from y0 to y1."""
-    frames, pitch = features.shape[1], features.shape[3]
+    frames = features.shape[1]
     flat, mixed, gated = features.reshape(-1), mixtures.reshape(-1), gates.reshape(-1)
     here, beside, before = _SOURCE, _SOURCE + CHANNELS, _KEPT + CHANNELS
     for y in range(y0, y1):
@@ -487,13 +494,13 @@ def mix(
             for x in range(CHANNELS * SITES):
                 s[U(_TARGET * SITES + x)] = _ONE / (_ONE + exp_of(-s[U(_TARGET * SITES + x)]))
             give(s, _TARGET, gated, place(gates, y, 0) + x0, gates.shape[3], CHANNELS, count)
-            take(s, here, flat, place(features, y, 0) + x0, pitch, CHANNELS)
+            take(s, here, flat, block(features, y, 0, segment), SITES, CHANNELS)
             normalise(s, here, here)
             copy(s, here, before, CHANNELS)
             copy(s, here, _NORMAL, CHANNELS)
             for k in range(frames):
                 if k + 1 < frames:
-                    take(s, _NORMAL, flat, place(features, y, k + 1) + x0, pitch, CHANNELS)
+                    take(s, _NORMAL, flat, block(features, y, k + 1, segment), SITES, CHANNELS)
                     normalise(s, _NORMAL, _NORMAL)
                 for x in range(0, CHANNELS * SITES, LANES):
                     later = load(s, _NORMAL * SITES + x)
@@ -541,7 +548,7 @@ def look(
     y0, y1, first, last, height, width, s,
 ):  # fmt: skip
     """Change the features in the rows from y0 to y1 by what is around them; tell the stack of the next layer."""
-    frames, pitch = features.shape[1], features.shape[3]
+    frames = features.shape[1]
     flat, gated = features.reshape(-1), gates.reshape(-1)
     for y in range(y0, y1):
         for segment in range(first, last):
@@ -551,11 +558,11 @@ def look(
             take(s, _KEPT, gated, place(gates, y, 0) + x0, gates.shape[3], CHANNELS)
             for k in range(frames):
                 look_at(s, mixtures, y, k, x0, reach, height, taps, taps_bias, _KEPT)
-                at = place(features, y, k) + x0
-                take(s, _TARGET, flat, at, pitch, CHANNELS)
+                at = block(features, y, k, segment)
+                take(s, _TARGET, flat, at, SITES, CHANNELS)
                 add_bias(s, _TARGET, out_bias, CHANNELS)
                 add_product(s, _SOURCE, _TARGET, _TARGET, out, 0, CHANNELS, CHANNELS)
-                give(s, _TARGET, flat, at, pitch, CHANNELS, count)
+                give(s, _TARGET, flat, at, SITES, CHANNELS, count)
                 normalise(s, _TARGET, _NORMAL)
                 add_statistics(s, _NORMAL, scale, focus)
             tell_stack(s, frames, squeeze, squeeze_bias, stack, y, x0, count)
@@ -568,7 +575,7 @@ def decide(
     y0, y1, first, last, height, width, s,
 ):  # fmt: skip
     """Logits (frames, rows, PIXELS, width) of the rows from y0 to y1, and (rows, PIXELS, width) of any answer."""
-    frames, pitch = features.shape[1], features.shape[3]
+    frames = features.shape[1]
     flat, details, coarse = features.reshape(-1), detail.reshape(-1), cells.reshape(-1)
     contrasts, gain, energies = contrast.reshape(-1), _KEPT, _KEPT + 4
     for y in range(y0, y1):
@@ -590,9 +597,9 @@ def decide(
                     known = log_sigmoid((contrasts[U(at + x)] - least_contrast) * steepness)
                     answered[y - y0, c, x0 + x] = learned + known
             for k in range(frames):
-                take(s, _SOURCE, flat, place(features, y, k) + x0, pitch, CHANNELS)
+                take(s, _SOURCE, flat, block(features, y, k, segment), SITES, CHANNELS)
                 normalise(s, _SOURCE, _SOURCE)
-                take(s, _TARGET, details, place(detail, y, k) + x0, detail.shape[3], PIXELS)
+                take(s, _TARGET, details, block(detail, y, k, segment), SITES, PIXELS)
                 take(s, energies, coarse, place(cells, y, k) + x0, cells.shape[3], 4)
                 for x in range(SITES):
                     wide = s[U(energies * SITES + x)] * s[U((gain + 1) * SITES + x)]

@@ -177,6 +177,8 @@ class StackRows:
         self.limits = Limits(*map(np.float32, limits))
         self.kept = np.uint16 if halves and converts_halves() else np.float32
         self.steps = self._layers()
+        self.lag = self.steps[-1].lag
+        """Rows that the answer is behind the noise."""
         self.behind = STRIP + _SMOOTH + self.lag + BAND + 1
         self.pixels = self._ring(STRIP + _SMOOTH + 4, PIXELS)
         self.fine, self.cells = self._ring(STRIP + _SMOOTH + 4, PIXELS), self._ring(self.behind, 4)
@@ -187,14 +189,12 @@ class StackRows:
         self.maps: Floats = np.empty((3, count, 0, self.width), np.float32)
         """Energy of corners and of rings, and luminance, of the sites that are still to be averaged over."""
 
-    @property
-    def lag(self) -> int:
-        """Rows that the answer is behind the noise."""
-        return self.steps[-1].lag
-
     def _ring(self, rows: int, channels: int, frames: int | None = None, dtype: Any = np.float32) -> Floats:
         pitch = SITES * self.segments + 2 * MARGIN
         return np.zeros((rows, frames or self.count, channels, pitch), dtype)
+
+    def _blocks(self, rows: int, channels: int, dtype: Any) -> NDArray[Any]:
+        return np.zeros((rows, self.count, self.segments, channels, SITES), dtype)
 
     def _layers(self) -> list[_Step]:
         """The layers in their order, each with its rings."""
@@ -203,8 +203,8 @@ class StackRows:
         lags = [2]
         for reach, *_ in weights.look:
             lags.append(lags[-1] + 1 + reach)
-        detail = self._ring(lags[-1] + 1 + BAND, PIXELS, dtype=self.kept)
-        features = self._ring(lags[-1] + BAND, CHANNELS)
+        detail = self._blocks(lags[-1] + 1 + BAND, PIXELS, self.kept)
+        features = self._blocks(lags[-1] + BAND, CHANNELS, np.float32)
         stacks = [self._ring(BAND + 3, CHANNELS, 1) for _ in lags]
 
         def bank(y0: int, y1: int, first: int, last: int, s: Floats) -> None:
@@ -318,6 +318,10 @@ class StackRows:
                     self._run(step.work, y0, y1)
             if y0 < y1:
                 yield self._shares(y1 - y0)
+        if self.passed == self.height + self.lag:
+            # The layers know this object: its memory would wait for the collector.
+            self.steps = []
+            self.pool.shutdown()
 
     def _run(self, work: Callable[[int, int, int, int, Floats], None], y0: int, y1: int) -> None:
         """Share a layer's segments out between the threads."""
