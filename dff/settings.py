@@ -175,7 +175,7 @@ class Settings:
         1.0, "weight of the smoothness of the label, 1 is the calibrated value", group="depth", minimum=0, maximum=10
     )
     refit_radius: int = option(
-        3,
+        2,
         "frames on either side of the label that the sub-frame fit uses",
         group="depth",
         unit="frames",
@@ -203,10 +203,11 @@ class Settings:
 
     # All-in-focus picture
     fusion: str = option(
-        "pyramid",
-        "how frames become one picture: mean weighted by sharpness, sub-frame pick, or Laplacian-pyramid blend",
+        "unveiled",
+        "how frames become one picture: mean weighted by sharpness, sub-frame pick, Laplacian-pyramid blend, or that "
+        "with the blur of nearer surfaces taken off farther ones; without depth, as in `dff fuse`, a plain blend",
         group="picture",
-        choices=("weighted", "pick", "pyramid"),
+        choices=("weighted", "pick", "pyramid", "unveiled"),
     )
     soft_skin: bool = option(
         False, "feather the transitions between frames on smooth skin; `dff fuse` only", group="picture"

@@ -63,20 +63,10 @@ def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0, left:
     Returns:
         (H, W) int64.
     """
-    _, height, width = volume.shape
-    whole = lattice_label.to(torch.int64)
-    rows = (torch.arange(height, device=volume.device) + top) // LATTICE
-    columns = (torch.arange(width, device=volume.device) + left) // LATTICE
-    best, label = volume.new_full((height, width), -torch.inf), volume.new_zeros((height, width), dtype=torch.int64)
-    for down in (0, -1, 1):
-        for across in (0, -1, 1):
-            y = (rows + down).clamp(0, whole.shape[0] - 1)
-            x = (columns + across).clamp(0, whole.shape[1] - 1)
-            candidate = whole[y][:, x]
-            support = volume.gather(0, candidate[None])[0]
-            better = support > best
-            label = torch.where(better, candidate, label)
-            best = torch.where(better, support, best)
+    from dff.depth.curve_loops import best_of_sites
+
+    label = torch.empty(volume.shape[1:], dtype=torch.int64)
+    best_of_sites(volume.numpy(), lattice_label.to(torch.int64).numpy(), LATTICE, top, left, label.numpy())
     return label
 
 

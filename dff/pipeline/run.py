@@ -35,6 +35,10 @@ from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
 
 _NOISE_ROWS = 512
+_SURE = 0.5
+"""Confidence of depth that the picture's veils are taken off by."""
+_DISC = 2.2
+"""Radius of a disc over the standard deviation of its blur as focus curves tell it, which is a tenth too little."""
 
 
 def reconstruct(
@@ -91,7 +95,9 @@ def reconstruct(
                 watcher.on_labels(labels.label.numpy())
             strips = replace(strips, estimator=estimator.matched(labels))
             depth, nearest = _refine(strips, labels, stages, watcher)
-            picture = _fuse(strips, nearest, settings, stages, watcher)
+            picture = _fuse(
+                strips, nearest, depth.confidence >= _SURE, _defocus(strips, labels), settings, stages, watcher
+            )
             fuse_slabs(strips, stack, settings, stages)
     return Reconstruction(
         all_in_focus=picture,
@@ -246,7 +252,9 @@ def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) ->
 
 def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDArray[np.float32]]) -> None:
     top, left = tile.read_rows[0], tile.read_columns[0]
-    refined = strips.estimator.refine(strips.volume(tile), labels, top=top, left=left, frame=strips.frame_tiles(tile))
+    refined = strips.estimator.refine(
+        strips.volume(tile), labels, top=top, left=left, frames=strips.frame_tiles(tile).part
+    )
     found = (refined.index, refined.sigma, refined.confidence, refined.label)
     index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
     for k, covered in strips.partly_covered(tile.rows, tile.columns, strips.estimator.energies.border_px):
@@ -258,8 +266,20 @@ def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDA
         target[tile.place] = part
 
 
+def _defocus(strips: Strips, labels: Labels) -> fuse.Defocus | None:
+    """How surfaces blur away from their own frame; None where focus curves do not tell."""
+    growth_px = strips.estimator.blur_growth_px(labels)
+    return fuse.Defocus(_DISC * growth_px, strips.estimator.near_first) if growth_px > 0 else None
+
+
 def _fuse(
-    strips: Strips, index: NDArray[np.float32], settings: Settings, stages: Stages, watcher: Watcher
+    strips: Strips,
+    index: NDArray[np.float32],
+    known: NDArray[np.bool_],
+    defocus: fuse.Defocus | None,
+    settings: Settings,
+    stages: Stages,
+    watcher: Watcher,
 ) -> NDArray[Any]:
     """The all-in-focus picture, in the frames' own type."""
     height, width = strips.size_px
@@ -282,6 +302,8 @@ def _fuse(
                     index=torch.from_numpy(index[tile.read]),
                     valid=strips.valid(tile),
                     method=method,
+                    known=torch.from_numpy(known[tile.read]),
+                    defocus=defocus,
                     noise=noise,
                 )
                 picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)
