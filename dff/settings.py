@@ -175,7 +175,7 @@ class Settings:
         1.0, "weight of the smoothness of the label, 1 is the calibrated value", group="depth", minimum=0, maximum=10
     )
     refit_radius: int = option(
-        3,
+        2,
         "frames on either side of the label that the sub-frame fit uses",
         group="depth",
         unit="frames",

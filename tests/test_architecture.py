@@ -15,6 +15,7 @@ LAYERS = {
     "settings": 0,
     "stack": 1,
     "ahead": 2,
+    "compiled": 0,
     "edits": 2,
     "optics": 2,
     "filters": 2,
@@ -39,6 +40,7 @@ LAYERS = {
     "cli": 7,
 }
 LIBRARY_HOMES = {
+    "numba": {"compiled"},
     "open3d": {"surface", "io", "preview", "simulate", "viewers"},
     "tifffile": {"io"},
     "rawpy": {"io"},
@@ -93,10 +95,9 @@ def test_a_library_is_used_at_home_only(path: Path) -> None:
 
 
 def test_heavy_libraries_are_not_imported_at_start() -> None:
-    """`import dff` and the command line's help load neither torch, OpenCV nor Open3D."""
-    code = (
-        "import sys, dff, dff.cli; print([m for m in ('torch', 'cv2', 'open3d', 'scipy', 'rich') if m in sys.modules])"
-    )
+    """`import dff` and the command line's help load neither torch, OpenCV, Numba nor Open3D."""
+    heavy = ("torch", "cv2", "numba", "open3d", "scipy", "rich")
+    code = f"import sys, dff, dff.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -304,6 +304,64 @@ def test_another_program_answers_through_the_adapter(
     assert estimate.cost.peak_gb > 0
 
 
+STAND_IN_FOCUS_STACK = """
+import sys
+sys.path[:0] = {path!r}
+import cv2, numpy as np
+frames = [cv2.imread(name) for name in sys.argv[1:] if name.endswith(".png") and not name.startswith("--")]
+told = dict(word[2:].split("=") for word in sys.argv[1:] if "=" in word)
+levels = np.arange(len(frames) + 1) * 255 / len(frames)
+cv2.imwrite(told["depthmap"], np.tile(np.rint(levels).astype(np.uint8), (frames[0].shape[0], 1)))
+cv2.imwrite(told["output"], frames[1])
+"""
+
+
+def test_the_grey_levels_of_focus_stack_become_frames(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Black is unknown, white the last frame, the levels between are spread evenly over the others."""
+    stand_in = program(tmp_path / "focus-stack", STAND_IN_FOCUS_STACK.format(path=sys.path))
+    monkeypatch.setenv("DFF_PEER_FOCUS_STACK", str(stand_in))
+    (method,), _ = peers.find_peers(["focus-stack"])
+    assert method.own_alignment
+    estimate = method.estimate(scene.stack)
+    assert estimate.index is not None
+    assert estimate.all_in_focus is not None
+    assert np.isnan(estimate.index[:, 0]).all()
+    np.testing.assert_allclose(estimate.index[3, 1:], np.arange(FRAMES), atol=0.02)
+    np.testing.assert_allclose(estimate.all_in_focus, scene.stack.frames[1] / 65535, atol=1 / 255)
+
+
+STAND_IN_OPENFOCUS = """
+import glob, sys
+sys.path[:0] = {path!r}
+import cv2, numpy as np
+_, _, _, folder, work, read_out, wanted = sys.argv
+frames = np.stack([cv2.imread(name, -1) for name in sorted(glob.glob(folder + "/*.png"))]) / 65535
+assert read_out == "exported" and wanted == "depth", sys.argv[3:]
+np.save(work + "/index.npy", frames.std((1, 2, 3)).astype(np.float32))
+"""
+
+
+def test_a_program_can_be_given_the_frames_behind_our_filter(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise is down by the filter's gain, within a tenth of it in end frames too; no picture is asked for."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0.5, 0.05, (12, SIZE, SIZE, 3)).astype(np.float32)
+    stack = replace(scene.stack, frames=list(noise), names=tuple("abcdefghijkl"), dtype=np.dtype(np.float32))
+    stand_in = program(tmp_path / "openfocus", STAND_IN_OPENFOCUS.format(path=sys.path))
+    monkeypatch.setenv("DFF_PEER_OPENFOCUS", str(stand_in))
+    (method,), _ = peers.find_peers(["openfocus-filtered"])
+    estimate = method.estimate(stack)
+    weights = np.exp(-0.5 * np.arange(-3, 4) ** 2)
+    gain = np.linalg.norm(weights) / weights.sum()
+    assert estimate.all_in_focus is None
+    assert estimate.index is not None
+    np.testing.assert_allclose(estimate.index[3:-3], 0.05 * gain, rtol=0.03)
+    np.testing.assert_allclose(estimate.index, 0.05 * gain, rtol=0.12)
+
+
 def test_a_failing_program_is_noted_and_the_run_goes_on(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -455,6 +513,32 @@ def test_halves_of_a_real_stack_measure_its_noise(scene: Scene) -> None:
     row = repeatability.odd_against_even(whole, Method("made-up", "", estimate))
     assert row["noise_rms_frames"] == pytest.approx(0.1, rel=0.05)
     assert row["known_percent"] == 100
+
+
+def test_other_programs_are_repeatable_too_unless_they_align(scene: Scene, tmp_path: Path) -> None:
+    """A program has a row like ours; one that moves the frames itself, or fails, is noted with its reason."""
+
+    def flat(half: FocalStack) -> Estimate:
+        return Estimate(NO_COST, index=np.full(half.shape[:2], 1.5, np.float32))
+
+    def broken(half: FocalStack) -> Estimate:
+        raise CommandError("peer: ended with exit code 3")
+
+    for k in range(FRAMES):
+        io.write_image(tmp_path / "stacks" / "one" / f"frame_{k}.png", scene.stack.frames[k])
+    programs = [
+        Method("flat", "", flat, external=True),
+        Method("broken", "", broken, external=True),
+        Method("mover", "", flat, external=True, own_alignment=True),
+    ]
+    result = SuiteResult("real", "")
+    repeatability.REAL.run(result, Options(tmp_path, tmp_path), programs)
+    assert [row["method"] for row in result.rows] == ["flat"]
+    assert result.rows[0]["noise_rms_frames"] == pytest.approx(0, abs=1e-6)
+    assert {told["method"]: told["reason"] for told in result.skipped} == {
+        "broken": "peer: ended with exit code 3",
+        "mover": "it moves the frames of each half by itself",
+    }
 
 
 def test_short_stacks_are_left_out_with_a_reason(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from dff.depth.judge import DEFAULT, Judge, judge_of, read_judges
 from dff.depth.sites import Sites
 from dff.stack import FloatArray
 from dff.training import confidence as fitting
+from dff.training import units
 from dff.training.confidence import Samples, fit_judge, judge_of_kinds
 
 
@@ -21,7 +22,7 @@ from dff.training.confidence import Samples, fit_judge, judge_of_kinds
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A fit that takes no time, on one thread."""
     monkeypatch.setattr(fitting, "STEPS", 400)
-    monkeypatch.setattr(fitting, "BATCH", 512)
+    monkeypatch.setattr(units, "BATCH", 512)
     count = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -11,7 +11,17 @@ import torch
 from torch import Tensor
 
 from dff import fuse, metrics
-from dff.depth import DepthEstimator, Labels, edges, estimate_depth, halo, plane, regularise_depth, split_window
+from dff.depth import (
+    DepthEstimator,
+    Labels,
+    edges,
+    estimate_depth,
+    frames_of,
+    halo,
+    plane,
+    regularise_depth,
+    split_window,
+)
 from dff.depth.refine import fit_peak
 from dff.focus import load_measure
 from dff.simulate import render_scene
@@ -58,7 +68,7 @@ def test_planes_follow_slopes_up_to_the_border() -> None:
     """A tilted plane stays what it is, whatever the weights of its pixels."""
     y, x = torch.meshgrid(torch.arange(40.0), torch.arange(50.0), indexing="ij")
     tilted = 5 + 0.2 * x - 0.1 * y
-    found, _ = plane.fit_planes(tilted, torch.rand(40, 50, generator=random()), 2.0)
+    found = plane.Planes.of(torch.rand(40, 50, generator=random()), 2.0)(tilted)
     assert (found - tilted).abs().max() < 0.03
 
 
@@ -68,10 +78,11 @@ def test_pixels_without_weight_say_nothing() -> None:
     wild = torch.rand(30, 60, generator=random()) < 0.3
     wild[:, 40:] = True
     index[wild], weight[wild] = 1000.0, 0.0
-    found, mean_weight = plane.fit_planes(index, weight, 2.0)
+    planes = plane.Planes.of(weight, 2.0)
+    found = planes(index)
     assert (found[:, :40] - 7).abs().max() < 1e-3
     assert found[:, 50:].isnan().all()
-    assert (mean_weight[:, 50:] == 0).all()
+    assert (planes.mean_weight[:, 50:] == 0).all()
 
 
 @pytest.mark.parametrize("window_px", [0.6, 1.0, 2.5])
@@ -123,7 +134,8 @@ def test_the_picture_of_an_edge_is_that_of_the_nearer_surface() -> None:
     assert edges.nearer_label(label, near_first=True)[5, 22] == 3
     assert edges.nearer_label(label, near_first=False)[5, 17] == 9
     where = edges.near_edges(label)
-    picture = edges.edge_picture(lambda k: torch.full((3, 12, 40), float(k * k)), label, where)
+    full = [torch.full((3, 12, 40), float(k * k)) for k in range(10)]
+    picture = edges.edge_picture(lambda k, window: full[k][:, window[0], window[1]], label, where)
     assert torch.equal(picture[0][where], label[where].to(torch.float32))
     assert not picture[0][~where].any()
 
@@ -154,7 +166,8 @@ def test_occlusion_edges_are_found_better_with_the_pictures() -> None:
     estimator = DepthEstimator(load_measure("ring-difference"), z_sigma_frames=1.0)
     volume = estimator.volume(images)
     labels = estimator.regularise(estimator.sites(images))
-    found = [estimator.evidence(volume, labels_of(volume, labels), labels, f)[0] for f in (None, lambda k: images[k])]
+
+    found = [estimator.evidence(volume, labels_of(volume, labels), labels, f)[0] for f in (None, frames_of(images))]
     edge = metrics.occlusion_edges(scene.index)
     alone, settled = (np.nanmean(np.abs(surface.index.numpy() - scene.index)[edge]) for surface in found)
     assert settled < 0.9 * alone

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dff import filters, pipeline
-from dff.depth import DepthEstimator
+from dff.depth import DepthEstimator, frames_of
 from dff.focus import NETWORKS, load_measure
 from dff.settings import Settings
 from dff.stack import FocalStack, ImageMetadata
@@ -53,7 +53,7 @@ def depth(name: str, images: Tensor) -> Tensor:
     estimator = DepthEstimator(load_measure(name), refit=load_measure("ring-difference"))
     labels = estimator.regularise(estimator.sites(images))
     estimator = estimator.matched(labels)
-    return estimator.refine(estimator.volume(images), labels, frame=lambda k: images[k]).index
+    return estimator.refine(estimator.volume(images), labels, frames=frames_of(images)).index
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -66,6 +66,17 @@ def test_finer_steps_give_the_same_depth(name: str, ramp: tuple[Tensor, Tensor])
     for index in found.values():
         assert float(index.isfinite().float().mean()) > 0.9
         assert float((index - focus[INNER[1]]).abs().nanmedian()) < 0.1 * 4
+
+
+def test_which_networks_make_use_of_the_order(ramp: tuple[Tensor, Tensor]) -> None:
+    """Those that look at frames one by one give each the same logits in any order; the others are told by name."""
+    images = ramp[0][::5, :, :, :24]
+    mixed = torch.arange(len(images)) * 2 % len(images)
+    found = {}
+    for name in NETWORKS:
+        measure = load_measure(name)
+        found[name] = torch.allclose(measure(images)[mixed], measure(images[mixed]), atol=1e-3)
+    assert {name for name, same in found.items() if not same} == {"sesf-stack", "drpl", "fusegan"}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -16,7 +16,7 @@ from dff.training import TASKS, Recipe, train
 from dff.training.adversarial import Adversaries, fusegan_adversaries, picked_of
 from dff.training.losses import LossWeights
 from dff.training.pair_losses import draw_pairs, laplacian, unsharp
-from dff.training.scenes import FIRST_SEED, TrainingScene
+from dff.training.scenes import FIRST_SEED, Sampling, TrainingScene
 from dff.training.scores import generation_scores, pair_scores, scored_pair
 
 SIZE_PX = 64
@@ -55,7 +55,7 @@ def scene() -> TrainingScene:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_first_share_says_which_frame_is_nearer_to_focus(scene: TrainingScene, seed: int) -> None:
     """Of far frames one has it all nearly everywhere; where the shares differ much, so do the errors of the frames."""
-    pairs = draw_pairs([scene], np.random.default_rng(seed), pixel_frames=FRAMES * SIZE_PX**2, device="cpu")
+    pairs = draw_pairs([scene], np.random.default_rng(seed), sampling=Sampling(FRAMES * SIZE_PX**2), device="cpu")
     assert pairs.first.shape == pairs.second.shape == pairs.first_share.shape == pairs.sharp.shape
     assert float(pairs.first_share.min()) >= 0
     assert float(pairs.first_share.max()) <= 1
@@ -70,7 +70,7 @@ def test_the_first_share_says_which_frame_is_nearer_to_focus(scene: TrainingScen
 def test_pairs_depend_on_the_seed_only(scene: TrainingScene) -> None:
     """Equal seeds give equal pairs."""
     first, second = (
-        draw_pairs([scene], np.random.default_rng(5), pixel_frames=40_000, device="cpu").images for _ in range(2)
+        draw_pairs([scene], np.random.default_rng(5), sampling=Sampling(40_000), device="cpu").images for _ in range(2)
     )
     assert torch.equal(first, second)
 
@@ -81,7 +81,7 @@ def test_every_part_of_a_network_is_told_something(scene: TrainingScene, name: s
     torch.manual_seed(0)
     task = TASKS[name]
     network = task.network()
-    losses = task.losses(network, [scene], np.random.default_rng(1), 6 * SIZE_PX**2, "cpu", LossWeights())
+    losses = task.losses(network, [scene], np.random.default_rng(1), Sampling(6 * SIZE_PX**2), "cpu", LossWeights())
     losses["total"].backward()
     assert all(torch.isfinite(loss) for loss in losses.values())
     for key, weight in task.kept(network).named_parameters():
@@ -178,5 +178,7 @@ def test_an_encoder_that_is_not_there_is_refused(folder: Path, tmp_path: Path) -
 def test_adversaries_are_asked_for_by_their_tasks(scene: TrainingScene) -> None:
     """A task of adversaries refuses a network by itself."""
     with pytest.raises(TypeError, match="must be Adversaries; got FuseGan"):
-        TASKS["fusegan"].losses(fusegan.FuseGan(), [scene], np.random.default_rng(0), 9000, "cpu", LossWeights())
+        TASKS["fusegan"].losses(
+            fusegan.FuseGan(), [scene], np.random.default_rng(0), Sampling(9000), "cpu", LossWeights()
+        )
     assert isinstance(TASKS["mffgan"].network(), Adversaries)

@@ -1,8 +1,8 @@
 """Resampling by Lanczos interpolation along columns, then along rows: 16 samples a pixel instead of 64.
 
 A motion without projective part and with little rotation moves the pixels of a few neighbouring columns alike along
-the column, and those of a few neighbouring rows alike along the row. Both passes are then products of a block of
-pixels with a matrix of eight samples a row, which torch has as the sum of weighted rows of a table.
+the column, and those of a few neighbouring rows alike along the row. Both passes are then sums of eight samples whose
+weights are found once for all of these.
 
 Catmull and Smith, SIGGRAPH 1980; Turkowski, "Filters for common resampling tasks", Graphics Gems, 1990.
 """
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,9 +31,7 @@ BLOCK = 64
 FEWEST = 16
 """Smaller blocks do not pay."""
 
-_DEPTHS = {np.dtype(np.uint8): cv2.CV_8U, np.dtype(np.uint16): cv2.CV_16U, np.dtype(np.float32): cv2.CV_32F}
-_ONE = np.ones(1)
-"""OpenCV rounds and clips while it multiplies."""
+_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class SeparableMotion:
         return rows, columns
 
     def u(self, x: FloatArray, y: float) -> FloatArray:
-        return self.row[0] * x + self.row[1] * y + self.row[2]
+        return np.asarray(self.row[0] * x + self.row[1] * y + self.row[2])
 
     def v(self, u: FloatArray, y: FloatArray) -> FloatArray:
         return np.asarray(self.column[0] * u + self.column[1] * y + self.column[2])
@@ -85,11 +82,11 @@ def resample(frame: NDArray[Any], motion: SeparableMotion, size: tuple[int, int]
         fill: Value outside the frame.
     """
     rows = motion.block[0]
+    frame = np.ascontiguousarray(frame)
     result = np.empty((*size, frame.shape[2]), frame.dtype)
 
     def band(top: int) -> None:
-        part = result[top : top + rows]
-        part[:] = _band(frame, motion, top, (len(part), size[1]), fill)
+        _band(frame, motion, top, fill, result[top : top + rows])
 
     with ThreadPoolExecutor(torch.get_num_threads()) as workers:
         list(workers.map(band, range(0, size[0], rows)))
@@ -98,74 +95,29 @@ def resample(frame: NDArray[Any], motion: SeparableMotion, size: tuple[int, int]
 
 def can_resample(dtype: np.dtype[Any]) -> bool:
     """Whether pixels of a type can be resampled."""
-    return dtype in _DEPTHS
+    return dtype in _TYPES
 
 
-@torch.inference_mode()
-def _band(frame: NDArray[Any], motion: SeparableMotion, top: int, size: tuple[int, int], fill: float) -> NDArray[Any]:
-    """(rows, W, C) some rows of the answer, which all have the same motion along the row."""
-    (height, width), channels = size, frame.shape[2]
-    columns = motion.block[1]
+def _band(frame: NDArray[Any], motion: SeparableMotion, top: int, fill: float, result: NDArray[Any]) -> None:
+    """Some rows of the answer, (rows, W, C), which all have the same motion along the row."""
+    from dff.align.resample_loops import band
+
+    (height, width, channels), columns = result.shape, motion.block[1]
     y = np.arange(top, top + height, dtype=float)
     middles = np.arange(0, frame.shape[1], columns) + (columns - 1) / 2
-    v = motion.v(middles[:, None], y)
-    low, high = (int(np.clip(edge, 0, frame.shape[0])) for edge in (v.min() - TAPS, v.max() + TAPS + 2))
-    if high <= low:
-        return np.full((height, width, channels), fill, frame.dtype)
-    table = _blocks(frame[low:high], columns, fill)
-    places, weights = _samples(v, low, high, frame.shape[0])
-    places += (np.arange(len(middles), dtype=np.int32) * (high - low + 1))[:, None, None]
-    moved = _weighted(table.view(-1, channels * columns), places, weights)
-    across = _turned(moved.view(len(middles), height, channels, columns), frame.shape[1], fill)
-    u = motion.u(np.arange(width, dtype=float), top + (height - 1) / 2)
-    pixels = _weighted(across, *_samples(u, 0, frame.shape[1], frame.shape[1])).numpy()
-    narrow = cv2.multiply(pixels, _ONE, dtype=_DEPTHS[frame.dtype]).reshape(width, height, channels)
-    return cv2.transpose(narrow).reshape(height, width, channels)
+    down_start, down = _samples(motion.v(middles, y[:, None]))
+    start, across = _samples(motion.u(np.arange(width, dtype=float), top + (height - 1) / 2))
+    weights = np.repeat(np.ascontiguousarray(across.T), channels, axis=1)
+    white = np.float32(np.iinfo(frame.dtype).max if np.issubdtype(frame.dtype, np.integer) else 0)
+    flat = frame.reshape(frame.shape[0], -1)
+    moved = result.reshape(height, -1)
+    band(flat, down_start, down, columns * channels, start, weights, channels, np.float32(fill), white, moved)
 
 
-def _blocks(rows: NDArray[Any], columns: int, fill: float) -> torch.Tensor:
-    """(blocks, rows + 1, C, columns) of some rows (rows, W, C) and one row of the fill."""
-    count = -(-rows.shape[1] // columns)
-    whole = rows.shape[1] // columns * columns
-    table = np.empty((count, len(rows) + 1, rows.shape[2], columns), np.float32)
-    table[:, -1] = fill
-    for channel, plane in enumerate(cv2.split(rows)):
-        inner = plane[:, :whole].reshape(len(rows), -1, columns)
-        table[: inner.shape[1], :-1, channel] = inner.transpose(1, 0, 2)
-        if whole < rows.shape[1]:
-            table[-1, :-1, channel, : rows.shape[1] - whole] = plane[:, whole:]
-            table[-1, :-1, channel, rows.shape[1] - whole :] = fill
-    return torch.from_numpy(table)
-
-
-def _turned(moved: torch.Tensor, width: int, fill: float) -> torch.Tensor:
-    """(W + 1, rows x C) columns of blocks (blocks, rows, C, columns), and one column of the fill."""
-    count, height, channels, columns = moved.shape
-    across = torch.empty(width + 1, height * channels)
-    across[-1] = fill
-    for number, block in enumerate(moved.view(count, height * channels, columns)):
-        start, stop = number * columns, min((number + 1) * columns, width)
-        across[start:stop].copy_(block.t()[: stop - start])
-    return across
-
-
-def _samples(places: FloatArray, first: int, last: int, size: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """(..., 8) numbers of the samples around each place, in a table from first up to last, and their weights.
-
-    Samples outside the frame are the one after the last.
-    """
-    quantised = np.rint(places * PHASES).astype(np.int64)
-    whole, phase = np.divmod(quantised, PHASES)
-    samples = whole[..., None] + np.arange(1 - TAPS, TAPS + 1)
-    outside = (samples < 0) | (samples >= size)
-    samples = np.where(outside, last, samples) - first
-    return samples.astype(np.int32), _lanczos()[phase]
-
-
-def _weighted(table: torch.Tensor, places: NDArray[np.int32], weights: NDArray[np.float32]) -> torch.Tensor:
-    """Sums of weighted rows of a table, a row for each eight places."""
-    rows, shares = (torch.from_numpy(values.reshape(-1, 2 * TAPS)) for values in (places, weights))
-    return torch.nn.functional.embedding_bag(rows, table, per_sample_weights=shares, mode="sum")
+def _samples(places: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(...) first of the eight samples around each place, and (..., 8) their weights."""
+    whole, phase = np.divmod(np.rint(places * PHASES).astype(np.int64), PHASES)
+    return whole + 1 - TAPS, _lanczos()[phase]
 
 
 @lru_cache(maxsize=1)

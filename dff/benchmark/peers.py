@@ -10,15 +10,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from dff import io
+from dff import fuse, io
 from dff.benchmark.cost import Cost, measured_command
 from dff.benchmark.estimate import Estimate, Method
+from dff.focus import stack_filter
 from dff.stack import FloatArray, FocalStack
 
 
@@ -35,6 +37,8 @@ class Peer:
     run: Callable[[Sequence[Path], Path, Sequence[Path]], Estimate]
     """Called with the programs, the frames' folder and the frames; results go next to the frames' folder."""
     own_alignment: bool = False
+    prepare: Callable[[FocalStack], FocalStack] | None = None
+    """What is done to the frames before they are written for it; not counted in its cost."""
 
     def locate(self) -> list[Path] | None:
         """Where its programs are; None where one is missing."""
@@ -58,6 +62,8 @@ class Peer:
         with tempfile.TemporaryDirectory(prefix="dff-peer-") as temporary:
             folder = Path(temporary, "frames")
             folder.mkdir()
+            if self.prepare:
+                stack = self.prepare(stack)
             return self.run(programs, folder, write_frames(stack, folder))
 
 
@@ -82,6 +88,19 @@ def write_frames(stack: FocalStack, folder: Path) -> list[Path]:
         paths.append(folder / f"frame_{k:03d}.png")
         io.write_image(paths[-1], np.repeat(frame, 3, axis=-1) if frame.shape[-1] == 1 else frame)
     return paths
+
+
+def filtered_along_stack(stack: FocalStack, sigma_frames: float = 1.0) -> FocalStack:
+    """The stack behind the filter along it that our own measures see, so that another program can see the same.
+
+    Args:
+        stack: N frames.
+        sigma_frames: Standard deviation of the filter in steps.
+    """
+    images = torch.stack([fuse.frame_tensor(stack.frames[k]) for k in range(len(stack))])
+    filtered = stack_filter(np.arange(len(stack)), sigma_frames)(images).clamp(0, 1)
+    frames = list(filtered.permute(0, 2, 3, 1).contiguous().numpy())
+    return replace(stack, frames=frames, dtype=frames[0].dtype)
 
 
 def _read_picture(path: Path) -> FloatArray:
@@ -115,20 +134,22 @@ else:
     index = (near * position).sum(0) / mass
     np.save(sys.argv[2] + "/confidence.npy", mass.astype(np.float32))
 np.save(sys.argv[2] + "/index.npy", index.astype(np.float32))
-cv2.imwrite(sys.argv[2] + "/fused.png", fuse_images(frames, algorithm="stackmffv3"))
+if sys.argv[4] == "picture":
+    cv2.imwrite(sys.argv[2] + "/fused.png", fuse_images(frames, algorithm="stackmffv3"))
 """
 
 
-def _openfocus(read_out: str) -> Callable[[Sequence[Path], Path, Sequence[Path]], Estimate]:
+def _openfocus(read_out: str, *, picture: bool = True) -> Callable[[Sequence[Path], Path, Sequence[Path]], Estimate]:
     def run(programs: Sequence[Path], folder: Path, frames: Sequence[Path]) -> Estimate:
         work = folder.parent
-        cost = measured_command([_python_beside(programs[0]), "-c", _OPENFOCUS, folder, work, read_out], folder=work)
+        words: list[str | Path] = [folder, work, read_out, "picture" if picture else "depth"]
+        cost = measured_command([_python_beside(programs[0]), "-c", _OPENFOCUS, *words], folder=work)
         confidence = work / "confidence.npy"
         return Estimate(
             cost=cost,
             index=np.load(work / "index.npy"),
             confidence=np.load(confidence) if confidence.exists() else None,
-            all_in_focus=_read_picture(work / "fused.png"),
+            all_in_focus=_read_picture(work / "fused.png") if picture else None,
         )
 
     return run
@@ -230,6 +251,22 @@ PEERS: dict[str, Peer] = {
             _OPENFOCUS_INSTALL,
             {"DFF_PEER_OPENFOCUS": "openfocus"},
             _openfocus("windowed"),
+        ),
+        Peer(
+            "openfocus-filtered",
+            "the same network on frames behind our filter along the stack, as exported; depth only",
+            _OPENFOCUS_INSTALL,
+            {"DFF_PEER_OPENFOCUS": "openfocus"},
+            _openfocus("exported", picture=False),
+            prepare=filtered_along_stack,
+        ),
+        Peer(
+            "openfocus-filtered-windowed",
+            "the same network on frames behind our filter along the stack, within three frames of its peak; depth only",
+            _OPENFOCUS_INSTALL,
+            {"DFF_PEER_OPENFOCUS": "openfocus"},
+            _openfocus("windowed", picture=False),
+            prepare=filtered_along_stack,
         ),
         Peer(
             "focus-stack",

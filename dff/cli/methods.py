@@ -67,6 +67,9 @@ def add_train(commands: Any) -> None:
     parser.add_argument(
         "--render", type=int, default=0, metavar="COUNT", help="first render scenes until there are COUNT"
     )
+    parser.add_argument(
+        "--close-ups", type=int, default=0, metavar="COUNT", help="and so many of print and claws, for sesf-stack"
+    )
     parser.add_argument("--photographs", help="folder of JPEG pictures for the textures of rendered scenes")
     parser.add_argument("--start", metavar="WEIGHTS", help="weight file to start from instead of a fresh network")
     parser.add_argument("--steps", type=int, default=8000, help="steps of the optimiser (default 8000)")
@@ -161,12 +164,13 @@ def export(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """`dff train`: render scenes where asked to, train, write weights and run card."""
-    from dff.training import Recipe, fill_cache, train
+    from dff.training import CLOSE_UP_LOSSES, LossWeights, Recipe, fill_cache, train
 
     recipe = Recipe(
         network=options.name,
         scenes=options.scenes,
         photographs=options.photographs,
+        close_ups=options.close_ups,
         output=options.output,
         start=options.start,
         steps=options.steps,
@@ -175,10 +179,13 @@ def train(options: argparse.Namespace) -> int:
         seed=options.seed,
         device=options.device,
         encoder_weights=options.encoder_weights,
+        losses=CLOSE_UP_LOSSES if options.close_ups else LossWeights(),
     )
+    count = options.render + options.close_ups
+    scenes = fill_cache(options.scenes, options.render, photographs=options.photographs, close_ups=options.close_ups)
     with progress(options.quiet) as on_progress:
-        for done, _ in enumerate(fill_cache(options.scenes, options.render, photographs=options.photographs)):
-            on_progress("rendering", done + 1, options.render)
+        for done, _ in enumerate(scenes):
+            on_progress("rendering", done + 1, count)
         path = train(recipe, on_progress=on_progress)
     say(f"{path}: trained for {recipe.stop or recipe.steps} steps; the run card is beside it")
     return 0

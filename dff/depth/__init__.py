@@ -10,8 +10,7 @@ measure depth to a fraction of a frame.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -20,16 +19,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff import filters
-from dff.depth import confidence, edges, halo
+from dff.depth import confidence, edges, halo, windows
 from dff.depth.claims import CLAIMS, claimed
-from dff.depth.plane import fit_planes, split_window
+from dff.depth.edges import Frames, frames_of
+from dff.depth.plane import split_window
 from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, fit_peak, has_peak, highest_near
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth, upsample_label
-from dff.depth.sites import Sites
-from dff.focus import FocusMeasure, coherent, focus_volume, frame_units, with_channels
+from dff.depth.sequence import follows_sweep
+from dff.depth.sites import INVALID_LOGIT, SiteRows, Sites
+from dff.depth.surface import Averaging, Pixels, Surface
+from dff.focus import FocusMeasure, coherent, focus_cells, focus_volume, frame_units, with_channels
 from dff.stack import DepthMap
 
 __all__ = [
@@ -38,8 +39,11 @@ __all__ = [
     "DepthEstimator",
     "Labels",
     "Refined",
+    "SiteRows",
     "Sites",
     "estimate_depth",
+    "follows_sweep",
+    "frames_of",
     "lattice_size",
     "lattice_volume",
     "regularise_depth",
@@ -50,15 +54,10 @@ __all__ = [
 
 
 _BLOCK_PX = 1 << 14
-_FLOOR_FRAMES = {False: 0.05, True: 0.02}
-"""Standard deviation that no pixel is taken to be better than, for broad and for narrow focus curves: it stands for
-relief, which spans the fewer frames the coarser they are."""
-_SHARP_FRAMES = {False: 0.06, True: 0.02}
-"""Noise below which relief is given back, likewise."""
 _NARROW_RADIUS = 1
 """Frames on either side of the peak that are of use where curves are narrow: those farther off fit no parabola."""
-_KNOWN_SHARE = 0.5
-_INVALID_LOGIT = -40.0
+_SPREAD_FRAMES = 1
+"""Frames by which probabilities reach farther than focus curves are of use."""
 COVERED: Mapping[int, Tensor] = MappingProxyType({})
 """Every frame covers all."""
 
@@ -97,7 +96,7 @@ class DepthEstimator:
     method: str = "regularised"
     """argmax, subframe or regularised."""
     smoothness: float = 1.0
-    refit_radius: int = 3
+    refit_radius: int = 2
     z_sigma_frames: float = 0.0
     z: NDArray[np.floating] | None = None
     """(N,) positions of the frames where the steps are uneven; any unit."""
@@ -127,7 +126,8 @@ class DepthEstimator:
     def halo_px(self) -> int:
         """Pixels of context on either side of a part that is refined, or measured by energies."""
         probable = self.method != "regularised" or self.energies.probabilistic
-        context = halo.HALO_PX if probable else max(halo.HALO_PX, edges.HALO_PX)
+        surface_px = 0 if probable else max(edges.HALO_PX, windows.halo_px(self.plane_sigma_px)) + confidence.HALO_PX
+        context = max(halo.HALO_PX, surface_px)
         return -(-(self.energies.halo_px + context + LATTICE) // LATTICE) * LATTICE
 
     @property
@@ -165,18 +165,56 @@ class DepthEstimator:
             images: (N, C, H, W) from 0 to 1.
             uncovered: (H, W) bool by the number of the frame: what it does not cover.
         """
-        images = coherent(with_channels(images, self.channels), self.z_sigma_frames, self.z)
-        energies = lattice_volume(_without(focus_volume(images, self.energies), uncovered))
         if self.refit is None:
-            return Sites.of(energies)
-        return Sites.of(energies, self._shares(images, uncovered))
+            images = with_channels(images, self.channels)
+            return Sites.of(self._cells(images, self.z_sigma_frames, uncovered))
+        images = self.coherent(images)
+        return Sites.of(self._cells(images, 0.0, uncovered), self._shares(images, uncovered))
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether the lattice is found row by row: what a strip has to see is then `row_halo_px` alone."""
+        return self.measure.rows is not None and self.refit is not None
+
+    @property
+    def row_halo_px(self) -> int:
+        """Rows of context on either side of a strip whose sites are found row by row."""
+        edge_px = 0 if self.measure.rows is None else self.measure.rows.edge_px
+        return -(-max(self.energies.halo_px, edge_px) // LATTICE) * LATTICE
+
+    def site_rows(self, count: int, size_px: tuple[int, int]) -> SiteRows:
+        """A lattice whose rows are found strip by strip.
+
+        Args:
+            count: Number of frames.
+            size_px: Height and width of the picture.
+
+        Raises:
+            ValueError: the measure looks at whole tiles.
+        """
+        rows = self.measure.rows
+        if rows is None:
+            raise ValueError(f"measure: must look at rows; got {self.measure.name}; use sites")
+        return SiteRows(rows.open(count, size_px), lambda images, bare: self._cells(images, 0.0, bare), rows.edge_px)
+
+    def coherent(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) images as all measures look at them: with their channels, filtered along the stack."""
+        return coherent(with_channels(images, self.channels), self.z_sigma_frames, self.z)
+
+    def _cells(self, images: Tensor, z_sigma_frames: float, uncovered: Mapping[int, Tensor]) -> Tensor:
+        """(N, h, w) logarithm of the mean energy of a site."""
+        cells = focus_cells(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z, uncovered=uncovered)
+        if cells is not None:
+            return cells
+        volume = focus_volume(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z)
+        return lattice_volume(_without(volume, uncovered))
 
     def _shares(self, images: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
         """(N, h, w) logarithm of what the measure gives each frame of a site."""
         if self.measure.cells is not None:
             shares = self.measure.cells(with_channels(images, self.measure.channels))
             for k, where in uncovered.items():
-                shares[k] += lattice_volume(torch.where(where, _INVALID_LOGIT, 0.0)[None])[0]
+                shares[k] += lattice_volume(torch.where(where, INVALID_LOGIT, 0.0)[None])[0]
             return shares
         volume = focus_volume(images, self.measure)
         volume = volume if self.measure.probabilistic else volume.log_softmax(0)
@@ -209,7 +247,7 @@ class DepthEstimator:
         *,
         top: int = 0,
         left: int = 0,
-        frame: Callable[[int], Tensor] | None = None,
+        frames: Frames | None = None,
     ) -> Refined:
         """Depth of a part of the picture.
 
@@ -218,16 +256,17 @@ class DepthEstimator:
             labels: What `regularise` gave.
             top: First row of the part in the whole picture, a multiple of LATTICE.
             left: First column, likewise.
-            frame: Gives the part of frame k as (C, H, W), for the decision at occlusion edges; without it none is made.
+            frames: Gives a window of the part of frame k as (C, h, w), for the decision at occlusion edges; without it
+                none is made.
         """
         if labels.label is None:
             label = select_depth(volume)
         else:
             label = upsample_label(volume, labels.label, top=top, left=left)
         if self.energies.probabilistic:
-            refined = read_probability(volume, label, radius=self.refit_radius)
+            refined = read_probability(volume, label, radius=self.refit_radius + _SPREAD_FRAMES)
             return refined if self.method != "argmax" else replace(refined, index=_whole_frames(refined))
-        surface, features = self.evidence(volume, label, labels, frame, top=top, left=left)
+        surface, features = self.evidence(volume, label, labels, frames, top=top, left=left)
         probability = confidence.probability(features, self.measure.name)
         known = surface.index.isfinite() & confidence.is_known(features, probability, self.measure.name)
         growth_px = self.blur_growth_px(labels)
@@ -245,7 +284,7 @@ class DepthEstimator:
         volume: Tensor,
         label: Tensor,
         labels: Labels,
-        frame: Callable[[int], Tensor] | None = None,
+        frames: Frames | None = None,
         *,
         top: int = 0,
         left: int = 0,
@@ -256,58 +295,44 @@ class DepthEstimator:
             volume: (N, H, W) logits.
             label: (H, W) int64 label of every pixel.
             labels: What `regularise` gave.
-            frame: Gives the part of frame k as (C, H, W).
+            frames: Gives a window of the part of frame k as (C, h, w).
             top: First row of the part in the whole picture, a multiple of LATTICE.
             left: First column, likewise.
         """
-        spread = confidence.label_range(label)
-        rows = max(1, _BLOCK_PX // label.shape[1])
-        blocks = [slice(top, top + rows) for top in range(0, len(label), rows)]
-        parts = [self._fitted_rows(volume[:, block], label[block], spread[block], labels) for block in blocks]
-        index, sigma = (torch.cat([getattr(part, name) for part, _ in parts]) for name in ("index", "sigma"))
-        single = Pixels(index, sigma, label)
+        single, curves = self.single(volume, label, labels)
         if self.method == "regularised":
-            surface = self._averaged(single, frame, labels.narrow)
+            surface = self.averaging(labels)(single, frames)
         else:
-            index = index if self.method == "subframe" else torch.where(single.known, label, torch.nan)
-            surface = Surface(index, sigma, label, torch.ones_like(index))
-        curves = confidence.pooled(torch.cat([curves for _, curves in parts], 1))
-        features = [curves, confidence.surface_features(single.index, surface.index, surface.share)]
+            index = single.index if self.method == "subframe" else torch.where(single.known, label, torch.nan)
+            surface = Surface(index, single.sigma, label, torch.ones_like(index))
+        features = [confidence.pooled(curves), confidence.surface_features(single.index, surface.index, surface.share)]
         if labels.claims is not None:
             promised = claimed(labels.claims, surface.label, top=top, left=left)
             features.append(confidence.pooled(promised[None]))
         return surface, torch.cat(features)
 
-    def _averaged(self, single: Pixels, frame: Callable[[int], Tensor] | None, narrow: bool) -> Surface:
-        """Planes over a window of single pixels, near occlusion edges over those of the same surface."""
-        index = torch.where(single.known, single.index, single.label)
-        label = index.round().to(torch.int64)
-        floor = _FLOOR_FRAMES[narrow] ** 2
-        weight = torch.where(single.known, 1 / (single.sigma.square() + floor), 0.0)
-        value, mean_weight = fit_planes(index, weight, self.plane_sigma_px)
-        value = self._sharpened(value, weight, (1 / mean_weight - floor).clamp_min(0) / _SHARP_FRAMES[narrow] ** 2)
-        around = filters.gaussian(single.known.to(torch.float32)[None], self.plane_sigma_px)[0]
-        value = torch.where(around > _KNOWN_SHARE, value, torch.nan)
-        share = torch.ones_like(value)
-        if frame is not None:
-            where = edges.near_edges(label)
-            picture = edges.edge_picture(frame, edges.nearer_label(label, self.near_first), edges.voters(where))
-            settled = edges.settle(index, weight, label, picture, where)
-            value = torch.where(where, settled.index, value)
-            mean_weight = torch.where(where, settled.weight, mean_weight)
-            label, share = settled.label, settled.share
-        samples = self.energies.samples
-        independent = samples / (samples + 2 * math.pi * self.plane_sigma_px**2)
-        sigma = ((1 / mean_weight - floor).clamp_min(0) * independent).sqrt()
-        return Surface(value, sigma, label, share)
+    def single(self, volume: Tensor, label: Tensor, labels: Labels) -> tuple[Pixels, Tensor]:
+        """What the focus curves of single pixels say, and (F, H, W) their features, for `confidence`.
 
-    def _sharpened(self, value: Tensor, weight: Tensor, noise: Tensor) -> Tensor:
-        """Planes that have been given back the relief that averaging once more takes, where noise (1) allows it."""
-        again, _ = fit_planes(value.nan_to_num(), weight, self.plane_sigma_px)
-        return value + (value - again) / (1 + noise.square())
+        Args:
+            volume: (N, H, W) logits.
+            label: (H, W) int64 label of every pixel.
+            labels: What `regularise` gave.
+        """
+        spread = confidence.label_range(label)
+        rows = max(1, _BLOCK_PX // label.shape[1])
+        blocks = [slice(top, top + rows) for top in range(0, len(label), rows)]
+        parts = [self._fitted_rows(volume[:, block], label[block], spread[block], labels) for block in blocks]
+        index, sigma, height, features = (torch.cat(maps, -2) for maps in zip(*parts))
+        shape = features[[confidence.FEATURES.index(name) for name in ("above_noise", "residual", "width")]]
+        return Pixels(index, sigma, label, height, shape), features
 
-    def _fitted_rows(self, volume: Tensor, label: Tensor, spread: Tensor, labels: Labels) -> tuple[Pixels, Tensor]:
-        """Focus curves of single pixels, in a block of rows that stays in the processor's cache."""
+    def averaging(self, labels: Labels) -> Averaging:
+        """How single pixels are put together."""
+        return Averaging(self.plane_sigma_px, self.energies.samples, self.near_first, labels.narrow, labels.drop)
+
+    def _fitted_rows(self, volume: Tensor, label: Tensor, spread: Tensor, labels: Labels) -> tuple[Tensor, ...]:
+        """Index, deviation, height and features of single pixels, in rows that stay in the processor's cache."""
         times = frame_units(np.arange(len(volume)) if self.z is None else self.z)
         start, radius = label, self.refit_radius
         if labels.narrow:
@@ -325,44 +350,13 @@ class DepthEstimator:
         features = confidence.curve_features(volume, label, spread, fit, labels.noise_logit)
         known = has_peak(fit, start, len(volume), radius)
         known &= features[confidence.FEATURES.index("drop")] > confidence.LEAST_DROP
-        return Pixels(torch.where(known, fit.index, torch.nan), fit.sigma, label), features
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """What the focus curves of single pixels say."""
-
-    index: Tensor
-    """(H, W) sub-frame index; NaN where there is no peak."""
-    sigma: Tensor
-    """(H, W) its standard deviation from noise alone."""
-    label: Tensor
-    """(H, W) int64."""
-
-    @property
-    def known(self) -> Tensor:
-        """(H, W) bool."""
-        return self.index.isfinite()
-
-
-@dataclass(frozen=True)
-class Surface:
-    """Depth put together from that of single pixels."""
-
-    index: Tensor
-    """(H, W) sub-frame index; NaN where there is none."""
-    sigma: Tensor
-    """(H, W) its standard deviation from noise alone."""
-    label: Tensor
-    """(H, W) int64."""
-    share: Tensor
-    """(H, W) share of the votes for the label; 1 away from edges."""
+        return torch.where(known, fit.index, torch.nan), fit.sigma, fit.height, features
 
 
 def _without(volume: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
     """The logits, changed in place, with none where frames do not cover a pixel."""
     for k, where in uncovered.items():
-        volume[k].masked_fill_(where, _INVALID_LOGIT)
+        volume[k].masked_fill_(where, INVALID_LOGIT)
     return volume
 
 
@@ -384,7 +378,7 @@ def estimate_depth(
     *,
     method: str = "regularised",
     smoothness: float = 1.0,
-    refit_radius: int = 3,
+    refit_radius: int = 2,
     z_sigma_frames: float = 0.0,
     z: NDArray[np.floating] | None = None,
 ) -> DepthMap:
@@ -402,5 +396,5 @@ def estimate_depth(
     estimator = DepthEstimator(measure, method, smoothness, refit_radius, z_sigma_frames, z)
     labels = estimator.regularise(estimator.sites(images))
     estimator = estimator.matched(labels)
-    refined = estimator.refine(estimator.volume(images), labels, frame=lambda k: images[k])
+    refined = estimator.refine(estimator.volume(images), labels, frames=frames_of(images))
     return DepthMap(refined.index.cpu().numpy(), refined.confidence.cpu().numpy(), refined.sigma.cpu().numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,15 +57,9 @@ def claimed(claims: Tensor, label: Tensor, *, top: int = 0, left: int = 0) -> Te
     Returns:
         (H, W) log-odds; UNCLAIMED where none agrees.
     """
-    height, width = label.shape
-    rows = (torch.arange(height, device=claims.device) + top) // LATTICE
-    columns = (torch.arange(width, device=claims.device) + left) // LATTICE
-    wanted, best = label.to(claims.dtype), torch.full((height, width), UNCLAIMED, device=claims.device)
-    for down in (-1, 0, 1):
-        y = (rows + down).clamp(0, claims.shape[1] - 1)
-        for across in (-1, 0, 1):
-            x = (columns + across).clamp(0, claims.shape[2] - 1)
-            for frame, sure in zip(claims[::2], claims[1::2]):
-                agrees = (frame[y][:, x] - wanted).abs() <= _SAME_FRAMES
-                best = torch.where(agrees, torch.maximum(best, sure[y][:, x]), best)
+    from dff.depth.curve_loops import surest_claims
+
+    best = torch.full(label.shape, UNCLAIMED)
+    given = claims.contiguous().numpy(), label.contiguous().numpy()
+    surest_claims(*given, LATTICE, top, left, np.float32(_SAME_FRAMES), best.numpy())
     return best

@@ -25,6 +25,8 @@ _SCATTER_FRAMES = (1.1, 1.5)
 """Pixels of noise are scattered evenly over the window of the fit: by 1.7 frames rms about their mean."""
 _SCATTER_SIGMA_PX = 4.0
 _POOL_SIGMA_PX = 2.0
+HALO_PX = 12
+"""Pixels of context that the probability depends on, beside what the surface does: the reach of the scatter."""
 _PROMISED, _LOG_SIGMA = 0.5, 0.0
 """What a network's log-odds, and the logarithm of the curves' standard deviation, must be among scattered pixels."""
 
@@ -104,10 +106,22 @@ def _second_peak(volume: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Largest logit away from the label, and the mean logit of all frames."""
     count = len(volume)
     away = min(SECOND_PEAK_FRAMES, max(1, count // 5))
+    if filters.by_opencv(volume) and volume[0].is_contiguous():
+        return _second_peak_compiled(volume, label, away)
     other, mean = torch.full_like(volume[0], -torch.inf), torch.zeros_like(volume[0])
     for k in range(count):
         other = torch.where((label - k).abs() > away, torch.maximum(other, volume[k]), other)
         mean += volume[k] / count
+    return other, mean
+
+
+def _second_peak_compiled(volume: Tensor, label: Tensor, away: int) -> tuple[Tensor, Tensor]:
+    from dff.depth.curve_loops import second_peak
+
+    count, step = len(volume), volume.stride(0)
+    flat = volume.as_strided(((count - 1) * step + volume[0].numel(),), (1,)).numpy()
+    other, mean = torch.empty(volume.shape[1:]), torch.empty(volume.shape[1:])
+    second_peak(flat, step, count, label.numpy(), away, other.numpy(), mean.numpy())
     return other, mean
 
 

@@ -9,8 +9,9 @@ belong to the other surface is filled from that surface alone.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from dff import filters
 from dff.depth.select import largest
+from dff.stack import FloatArray
 
 JUMP_FRAMES = 3.0
 """Neighbouring labels farther apart than this are an edge."""
@@ -31,6 +33,8 @@ VOTE_PX = 8
 """Neighbours up to this far have a vote."""
 HALO_PX = 4 * VOTE_PX
 """Rows of context that the depth of a row depends on: two votes, the filling, and the picture's frame."""
+Frames = Callable[[int, tuple[slice, slice]], Tensor]
+"""Gives a window of frame k as (C, h, w)."""
 
 _ROUNDS = 2
 _VOTE_SIGMA_PX = 6.0
@@ -40,6 +44,7 @@ _LEAST_CONTRAST = 0.03
 _AGREE_FRAMES = 4.0
 _SAME_FRAMES = 2.0
 _DENSE_PX = 2
+_BLOCK_PX = 128
 _UNKNOWN_TRUST = 0.1
 _RIDGE_PX2 = 0.5
 
@@ -71,6 +76,11 @@ class Settled:
     """(H, W) share of the votes that agree with the label; 1 away from edges."""
 
 
+def frames_of(images: Tensor) -> Frames:
+    """The frames of a part of the picture that is held as (N, C, H, W)."""
+    return lambda k, window: images[k][:, window[0], window[1]]
+
+
 def near_edges(label: Tensor) -> Tensor:
     """(H, W) bool: within NEAR_EDGE_PX of a jump of the labels."""
     jump = largest(label, 1) + largest(-label, 1) > JUMP_FRAMES
@@ -88,23 +98,31 @@ def nearer_label(label: Tensor, near_first: bool) -> Tensor:
     return near.to(torch.int64)
 
 
-def edge_picture(frame: Callable[[int], Tensor], label: Tensor, where: Tensor) -> Tensor:
-    """(C, H, W) colours at some pixels, each from the frame of its label; 0 elsewhere.
+def edge_picture(frames: Frames, label: Tensor, where: Tensor) -> Tensor:
+    """Colours at some pixels, each from the frame of its label; 0 elsewhere.
 
     Args:
-        frame: Gives frame k as (C, H, W).
+        frames: Gives a window of frame k as (C, h, w).
         label: (H, W) int64 frame of each pixel.
         where: (H, W) bool pixels that are wanted.
+
+    Returns:
+        (C, H, W), encoded as the square root.
     """
-    wanted = torch.where(where, label, -1)
-    picture: Tensor | None = None
-    for k in torch.unique(wanted).tolist():
-        if k < 0:
-            continue
-        image, there = frame(k), wanted == k
-        picture = torch.zeros_like(image) if picture is None else picture
-        picture[:, there] = image[:, there]
-    return torch.zeros((1, *label.shape)) if picture is None else picture.clamp_min_(0).sqrt_()
+    from dff.depth.edge_loops import boxes, put
+
+    wanted = torch.where(where, label, -1).numpy()
+    found = np.empty((int(wanted.max(initial=-1)) + 1, 4), np.int64)
+    picture: FloatArray | None = None
+    for top, left in itertools.product(*(range(0, side, _BLOCK_PX) for side in label.shape)):
+        boxes(wanted[top : top + _BLOCK_PX, left : left + _BLOCK_PX], found)
+        for k in np.flatnonzero(found[:, 1]).tolist():
+            first, last, start, stop = found[k].tolist()
+            place = slice(top + first, top + last), slice(left + start, left + stop)
+            window = frames(k, place).numpy()
+            picture = np.zeros((len(window), *label.shape), np.float32) if picture is None else picture
+            put(window, k, wanted[place], picture[:, place[0], place[1]])
+    return torch.zeros((1, *label.shape)) if picture is None else torch.from_numpy(picture).clamp_min_(0).sqrt_()
 
 
 def settle(index: Tensor, weight: Tensor, label: Tensor, picture: Tensor, where: Tensor) -> Settled:
@@ -118,7 +136,7 @@ def settle(index: Tensor, weight: Tensor, label: Tensor, picture: Tensor, where:
         where: (H, W) bool: the pixels to decide.
     """
     near = _Neighbours.of(where, picture)
-    trust = torch.where(weight > 0, 1.0, _UNKNOWN_TRUST)
+    trust = _padded(torch.where(weight > 0, 1.0, _UNKNOWN_TRUST))
     voted, share = label.to(torch.float32), torch.ones_like(index)
     for _ in range(_ROUNDS):
         voted, share = _vote(voted, trust, near)
@@ -131,93 +149,75 @@ def settle(index: Tensor, weight: Tensor, label: Tensor, picture: Tensor, where:
 class _Neighbours:
     """The pixels to decide, and their neighbours with their likeness."""
 
-    place: Tensor
-    """(M,) flat place in the padded map."""
-    width: int
-    """Width of the padded map."""
     where: Tensor
-    likeness: Tensor
-    """(K, M) float16, how much each pixel looks like its neighbours at OFFSETS."""
+    place: FloatArray
+    """(M,) flat place in the padded map."""
+    offsets: FloatArray
+    """(K,) from there to the neighbours at OFFSETS."""
+    likeness: FloatArray
+    """(M, K) how much each pixel looks like its neighbours."""
 
     @classmethod
     def of(cls, where: Tensor, picture: Tensor) -> _Neighbours:
         """Colours differ by the contrast around a pixel, whatever the exposure."""
+        from dff.depth.edge_loops import likeness
+
         reach = VOTE_PX
         box = np.full(2 * reach + 1, 1 / (2 * reach + 1), np.float32)
         mean, square = (filters.separable(planes, box, box) for planes in (picture, picture.square()))
         contrast = (square - (1 - _LEAST_CONTRAST**2) * mean.square()).sum(0)[where].clamp_min(1e-12)
-        sharpness = 0.5 / (_LIKENESS**2 * contrast)
-        row, column = where.nonzero(as_tuple=True)
+        row, column = (places.numpy() for places in where.nonzero(as_tuple=True))
         width = where.shape[1] + 2 * reach
         place = (row + reach) * width + column + reach
-        colours = F.pad(picture[None], (reach,) * 4, mode="replicate")[0].flatten(1)
-        here = colours.index_select(1, place)
-        likeness = torch.empty((len(OFFSETS), len(place)), dtype=torch.float16)
-        for (x, y, _), like in zip(OFFSETS, likeness):
-            unlike = colours.index_select(1, place + (y * width + x)).sub_(here).square_().sum(0)
-            like.copy_(unlike.mul_(sharpness).neg_().exp_())
-        return cls(place, width, where, likeness)
+        offsets = np.array([y * width + x for x, y, _ in OFFSETS])
+        colours = F.pad(picture[None], (reach,) * 4, mode="replicate")[0].flatten(1).numpy()
+        found = np.empty((len(place), len(OFFSETS)), np.float32)
+        likeness(colours, place, offsets, (0.5 / (_LIKENESS**2 * contrast)).numpy(), found)
+        return cls(where, place, offsets, found)
 
-    def flat(self, values: Tensor, *, fill: float | None = None) -> Tensor:
-        """A map padded by VOTE_PX, flat: by its own edge, or by a number."""
-        pad = (VOTE_PX,) * 4
-        if fill is not None:
-            return F.pad(values, pad, value=fill).flatten()
-        return F.pad(values[None, None], pad, mode="replicate").flatten()
-
-    def each(self, sigma_px: float) -> Iterator[tuple[int, int, Tensor, Tensor]]:
-        """Offset x, y, place and weight of every neighbour in turn, and of the pixel itself."""
-        for (x, y, step), like in zip(OFFSETS, self.likeness):
-            there = self.place + (y * self.width + x)
-            yield x, y, there, like.to(torch.float32).mul_(step * math.exp(-(x * x + y * y) / (2 * sigma_px**2)))
-
-    def spread(self, values: Tensor, elsewhere: Tensor) -> Tensor:
+    def spread(self, values: FloatArray, elsewhere: Tensor) -> Tensor:
         """A map with values at the pixels to decide."""
         result = elsewhere.clone()
-        result[self.where] = values
+        result[self.where] = torch.from_numpy(values)
         return result
 
 
-def _vote(label: Tensor, trust: Tensor, near: _Neighbours) -> tuple[Tensor, Tensor]:
+def _padded(values: Tensor, *, fill: float | None = None) -> FloatArray:
+    """A map padded by VOTE_PX, flat: by its own edge, or by a number."""
+    pad = (VOTE_PX,) * 4
+    if fill is not None:
+        return F.pad(values, pad, value=fill).flatten().numpy()
+    return F.pad(values[None, None], pad, mode="replicate").flatten().numpy()
+
+
+def _kernel(sigma_px: float) -> FloatArray:
+    """(K,) weights of the neighbours at OFFSETS."""
+    return np.array([step * math.exp(-(x * x + y * y) / (2 * sigma_px**2)) for x, y, step in OFFSETS], np.float32)
+
+
+def _vote(label: Tensor, trust: FloatArray, near: _Neighbours) -> tuple[Tensor, Tensor]:
     """Labels that most like-coloured neighbours agree on, out of the extremes around each pixel and its own."""
+    from dff.depth.edge_loops import votes
+
     around = (label, -largest(-label, VOTE_PX // 2), largest(label, VOTE_PX // 2))
-    candidates = torch.stack([plane[near.where] for plane in around])
-    votes, total = torch.zeros_like(candidates), torch.zeros_like(near.place, dtype=torch.float32)
-    labels, trusts = near.flat(label), near.flat(trust)
-    for x, y, there, weight in near.each(_VOTE_SIGMA_PX):
-        if x == 0 and y == 0:
-            continue
-        weight = weight * trusts.index_select(0, there)
-        agreement = (candidates - labels.index_select(0, there)).abs_().mul_(-1 / _AGREE_FRAMES).add_(1).clamp_min_(0)
-        votes.addcmul_(agreement, weight)
-        total += weight
-    best = votes.argmax(0, keepdim=True)
-    share = votes.gather(0, best)[0] / total.clamp_min(1e-12)
-    chosen = candidates.gather(0, best)[0]
+    candidates = torch.stack([plane[near.where] for plane in around]).numpy()
+    weights = _kernel(_VOTE_SIGMA_PX) * (near.offsets != 0)
+    chosen, share = np.empty_like(candidates[:2])
+    labels, agree = _padded(label), np.float32(1 / _AGREE_FRAMES)
+    votes(labels, trust, near.place, near.offsets, weights, near.likeness, agree, candidates, chosen, share)
     return near.spread(chosen, label), near.spread(share, torch.ones_like(label))
 
 
 def _fill(label: Tensor, index: Tensor, weight: Tensor, near: _Neighbours) -> tuple[Tensor, Tensor]:
     """Plane through the indices around each pixel that lie on the surface of its label."""
-    labels = label[near.where]
-    indices, weights = near.flat(index), near.flat(weight, fill=0.0)
-    sums = [torch.zeros_like(labels) for _ in range(9)]
-    kernel = 0.0
-    for x, y, there, like in near.each(_FILL_SIGMA_PX):
-        kernel += math.exp(-(x * x + y * y) / (2 * _FILL_SIGMA_PX**2))
-        value = indices.index_select(0, there) - labels
-        part = like * weights.index_select(0, there) * (value.abs() <= 2 * _SAME_FRAMES)
-        for total, factor in zip(sums, (1, x, y, x * x, x * y, y * y)):
-            total.add_(part, alpha=factor)
-        part = part * value
-        for total, factor in zip(sums[6:], (1, x, y)):
-            total.add_(part, alpha=factor)
-    w, *moments = sums
-    total = w.clamp_min(1e-20)
-    mx, my, xx, xy, yy, mz, xz, yz = (moment / total for moment in moments)
-    xx, yy, xy = xx - mx * mx + _RIDGE_PX2, yy - my * my + _RIDGE_PX2, xy - mx * my
-    xz, yz = xz - mx * mz, yz - my * mz
-    value = labels + mz - ((xz * yy - yz * xy) * mx + (yz * xx - xz * xy) * my) / (xx * yy - xy * xy)
+    from dff.depth.edge_loops import fills
+
+    labels, kernel = label[near.where].numpy(), _kernel(_FILL_SIGMA_PX)
+    away = np.array([(x, y) for x, y, _ in OFFSETS], np.float32)
+    value, mean_weight = np.empty((2, len(labels)), np.float32)
+    limits = np.float32(2 * _SAME_FRAMES), np.float32(_RIDGE_PX2)
+    maps = _padded(index), _padded(weight, fill=0.0), near.place, near.offsets, away, kernel, near.likeness
+    fills(labels, *maps, *limits, value, mean_weight)
     nothing = torch.full_like(label, torch.nan)
-    value = torch.where(w > 0, value, torch.nan)
-    return near.spread(value, nothing), near.spread(w / kernel, nothing)
+    total = sum(math.exp(-(x * x + y * y) / (2 * _FILL_SIGMA_PX**2)) for x, y, _ in OFFSETS)
+    return near.spread(value, nothing), near.spread(mean_weight / np.float32(total), nothing)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from torch import Tensor
+
+from dff.depth.units import answers
 
 JUDGES = Path(__file__).with_name("judges.json")
 DEFAULT = "ring-difference"
 """Whose judge serves measures that have none of their own."""
-_BLOCK_PX = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,7 @@ class Judge:
 
     def __call__(self, features: Tensor) -> Tensor:
         """(F, ...) features in the order of their names → probability that the index is right to one frame."""
-        hidden, bias, output = (torch.tensor(values) for values in (self.hidden, self.bias, self.output))
-        flat = features.flatten(1)
-        result = torch.empty_like(flat[0])
-        for start in range(0, flat.shape[1], _BLOCK_PX):
-            part = slice(start, start + _BLOCK_PX)
-            units = torch.addmm(bias[:, None], hidden, flat[:, part]).tanh_()
-            result[part] = (output @ units + self.constant).sigmoid_()
-        return result.reshape(features.shape[1:])
+        return answers(features, self.hidden, self.bias, [self.output], [self.constant])[0].sigmoid_()
 
 
 def read_judges() -> dict[str, Judge]:

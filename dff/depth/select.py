@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dff import filters
 from dff.focus import CELL
 
 LATTICE = CELL
@@ -60,20 +63,10 @@ def upsample_label(volume: Tensor, lattice_label: Tensor, *, top: int = 0, left:
     Returns:
         (H, W) int64.
     """
-    _, height, width = volume.shape
-    whole = lattice_label.to(torch.int64)
-    rows = (torch.arange(height, device=volume.device) + top) // LATTICE
-    columns = (torch.arange(width, device=volume.device) + left) // LATTICE
-    best, label = volume.new_full((height, width), -torch.inf), volume.new_zeros((height, width), dtype=torch.int64)
-    for down in (0, -1, 1):
-        for across in (0, -1, 1):
-            y = (rows + down).clamp(0, whole.shape[0] - 1)
-            x = (columns + across).clamp(0, whole.shape[1] - 1)
-            candidate = whole[y][:, x]
-            support = volume.gather(0, candidate[None])[0]
-            better = support > best
-            label = torch.where(better, candidate, label)
-            best = torch.where(better, support, best)
+    from dff.depth.curve_loops import best_of_sites
+
+    label = torch.empty(volume.shape[1:], dtype=torch.int64)
+    best_of_sites(volume.numpy(), lattice_label.to(torch.int64).numpy(), LATTICE, top, left, label.numpy())
     return label
 
 
@@ -84,5 +77,8 @@ def largest(values: Tensor, reach: int) -> Tensor:
         values: (H, W).
         reach: Pixels on either side.
     """
+    if filters.by_opencv(values):
+        square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+        return torch.from_numpy(cv2.dilate(values.to(torch.float32).numpy(), square))
     across = F.max_pool2d(values.to(torch.float32)[None, None], (1, 2 * reach + 1), 1, (0, reach))
     return F.max_pool2d(across, (2 * reach + 1, 1), 1, (reach, 0))[0, 0]

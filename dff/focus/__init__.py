@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,19 @@ from torch import Tensor
 from dff import filters
 from dff.focus import drpl, fusegan, mffgan, operators, sesf, sesf_stack, sesf_vgg
 from dff.focus.coherence import StackFilter, frame_units, stack_filter
+from dff.focus.energies import SymmetricEnergy
 from dff.focus.inference import in_precision
-from dff.focus.measure import CELL, FocusMeasure
+from dff.focus.measure import CELL, FocusMeasure, RowMeasure
 
 __all__ = [
     "CELL",
     "FOCUS_MEASURES",
     "NETWORKS",
     "FocusMeasure",
+    "RowMeasure",
     "StackFilter",
     "coherent",
+    "focus_cells",
     "focus_volume",
     "frame_units",
     "load_measure",
@@ -79,7 +82,40 @@ def focus_volume(
     Returns:
         (N, H, W).
     """
-    return measure(coherent(with_channels(images, measure.channels), z_sigma_frames, z))
+    images = with_channels(images, measure.channels)
+    if energy := _compiled(measure, images):
+        return energy.logits(images[:, 0], _along(images, z_sigma_frames, z))
+    return measure(coherent(images, z_sigma_frames, z))
+
+
+def focus_cells(
+    images: Tensor,
+    measure: FocusMeasure,
+    *,
+    z_sigma_frames: float = 0.0,
+    z: NDArray[np.floating] | None = None,
+    uncovered: Mapping[int, Tensor],
+) -> Tensor | None:
+    """Logarithm of the mean energy of every cell of CELL x CELL pixels; None where that takes the logits of pixels.
+
+    Args:
+        images: (N, C, H, W), from a multiple of CELL pixels on; see `focus_volume`.
+        measure: Focus measure.
+        z_sigma_frames: Standard deviation of the filter along the stack in mean steps.
+        z: (N,) positions of the frames where the steps are uneven.
+        uncovered: (H, W) bool by frame: what it does not cover.
+
+    Returns:
+        (N, h, w).
+    """
+    images = with_channels(images, measure.channels)
+    energy = _compiled(measure, images)
+    return None if energy is None else energy.cells(images[:, 0], _along(images, z_sigma_frames, z), uncovered)
+
+
+def _compiled(measure: FocusMeasure, images: Tensor) -> SymmetricEnergy | None:
+    """The measure in compiled loops; None where tensors do the work."""
+    return measure.symmetric if filters.by_opencv(images) and not images.requires_grad else None
 
 
 def with_channels(images: Tensor, channels: int) -> Tensor:
@@ -89,6 +125,10 @@ def with_channels(images: Tensor, channels: int) -> Tensor:
 
 def coherent(images: Tensor, z_sigma_frames: float, z: NDArray[np.floating] | None = None) -> Tensor:
     """(N, C, H, W) images after the filter along the stack; see `focus_volume`."""
+    return images if z_sigma_frames <= 0 else _along(images, z_sigma_frames, z)(images)
+
+
+def _along(images: Tensor, z_sigma_frames: float, z: NDArray[np.floating] | None) -> StackFilter:
     if z_sigma_frames <= 0:
-        return images
-    return stack_filter(np.arange(len(images)) if z is None else z, z_sigma_frames)(images)
+        return StackFilter(np.eye(len(images)))
+    return stack_filter(np.arange(len(images)) if z is None else z, z_sigma_frames)

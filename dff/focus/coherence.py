@@ -35,6 +35,16 @@ class StackFilter:
         """(N,) factor on detail that stays in focus over the filter's width."""
         return self.rows.sum(1)
 
+    @property
+    def bands(self) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
+        """(N, most) weights of neighbouring frames in each row, the first of them, and how many they are."""
+        first = (self.rows != 0).argmax(1)
+        counts = len(self.rows) - (self.rows[:, ::-1] != 0).argmax(1) - first
+        weights = np.zeros((len(self.rows), int(counts.max())), np.float32)
+        for row, weight, start, count in zip(self.rows, weights, first, counts):
+            weight[:count] = row[start : start + count]
+        return weights, first, counts
+
     def __call__(self, images: Tensor) -> Tensor:
         """Filtered images y = mean + M (x - mean), where the mean is that of the stack at each pixel.
 

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import filters
+from dff.focus.energies import SymmetricEnergy
 from dff.focus.measure import FocusMeasure
 
 Kernel = NDArray[np.float32]
 
 ENERGY_FLOOR = 1e-10
 """Energy added before the logarithm: far below one step of a 16-bit image."""
-COARSE_RINGS = ((1.0, 1.0, 1.0),)
-"""Radius of the disk, width of the gap and of the ring, px, of the rings for stacks of coarse steps."""
+COARSE_RING = (1.0, 1.0, 1.0)
+"""Radius of the disk, width of the gap and of the ring, px, for stacks of coarse steps."""
 
 
 def windowed_log_energy(
@@ -56,8 +57,7 @@ def windowed_log_energy(
 
 def filter_bank_energy(kernels: Sequence[Kernel]) -> Callable[[Tensor], Tensor]:
     """Sum of the squared answers of a bank of filters, scaled to the variance of white noise."""
-    scale = 1 / math.sqrt(sum(float((kernel**2).sum()) for kernel in kernels))
-    scaled = [np.ascontiguousarray(kernel * scale, np.float32) for kernel in kernels]
+    scaled = equal_noise(kernels)
 
     def energy(planes: Tensor) -> Tensor:
         total = filters.correlate(planes, scaled[0]).square_()
@@ -66,6 +66,12 @@ def filter_bank_energy(kernels: Sequence[Kernel]) -> Callable[[Tensor], Tensor]:
         return total
 
     return energy
+
+
+def equal_noise(kernels: Sequence[Kernel]) -> list[Kernel]:
+    """Kernels scaled so that their squared answers to white noise add up to its variance."""
+    scale = 1 / math.sqrt(sum(float((kernel**2).sum()) for kernel in kernels))
+    return [np.ascontiguousarray(kernel * scale, np.float32) for kernel in kernels]
 
 
 def ring_kernel(disk_px: float, gap_px: float, ring_px: float) -> Kernel:
@@ -95,19 +101,24 @@ def ring_difference(
     """A disk minus the ring around it, with a gap between them (Surh et al., CVPR 2017).
 
     The gap keeps it local, the ring's many pixels keep it calm under noise. Where the blur grows fast from frame to
-    frame, fine detail is there in one frame only, and coarser detail tells more: COARSE_RINGS.
+    frame, fine detail is there in one frame only, and coarser detail tells more: COARSE_RING.
     """
     summary = "disk minus ring: sharp and calm under noise, the default"
-    coarse = [ring_kernel(*sizes) for sizes in COARSE_RINGS]
-    reach_px = max(len(kernel) for kernel in coarse) // 2
+    coarse = ring_kernel(*COARSE_RING)
 
-    def of(kernels: Sequence[Kernel]) -> FocusMeasure:
-        energy = filter_bank_energy(kernels)
-        return windowed_log_energy(
-            "ring-difference", summary, energy, reach_px=reach_px, window_sigma_px=window_sigma_px
+    def of(kernel: Kernel) -> FocusMeasure:
+        (scaled,) = equal_noise([kernel])
+        measure = windowed_log_energy(
+            "ring-difference",
+            summary,
+            filter_bank_energy([kernel]),
+            reach_px=len(coarse) // 2,
+            window_sigma_px=window_sigma_px,
         )
+        taps = filters.gaussian_kernel(window_sigma_px)
+        return replace(measure, symmetric=SymmetricEnergy.of(scaled, taps, ENERGY_FLOOR))
 
-    return replace(of([ring_kernel(disk_px, gap_px, ring_px)]), coarse=of(coarse))
+    return replace(of(ring_kernel(disk_px, gap_px, ring_px)), coarse=of(coarse))
 
 
 def sum_modified_laplacian(*, window_sigma_px: float = 3.0, step_px: int = 2) -> FocusMeasure:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dff.fuse.blend import halo_px as blend_halo_px
 from dff.fuse.blend import pyramid_blend, window_frames
-from dff.fuse.frames import FrameSource, frame_stack, frame_tensor, near_clipped, noise_level, to_dtype
+from dff.fuse.frames import FrameSource, frame_stack, frame_tensor, near_clipped, noise_level, somewhere, to_dtype
 from dff.fuse.veil import HALO_PX as VEIL_HALO_PX
 from dff.fuse.veil import LARGEST_CELL_PX, Defocus, unveiled
 from dff.fuse.weights import WindowWeights, pick_weights, softmax_weights, weighted_mean
@@ -117,4 +117,4 @@ def all_in_focus(
         )
         blended = method in _BLENDED
         picture = pyramid_blend(stack, shares, noise=noise, levels=levels) if blended else weighted_mean(stack, shares)
-    return picture if valid is None else picture * valid.any(0)
+    return picture if valid is None else picture * somewhere(valid)

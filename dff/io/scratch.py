@@ -1,10 +1,12 @@
 """Frames kept in one file on disk, read by frame or by rows of all frames.
 
-Plain reads and writes at offsets, not a memory map: mapped pages count as the memory of the process.
+Written at offsets, read as copies from a memory map. Mapped pages count as memory of the process, so they are given
+back at once.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import socket
@@ -20,6 +22,8 @@ from numpy.typing import DTypeLike, NDArray
 from dff.io.atomic import check_space, is_running, writing_error
 
 _CHUNK = 1 << 24
+_AROUND = 1 << 20
+"""Systems map some pages before and after those that are asked for."""
 _NAME = re.compile(r"dff-scratch-(?P<host>.+)-(?P<pid>\d+)-\w+\.part")
 
 
@@ -37,6 +41,7 @@ class ScratchStack:
         self._file: int | None = descriptor
         self._row_bytes = prod(self.shape[1:]) * self.dtype.itemsize
         self._frame_bytes = self.shape[0] * self._row_bytes
+        self._map: mmap.mmap | None = None
 
     @classmethod
     def create(cls, folder: str | Path, count: int, shape: tuple[int, ...], dtype: DTypeLike) -> ScratchStack:
@@ -58,7 +63,7 @@ class ScratchStack:
         except OSError as error:
             raise writing_error(target, error) from error
         os.ftruncate(descriptor, needed)
-        return cls(Path(name), descriptor, count, shape, dtype)
+        return cls(Path(name), descriptor, count, shape, dtype)._opened()
 
     @classmethod
     def reopen(cls, path: str | Path, count: int, shape: tuple[int, ...], dtype: DTypeLike) -> ScratchStack | None:
@@ -72,9 +77,13 @@ class ScratchStack:
             return None
         stack = cls(mine, descriptor, count, shape, dtype)
         if os.fstat(descriptor).st_size == count * stack._frame_bytes:
-            return stack
+            return stack._opened()
         stack.close()
         return None
+
+    def _opened(self) -> ScratchStack:
+        self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        return self
 
     def __len__(self) -> int:
         return self.count
@@ -114,38 +123,41 @@ class ScratchStack:
 
     def read_frame(self, k: int) -> NDArray[Any]:
         """Frame k, (H, W, C)."""
-        self._check_frame(k)
-        frame = np.empty(self.shape, self.dtype)
-        self._read(frame, k * self._frame_bytes)
-        return frame
+        return self.read_frame_rows(k, 0, self.shape[0])
 
     def read_rows(self, start: int, stop: int) -> NDArray[Any]:
         """Rows from start up to stop of all frames, (N, stop - start, W, C)."""
-        self._check_rows(start, stop)
-        rows = np.empty((self.count, stop - start, *self.shape[1:]), self.dtype)
-        for k, target in enumerate(rows):
-            self._read(target, k * self._frame_bytes + start * self._row_bytes)
-        return rows
+        return np.stack([self.read_frame_rows(k, start, stop) for k in range(self.count)])
 
     def read_frame_rows(self, k: int, start: int, stop: int) -> NDArray[Any]:
         """Rows from start up to stop of frame k, (stop - start, W, C)."""
-        self._check_frame(k)
-        self._check_rows(start, stop)
-        rows = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        self._read(rows, k * self._frame_bytes + start * self._row_bytes)
-        return rows
+        return self.read_part(k, slice(start, stop), slice(0, self.shape[1]))
 
     def read_part(self, k: int, rows: slice, columns: slice) -> NDArray[Any]:
         """Some rows and columns of frame k, given by start and stop, (h, w, C)."""
-        if 2 * (columns.stop - columns.start) > self.shape[1]:
-            return self.read_frame_rows(k, rows.start, rows.stop)[:, columns]
         self._check_frame(k)
         self._check_rows(rows.start, rows.stop)
         part = np.empty((rows.stop - rows.start, columns.stop - columns.start, *self.shape[2:]), self.dtype)
-        start = k * self._frame_bytes + columns.start * (self._row_bytes // self.shape[1])
-        for row, target in enumerate(part, rows.start):
-            self._read(target, start + row * self._row_bytes)
+        step = max(1, _CHUNK // self._row_bytes)
+        for top in range(rows.start, rows.stop, step):
+            stop = min(top + step, rows.stop)
+            part[top - rows.start : stop - rows.start] = self._mapped_rows(k, top, stop)[:, columns]
+            self._give_back(k, top, stop)
         return part
+
+    def _mapped_rows(self, k: int, start: int, stop: int) -> NDArray[Any]:
+        """Rows of frame k as they lie in the file."""
+        offset = k * self._frame_bytes + start * self._row_bytes
+        rows = np.frombuffer(self._pages, self.dtype, (stop - start) * prod(self.shape[1:]), offset)
+        return rows.reshape(stop - start, *self.shape[1:])
+
+    def _give_back(self, k: int, start: int, stop: int) -> None:
+        """The pages of mapped rows no longer count as memory of the process."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            frame = k * self._frame_bytes
+            first = max(0, frame + start * self._row_bytes - _AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
+            last = min(len(self._pages), frame + stop * self._row_bytes + _AROUND)
+            self._pages.madvise(mmap.MADV_DONTNEED, first, last - first)
 
     def close(self) -> None:
         """Delete the file; closing twice does nothing."""
@@ -155,6 +167,9 @@ class ScratchStack:
 
     def release(self) -> None:
         """Close the file and leave it to whoever reopens it."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -170,6 +185,12 @@ class ScratchStack:
     def __del__(self) -> None:
         if getattr(self, "_file", None) is not None:
             self.close()
+
+    @property
+    def _pages(self) -> mmap.mmap:
+        if self._map is None or self._file is None:
+            raise ValueError(f"{self.path}: must be open; got a closed scratch file; read before closing it")
+        return self._map
 
     @property
     def _descriptor(self) -> int:
@@ -192,15 +213,6 @@ class ScratchStack:
                 done += os.pwrite(self._descriptor, data[done : done + _CHUNK], offset + done)
         except OSError as error:
             raise writing_error(self.path, error) from error
-
-    def _read(self, target: NDArray[Any], offset: int) -> None:
-        view, done = target.data.cast("B"), 0
-        while done < len(view):
-            part = os.pread(self._descriptor, min(_CHUNK, len(view) - done), offset + done)
-            if not part:
-                raise OSError(f"{self.path}: must hold all frames; got a file cut short; run again")
-            view[done : done + len(part)] = part
-            done += len(part)
 
 
 def _name() -> str:

@@ -27,6 +27,7 @@ from dff.pipeline.prepare import (
     use_threads,
     warp_frames,
 )
+from dff.pipeline.sequence import warn_of_order
 from dff.pipeline.slabs import fuse_slabs
 from dff.pipeline.strips import Strips, Tile, tiles
 from dff.pipeline.watch import UNWATCHED, Watcher
@@ -87,6 +88,8 @@ def reconstruct(
             warp_frames(stack, frames, alignment, stages)
             estimator = replace(estimator, z_sigma_frames=coherence(settings, alignment))
             strips = Strips(frames, alignment, estimator, plan, stack.white)
+            if settings.order == "name" and settings.z_file is None:
+                warn_of_order(strips)
             labels = _label(strips, stages)
             if labels.label is not None:
                 watcher.on_labels(labels.label.numpy())
@@ -163,6 +166,7 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
         measure_bytes=estimator.energies.network_bytes,
         network_bytes=0 if estimator.refit is None else estimator.measure.network_bytes,
         network_halo_px=estimator.network_halo_px,
+        rows=estimator.measure.rows if estimator.by_rows else None,
     )
 
 
@@ -185,23 +189,19 @@ def _label(strips: Strips, stages: Stages) -> Labels:
 
 def _measured_sites(strips: Strips, stages: Stages) -> Sites:
     height, width = strips.size_px
-    journal, estimator, plan = stages.journal, strips.estimator, strips.plan.for_sites()
-    sites = Sites.empty(len(strips.frames), lattice_size(height, width), claimed=estimator.refit is not None)
+    journal = stages.journal
+    sites = Sites.empty(len(strips.frames), lattice_size(height, width), claimed=strips.estimator.refit is not None)
     rows = {name: values.movedim(-2, 0).numpy() for name, values in sites.maps()}
     finished = journal.finished("measure focus")
     for name, values in rows.items():
-        journal.restore(name, values, -(-finished // LATTICE))
-    with stages.stage("measure focus", height) as done:
-        for strip in plan.strips(height):
-            if strip[1] <= finished:
-                continue
-            for tile in tiles(plan, strip, strips.size_px):
-                place, inside = ((_sites(y), _sites(x)) for y, x in (tile.place, tile.inside))
-                sites.put(place, strips.sites(tile), inside)
-            kept = _sites(slice(*strip))
+        journal.restore(name, values, -(-min(finished, height) // LATTICE))
+    with stages.stage("measure focus", strips.site_steps) as done:
+        for step, tile, found in strips.site_parts(finished):
+            place, inside = ((_sites(y), _sites(x)) for y, x in (tile.place, tile.inside))
+            sites.put(place, found, inside)
             for name, values in rows.items():
-                journal.keep_rows(name, values[kept], kept.start)
-            done(strip[1])
+                journal.keep_rows(name, values[place[0]], place[0].start)
+            done(step)
     return sites
 
 
@@ -250,7 +250,9 @@ def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) ->
 
 def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDArray[np.float32]]) -> None:
     top, left = tile.read_rows[0], tile.read_columns[0]
-    refined = strips.estimator.refine(strips.volume(tile), labels, top=top, left=left, frame=strips.frame_tiles(tile))
+    refined = strips.estimator.refine(
+        strips.volume(tile), labels, top=top, left=left, frames=strips.frame_tiles(tile).part
+    )
     found = (refined.index, refined.sigma, refined.confidence, refined.label)
     index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
     for k, covered in strips.partly_covered(tile.rows, tile.columns, strips.estimator.energies.border_px):

@@ -13,7 +13,7 @@ from dff.focus import fusegan, mffgan
 from dff.stack import FloatArray
 from dff.training.losses import LossWeights
 from dff.training.pair_losses import draw_pairs, laplacian
-from dff.training.scenes import TrainingScene
+from dff.training.scenes import Sampling, TrainingScene
 
 MAP_WEIGHT = 100.0
 """Of FuseGAN's L1 term beside the discriminator's opinion: as is usual for image-to-image GANs."""
@@ -65,14 +65,14 @@ def confidence_losses(
     network: nn.Module,
     scenes: Sequence[TrainingScene],
     random: np.random.Generator,
-    pixel_frames: int,
+    sampling: Sampling,
     device: str,
     weights: LossWeights,
 ) -> dict[str, Tensor]:
     """FuseGAN's: a confidence map like the true one, and one that the discriminator takes for true."""
     if not isinstance(network, Adversaries):
         raise TypeError(f"network: must be Adversaries; got {type(network).__name__}")
-    pairs = draw_pairs(scenes, random, pixel_frames=pixel_frames, device=device)
+    pairs = draw_pairs(scenes, random, sampling=sampling, device=device)
     with torch.autocast(torch.device(device).type, torch.bfloat16):
         log_odds = network.generator(pairs.images)
     found = pairs.known * log_odds.float().sigmoid()
@@ -91,7 +91,7 @@ def generation_losses(
     network: nn.Module,
     scenes: Sequence[TrainingScene],
     random: np.random.Generator,
-    pixel_frames: int,
+    sampling: Sampling,
     device: str,
     weights: LossWeights,
 ) -> dict[str, Tensor]:

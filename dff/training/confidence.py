@@ -18,13 +18,14 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from dff import io, metrics
-from dff.depth import DepthEstimator, upsample_label
+from dff.depth import DepthEstimator, frames_of, upsample_label
 from dff.depth.confidence import FEATURES, LEAST_PROBABILITY, is_clear
 from dff.depth.judge import DEFAULT, JUDGES, Judge, read_judges
 from dff.focus import NETWORKS, load_measure
 from dff.simulate import SCENES, Recipe, render_scene
 from dff.stack import FloatArray, Scene
 from dff.training.collage import Collage
+from dff.training.units import fit_units
 
 COMMAND = "python -m dff.training.confidence"
 SEED = 4000
@@ -54,9 +55,6 @@ BORDER_PX = 12
 
 UNITS = 12
 STEPS = 1200
-BATCH = 4096
-RATE, DECAY = 1e-2, 1e-2
-LEAST_SPREAD = 1e-3
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,7 @@ def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> Sam
     matched = estimator.matched(labels)
     volume = matched.volume(images)
     label = upsample_label(volume, labels.label)
-    surface, features = matched.evidence(volume, label, labels, lambda k: images[k])
+    surface, features = matched.evidence(volume, label, labels, frames_of(images))
     inside = np.isfinite(truth) & surface.index.isfinite().numpy()
     for edge in (np.s_[:BORDER_PX], np.s_[-BORDER_PX:], np.s_[:, :BORDER_PX], np.s_[:, -BORDER_PX:]):
         inside[edge] = False
@@ -185,45 +183,13 @@ def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> Sam
 def fit_judge(samples: Samples) -> Judge:
     """The judge of largest likelihood, by stochastic descent; equal samples give equal judges."""
     names = FEATURES[: samples.features.shape[1]]
-    generator = torch.Generator().manual_seed(SEED)
-    mean, spread = samples.features.mean(0), samples.features.std(0) + LEAST_SPREAD
-    inputs = torch.from_numpy(((samples.features - mean) / spread).astype(np.float32))
     right = torch.from_numpy(samples.right)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        network = nn.Sequential(nn.Linear(len(names), UNITS), nn.Tanh(), nn.Linear(UNITS, 1))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS)
-    for _ in range(STEPS):
-        batch = torch.randint(len(inputs), (BATCH,), generator=generator)
-        loss = nn.functional.binary_cross_entropy_with_logits(network(inputs[batch])[:, 0], right[batch])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    return _unscaled(network, mean, spread, names)
 
+    def loss(answers: Tensor, pixels: Tensor) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(answers[:, 0], right[pixels])
 
-def _unscaled(network: nn.Sequential, mean: FloatArray, spread: FloatArray, names: tuple[str, ...]) -> Judge:
-    """The network on features as they are."""
-    first, second = (
-        {key: value.detach().double().numpy() for key, value in part.named_parameters()}
-        for part in (network[0], network[2])
-    )
-    hidden = first["weight"] / spread
-    bias = first["bias"] - hidden @ mean
-
-    def rounded(values: FloatArray) -> tuple[float, ...]:
-        return tuple(float(f"{value:.5g}") for value in values)
-
-    return Judge(
-        names,
-        tuple(rounded(row) for row in hidden),
-        rounded(bias),
-        rounded(second["weight"][0]),
-        rounded(second["bias"])[0],
-        1.0,
-    )
+    found = fit_units(samples.features, 1, loss, units=UNITS, steps=STEPS, seed=SEED)
+    return Judge(names, found.hidden, found.bias, found.output[0], found.constant[0], 1.0)
 
 
 def fit_sigma(estimator: DepthEstimator) -> float:

@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from dff.focus import weight_files
 from dff.settings import VERSION
 from dff.training.curve import draw_curve
 from dff.training.losses import LossWeights
-from dff.training.scenes import TrainingScene, describe_cache, read_cache
+from dff.training.scenes import CLOSE_UP_SAMPLING, Sampling, TrainingScene, describe_cache, read_cache
 from dff.training.tasks import TASKS
 
 
@@ -37,6 +37,8 @@ class Recipe:
     """Folder for checkpoints, log, curve and weights."""
     photographs: str | None = None
     """Folder of the pictures that the scenes' textures were taken from; for the run card only."""
+    close_ups: int = 0
+    """Number of close-ups among the scenes; with any, samples are drawn as of macro stacks."""
     start: str | None = None
     """Weight file that the run starts from; tensors it lacks start as the network makes them."""
     steps: int = 8000
@@ -78,6 +80,11 @@ class Recipe:
     def highest_rate(self) -> float:
         """The learning rate after the warm-up."""
         return self.learning_rate or TASKS[self.network].learning_rate
+
+    @property
+    def sampling(self) -> Sampling:
+        """How samples are drawn."""
+        return replace(CLOSE_UP_SAMPLING if self.close_ups else Sampling(), pixel_frames=self.pixel_frames)
 
     def build(self) -> nn.Module:
         """The network before its first step."""
@@ -163,7 +170,7 @@ def one_step(run: Run, recipe: Recipe, scenes: Sequence[TrainingScene]) -> dict[
     run.optimiser.zero_grad(set_to_none=True)
     totals: dict[str, float] = {}
     for _ in range(recipe.samples_a_step):
-        losses = task.losses(run.network, scenes, random, recipe.pixel_frames, recipe.device, recipe.losses)
+        losses = task.losses(run.network, scenes, random, recipe.sampling, recipe.device, recipe.losses)
         (losses["total"] / recipe.samples_a_step).backward()
         for name, loss in losses.items():
             totals[name] = totals.get(name, 0.0) + float(loss.detach()) / recipe.samples_a_step
@@ -231,12 +238,13 @@ def command(recipe: Recipe, scenes: object) -> str:
     """The command that renders so many scenes and trains so."""
     name = {key: Path(path).name for key, path in paths(recipe).items()}
     photographs = f"--photographs {name['photographs']} " if recipe.photographs else ""
+    close_ups = f"--close-ups {recipe.close_ups} " if recipe.close_ups else ""
     start = f"--start {name['start']} " if recipe.start else ""
     stop = f"--stop {recipe.stop} " if recipe.stop else ""
     return (
-        f"dff train {recipe.network} -o {name['output']} --scenes {name['scenes']} --render {scenes} {photographs}"
-        f"{start}--steps {recipe.steps} {stop}--learning-rate {recipe.highest_rate:g} --seed {recipe.seed} "
-        f"--device {recipe.device}"
+        f"dff train {recipe.network} -o {name['output']} --scenes {name['scenes']} --render {scenes} {close_ups}"
+        f"{photographs}{start}--steps {recipe.steps} {stop}--learning-rate {recipe.highest_rate:g} "
+        f"--seed {recipe.seed} --device {recipe.device}"
     )
 
 

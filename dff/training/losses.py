@@ -13,6 +13,7 @@ WINDOW_FRAMES = 3
 QUADRATIC_FRAMES = 0.1
 """Errors of the mean frame below this count by their square, larger ones by their size."""
 LARGEST_LOG_SHARE = -1e-5
+LEAST_SHARE = 1e-13
 FARTHEST_FRAMES = 10.0
 LEAST_VISIBLE = 0.9
 UNIMODAL_FRAMES = 5.0
@@ -36,7 +37,13 @@ class LossWeights:
     """Cross-entropy of whether the truth lies in the sweep."""
     edge: float = 3.0
     """Factor on pixels at occlusion edges."""
+    cell: float = 0.0
+    """Cross-entropy on the lattice that depth is found on, where an operator's energies add to the network's answer."""
     label_sigma_frames: float = 0.6
+
+
+CLOSE_UP_LOSSES = LossWeights(cell=2.0)
+"""Where depth is what counts."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +58,13 @@ class Target:
     """(H, W) bool, occlusion edges."""
     sharp: Tensor
     """(H, W) all-in-focus luminance."""
+    seen: Tensor | None = None
+    """(H, W) bool, where there is something to see; without it, an answer is expected wherever there is one."""
 
 
-def total_loss(logits: Tensor, images: Tensor, target: Target, weights: LossWeights) -> dict[str, Tensor]:
+def total_loss(
+    logits: Tensor, images: Tensor, target: Target, weights: LossWeights, energies: Tensor | None = None
+) -> dict[str, Tensor]:
     """Parts of the loss by name, and their weighted sum as "total".
 
     Args:
@@ -61,6 +72,7 @@ def total_loss(logits: Tensor, images: Tensor, target: Target, weights: LossWeig
         images: (N, H, W) luminance the network saw.
         target: Truth.
         weights: Weight of each part.
+        energies: (N, h, w) logarithm of an operator's mean energy in every cell, for the part "cell".
     """
     known = torch.isfinite(target.index)
     index = torch.where(known, target.index, 0.0)
@@ -76,8 +88,11 @@ def total_loss(logits: Tensor, images: Tensor, target: Target, weights: LossWeig
         "expectation": (measured * expectation_error(logits, index)).sum(),
         "picture": (importance * ((share * images).sum(0) - target.sharp).abs()).sum(),
         "unimodal": (importance * unimodality(logits, index)).sum(),
-        "answer": answer_error(logits, known).mean(),
+        "answer": answer_error(logits, known if target.seen is None else known & target.seen).mean(),
     }
+    if energies is not None:
+        soft = (-0.5 * (distance / weights.label_sigma_frames) ** 2).softmax(0)
+        parts["cell"] = cell_error(logits, energies, soft * importance)
     parts["total"] = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
     return parts
 
@@ -144,6 +159,20 @@ def answer_error(logits: Tensor, known: Tensor) -> Tensor:
     """
     answered = logits.logsumexp(0).clamp_max(LARGEST_LOG_SHARE)
     return -torch.where(known, answered, torch.log(-torch.expm1(answered)))
+
+
+def cell_error(logits: Tensor, energies: Tensor, wanted: Tensor) -> Tensor:
+    """Cross-entropy of cells, whose shares are the mean of their pixels' times those of an operator.
+
+    Args:
+        logits: (N, H, W) log-probabilities.
+        energies: (N, h, w) logarithm of the operator's mean energy.
+        wanted: (N, H, W) soft labels times the importance of each pixel.
+    """
+    side_px = logits.shape[-1] // energies.shape[-1]
+    shares, wanted = (F.avg_pool2d(planes[:, None], side_px)[:, 0] for planes in (logits.exp(), wanted))
+    together = (shares.clamp_min(LEAST_SHARE).log() + energies).log_softmax(0)
+    return -(side_px**2) * (wanted * together).sum()
 
 
 def unimodality(logits: Tensor, index: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dff.focus.drpl import DILATIONS, Drpl
 from dff.focus.pairs import normalised
 from dff.training.losses import LossWeights, structural_similarity
-from dff.training.scenes import Sample, TrainingScene, draw_sample
+from dff.training.scenes import Sample, Sampling, TrainingScene, draw_sample
 
 MASK_WEIGHT, PICTURE_WEIGHT, EDGE_WEIGHT = 0.8, 0.1, 0.1
 """As in the code DRPL was published with."""
@@ -53,7 +53,7 @@ def draw_pairs(
     scenes: Sequence[TrainingScene],
     random: np.random.Generator,
     *,
-    pixel_frames: int,
+    sampling: Sampling,
     device: str,
     count: int = PAIRS_A_SAMPLE,
 ) -> Pairs:
@@ -62,11 +62,11 @@ def draw_pairs(
     Args:
         scenes: What to draw from.
         random: Decides everything.
-        pixel_frames: Largest number of pixels times frames of the piece.
+        sampling: From what distribution the piece is drawn.
         device: Where the tensors go.
         count: Number of pairs.
     """
-    sample = draw_sample(scenes, random, pixel_frames=pixel_frames)
+    sample = draw_sample(scenes, random, sampling)
     numbers = np.array([pair_of(sample, random) for _ in range(count)])
     first, second = torch.from_numpy(numbers.T).to(device)
     images, index = sample.images[:, 0].to(device), sample.target.index.to(device)
@@ -100,7 +100,7 @@ def mask_losses(
     network: nn.Module,
     scenes: Sequence[TrainingScene],
     random: np.random.Generator,
-    pixel_frames: int,
+    sampling: Sampling,
     device: str,
     weights: LossWeights,
 ) -> dict[str, Tensor]:
@@ -108,7 +108,7 @@ def mask_losses(
     if not isinstance(network, Drpl):
         raise TypeError(f"network: must be a Drpl; got {type(network).__name__}")
     network.dilate(int(random.choice(DILATIONS[1:])) if random.random() < DILATED_SHARE else 1)
-    pairs = draw_pairs(scenes, random, pixel_frames=pixel_frames, device=device)
+    pairs = draw_pairs(scenes, random, sampling=sampling, device=device)
     detail = normalised(pairs.images)
     with torch.autocast(torch.device(device).type, torch.bfloat16):
         logits = network.masks(detail)

@@ -19,6 +19,7 @@ from dff.focus import stack_filter
 from dff.metrics.depth import occlusion_edges
 from dff.simulate import SCENES, render_scene
 from dff.stack import FloatArray, Scene
+from dff.training.close_ups import Claws, Printed
 from dff.training.collage import Collage
 from dff.training.losses import Target
 
@@ -29,10 +30,12 @@ KINDS = ("collage",) * 6 + ("staircase", "cone", "sinusoid", "plane")
 
 No kind of the suites clean, noisy and held-back is among them; closed-form shapes of the suite metrology are.
 """
+FIRST_CLOSE_UP = 3000
+"""Seeds from here on are those of close-ups."""
+CLOSE_UPS = ("printed",) * 3 + ("claws",) * 2
 RENDER_SIZE_PX = 160
 MOST_VIEWS = 220
 CROPS_PX = (64, 96, 96, 128, 128)
-LARGEST_BLUR_GROWTH_PX = 1.5
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,23 @@ class TrainingScene:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How samples are drawn."""
+
+    pixel_frames: int = 12 * 128 * 128
+    """Largest number of pixels times frames."""
+    largest_blur_growth_px: float = 1.5
+    """Between frames that are taken."""
+    eight_bit_share: float = 0.5
+    jpeg_share: float = 0.5
+    """Of those in 8 bits."""
+
+
+CLOSE_UP_SAMPLING = Sampling(largest_blur_growth_px=3.0, eight_bit_share=0.7, jpeg_share=0.7)
+"""As of macro stacks: coarse steps, mostly JPEG files."""
+
+
+@dataclass(frozen=True)
 class Sample:
     """What one training step sees."""
 
@@ -59,18 +79,21 @@ class Sample:
     target: Target
 
 
-def fill_cache(folder: str | Path, count: int, *, photographs: str | Path | None = None) -> Iterator[Path]:
-    """Render scenes until the folder holds `count` of them, giving the path of each new one.
+def fill_cache(
+    folder: str | Path, count: int, *, photographs: str | Path | None = None, close_ups: int = 0
+) -> Iterator[Path]:
+    """Render scenes until the folder holds as many as are asked for, giving the path of each new one.
 
     Args:
         folder: Where they are kept, one .npz a scene.
         count: Number of scenes; scene number n has seed FIRST_SEED + n.
         photographs: Folder of pictures to take textures from.
+        close_ups: Number of close-ups beside them, from seed FIRST_CLOSE_UP on.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     pictures = tuple(sorted(Path(photographs).rglob("*.jpg"))) if photographs else ()
-    SCENES["collage"] = Collage(pictures)
-    for seed in range(FIRST_SEED, FIRST_SEED + count):
+    SCENES.update(collage=Collage(pictures), printed=Printed(), claws=Claws(pictures))
+    for seed in (*range(FIRST_SEED, FIRST_SEED + count), *range(FIRST_CLOSE_UP, FIRST_CLOSE_UP + close_ups)):
         path = Path(folder) / f"{seed}.npz"
         if not path.exists():
             scene = render_training_scene(seed)
@@ -80,6 +103,12 @@ def fill_cache(folder: str | Path, count: int, *, photographs: str | Path | None
             yield path
 
 
+def kind_of(seed: int) -> str:
+    """The kind of scene that a seed stands for."""
+    kinds = CLOSE_UPS if seed >= FIRST_CLOSE_UP else KINDS
+    return kinds[seed % len(kinds)]
+
+
 def render_training_scene(seed: int) -> Scene:
     """A noise-free scene whose kind, step, sweep and contrast are drawn by its seed."""
     random = np.random.default_rng([seed, 7])
@@ -87,7 +116,7 @@ def render_training_scene(seed: int) -> Scene:
     frames = int(np.clip(random.uniform(10, 26) / growth, 24, 48))
     largest_px = 2 * growth * frames
     return render_scene(
-        KINDS[seed % len(KINDS)],
+        kind_of(seed),
         size_px=RENDER_SIZE_PX,
         frames=frames,
         blur_growth_px=growth,
@@ -136,22 +165,23 @@ def _read_scene(path: Path) -> TrainingScene:
         return TrainingScene(**{key: kept[key] if kept[key].ndim else kept[key].item() for key in kept.files})
 
 
-def draw_sample(scenes: Sequence[TrainingScene], random: np.random.Generator, *, pixel_frames: int) -> Sample:
+def draw_sample(scenes: Sequence[TrainingScene], random: np.random.Generator, sampling: Sampling) -> Sample:
     """A piece of a scene as a camera might have taken it.
 
     Args:
         scenes: What to draw from.
         random: Decides everything.
-        pixel_frames: Largest number of pixels times frames.
+        sampling: From what distribution.
     """
     scene = scenes[int(random.integers(len(scenes)))]
     rows, columns = _crop(scene, random)
-    most = max(2, pixel_frames // scene.index[rows, columns].size)
-    numbers = draw_frames(scene.index[rows, columns], len(scene.frames), scene.blur_growth_px, most, random)
+    most = max(2, sampling.pixel_frames // scene.index[rows, columns].size)
+    longest = min(sampling.largest_blur_growth_px / scene.blur_growth_px, len(scene.frames) / 6)
+    numbers = draw_frames(scene.index[rows, columns], len(scene.frames), longest, most, random)
     light = scene.frames[numbers, rows, columns].astype(np.float32) / 65535
     index = index_among(scene.index[rows, columns], numbers)
     gain = math.exp(random.uniform(math.log(0.3), 0)) / max(0.5, float(np.percentile(light, 99.5)))
-    images, sharp = photograph(light * gain, scene.sharp[rows, columns] * gain, random)
+    images, sharp = photograph(light * gain, scene.sharp[rows, columns] * gain, random, sampling)
     turn = int(random.integers(8))
     parts = images, index, scene.visible[rows, columns], sharp
     images, index, visible, sharp = (_turned(part, turn) for part in parts)
@@ -166,7 +196,7 @@ def _crop(scene: TrainingScene, random: np.random.Generator) -> tuple[slice, sli
 
 
 def draw_frames(
-    index: FloatArray, count: int, blur_growth_px: float, most: int, random: np.random.Generator
+    index: FloatArray, count: int, longest: float, most: int, random: np.random.Generator
 ) -> NDArray[np.intp]:
     """Which frames are taken, in either direction: half the time the whole sweep, else a part of it.
 
@@ -176,11 +206,10 @@ def draw_frames(
     Args:
         index: (H, W) true index.
         count: Frames there are.
-        blur_growth_px: Blur growth a frame, which bounds the step.
+        longest: Largest step.
         most: Largest number of frames.
         random: Decides.
     """
-    longest = min(LARGEST_BLUR_GROWTH_PX / blur_growth_px, count / 6)
     steps = [step for step in (1, 1, 1, 2, 2, 3, 4) if step <= longest]
     whole = random.random() < 0.5 and -(-count // most) <= max(longest, 1)
     step = -(-count // most) if whole else int(random.choice(steps or [1]))
@@ -202,7 +231,9 @@ def index_among(index: FloatArray, numbers: NDArray[np.intp]) -> FloatArray:
     return np.where(inside, among, np.nan).astype(np.float32)
 
 
-def photograph(light: FloatArray, sharp: FloatArray, random: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def photograph(
+    light: FloatArray, sharp: FloatArray, random: np.random.Generator, sampling: Sampling
+) -> tuple[FloatArray, FloatArray]:
     """What a camera makes of noise-free light and alignment of its frames, and the sharp picture in the same tones.
 
     Highlights clipped at white, flicker, shot and read noise, noise correlated by demosaicing, gamma, 8 bits, JPEG,
@@ -223,8 +254,8 @@ def photograph(light: FloatArray, sharp: FloatArray, random: np.random.Generator
     gamma = 1.0 if random.random() < 0.6 else random.uniform(1.8, 2.4)
     images: NDArray[Any] = np.clip(light + noise(light, random), 0, 1) ** np.float32(1 / gamma)
     sharp = np.clip(sharp, 0, 1) ** np.float32(1 / gamma)
-    if random.random() < 0.5:
-        quality = int(random.integers(75, 98)) if random.random() < 0.5 else None
+    if random.random() < sampling.eight_bit_share:
+        quality = int(random.integers(75, 98)) if random.random() < sampling.jpeg_share else None
         images = np.stack([in_eight_bits(image, quality) for image in images])
     images = moved(images, random.normal(0, residual_px / math.sqrt(2), (count, 2)) - moves)
     if count > 2 and random.random() < (0.85 if residual_px <= 0.3 else 0.3):
@@ -277,7 +308,14 @@ def _turned(picture: FloatArray, turn: int) -> FloatArray:
 def describe_cache(folder: str | Path) -> dict[str, object]:
     """What a folder of scenes holds, for a run card."""
     seeds = sorted(int(path.stem) for path in Path(folder).glob("*.npz") if path.stem.isdigit())
-    kinds = [KINDS[seed % len(KINDS)] for seed in seeds]
+    kinds = [kind_of(seed) for seed in seeds]
     counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
-    unseen = sorted(set(SCENES) - set(KINDS))
-    return {"scenes": len(seeds), "seeds": [seeds[0], seeds[-1]], "kinds": counts, "kinds_never_seen": unseen}
+    unseen = sorted(set(SCENES) - set(KINDS) - set(CLOSE_UPS))
+    ordinary = [seed for seed in seeds if seed < FIRST_CLOSE_UP]
+    return {
+        "scenes": len(ordinary),
+        "close_ups": len(seeds) - len(ordinary),
+        "seeds": [seeds[0], seeds[-1]],
+        "kinds": counts,
+        "kinds_never_seen": unseen,
+    }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dff.focus import drpl, fusegan
+from dff.depth import lattice_volume
+from dff.focus import drpl, fusegan, load_measure
 from dff.focus.sesf import DEVIATION, MEAN, Sesf
 from dff.focus.sesf_stack import SesfStack
 from dff.focus.sesf_vgg import SesfVgg, with_imagenet_encoder
@@ -23,9 +24,12 @@ from dff.training.adversarial import (
 )
 from dff.training.losses import LossWeights, Target, structural_similarity, total_loss
 from dff.training.pair_losses import mask_losses
-from dff.training.scenes import TrainingScene, draw_sample
+from dff.training.scenes import Sampling, TrainingScene, draw_sample
 from dff.training.scores import generation_scores, pair_scores, reconstruction_scores, scores_beside_operator
+from dff.training.sight import in_sight
 
+OPERATOR = "ring-difference"
+"""Whose energies add to the answer of a network where depth is found."""
 SIMILARITY_WEIGHT = 1000.0
 """As in the code SESF-Fuse was published with."""
 
@@ -37,8 +41,8 @@ class Task:
     """How one network is trained."""
 
     network: Callable[[], nn.Module]
-    losses: Callable[[nn.Module, Sequence[TrainingScene], np.random.Generator, int, str, LossWeights], Losses]
-    """Called with network, scenes, source of randomness, pixels times frames, device, weights of the parts."""
+    losses: Callable[[nn.Module, Sequence[TrainingScene], np.random.Generator, Sampling, str, LossWeights], Losses]
+    """Called with network, scenes, source of randomness, how samples are drawn, device, weights of the parts."""
     scores: Callable[[nn.Module, Sequence[TrainingScene], str], dict[str, float]]
     kept: Callable[[nn.Module], nn.Module] = lambda network: network
     """What is saved and scored of the trained network."""
@@ -51,16 +55,25 @@ def stack_losses(
     network: nn.Module,
     scenes: Sequence[TrainingScene],
     random: np.random.Generator,
-    pixel_frames: int,
+    sampling: Sampling,
     device: str,
     weights: LossWeights,
 ) -> Losses:
     """The right frame for every pixel of one stack."""
-    sample = draw_sample(scenes, random, pixel_frames=pixel_frames)
-    images, target = sample.images.to(device), Target(*(part.to(device) for part in vars(sample.target).values()))
+    sample = draw_sample(scenes, random, sampling)
+    images, target = sample.images.to(device), on_device(sample.target, device)
     with half_precision(device):
         logits = network(images)
-    return total_loss(logits.float(), images[:, 0], target, weights)
+    if not weights.cell:
+        return total_loss(logits.float(), images[:, 0], target, weights)
+    energies = lattice_volume(load_measure(OPERATOR)(images))
+    target = replace(target, seen=in_sight(images[:, 0], target))
+    return total_loss(logits.float(), images[:, 0], target, weights, energies)
+
+
+def on_device(target: Target, device: str) -> Target:
+    """The truth where the network is."""
+    return Target(*(part.to(device) for part in (target.index, target.visible, target.edge, target.sharp)))
 
 
 def half_precision(device: str) -> torch.autocast:
@@ -72,12 +85,12 @@ def reconstruction_losses(
     network: nn.Module,
     scenes: Sequence[TrainingScene],
     random: np.random.Generator,
-    pixel_frames: int,
+    sampling: Sampling,
     device: str,
     weights: LossWeights,
 ) -> Losses:
     """A few single pictures given back: Euclidean norm over all of them and structural similarity in 5 x 5 px."""
-    sample = draw_sample(scenes, random, pixel_frames=pixel_frames)
+    sample = draw_sample(scenes, random, sampling)
     chosen = random.choice(len(sample.images), min(4, len(sample.images)), replace=False)
     images = sample.images[np.sort(chosen)].to(device)
     wanted = (images - MEAN) / DEVIATION

@@ -1,0 +1,110 @@
+"""What focus curves say of every pixel, row by row, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dff.compiled import compiled
+
+_AROUND = 3
+
+
+@compiled
+def best_of_sites(volume, sites, cell, top, left, label):
+    """Of the labels of the sites around each pixel, the one that its own logits support best; the first of equals.
+
+    Args:
+        volume: (N, H, W) float32 logits of a part of the picture.
+        sites: (h, w) int64 labels of the whole picture's lattice.
+        cell: Pixels along the side of a site.
+        top: First row of the part in the whole picture, a multiple of `cell`.
+        left: First column, likewise.
+        label: (H, W) int64, changed in place.
+    """
+    height, width = label.shape
+    candidates = np.empty(_AROUND * _AROUND, np.int64)
+    for y0 in range(0, height, cell):
+        for x0 in range(0, width, cell):
+            count = _candidates(sites, (top + y0) // cell, (left + x0) // cell, candidates)
+            for y in range(y0, min(y0 + cell, height)):
+                for x in range(x0, min(x0 + cell, width)):
+                    chosen = candidates[0]
+                    best = volume[chosen, y, x]
+                    for j in range(1, count):
+                        logit = volume[candidates[j], y, x]
+                        if logit > best:
+                            best, chosen = logit, candidates[j]
+                    label[y, x] = chosen
+
+
+@compiled
+def _candidates(sites, row, column, found):
+    """How many different labels there are at a site and around it, and those in the order they are met."""
+    count = 0
+    for down in (0, -1, 1):
+        y = min(max(row + down, 0), sites.shape[0] - 1)
+        for across in (0, -1, 1):
+            frame = sites[y, min(max(column + across, 0), sites.shape[1] - 1)]
+            known = False
+            for j in range(count):
+                known = known or found[j] == frame
+            if not known:
+                found[count] = frame
+                count += 1
+    return count
+
+
+@compiled
+def surest_claims(claims, label, cell, top, left, same, result):
+    """How sure the surest claim of the sites around each pixel is that agrees with its label.
+
+    Args:
+        claims: (2 M, h, w) of the whole lattice: frames, each before its log-odds.
+        label: (H, W) int64 labels of a part of the picture.
+        cell: Pixels along the side of a site.
+        top: First row of the part in the whole picture, a multiple of `cell`.
+        left: First column, likewise.
+        same: Frames within which claims and labels agree.
+        result: (H, W) float32, changed in place where a claim agrees and is surer.
+    """
+    height, width = label.shape
+    rows, columns = claims.shape[1], claims.shape[2]
+    for y0 in range(0, height, cell):
+        for x0 in range(0, width, cell):
+            for down in (-1, 0, 1):
+                row = min(max((top + y0) // cell + down, 0), rows - 1)
+                for across in (-1, 0, 1):
+                    column = min(max((left + x0) // cell + across, 0), columns - 1)
+                    for j in range(0, len(claims), 2):
+                        frame, sure = claims[j, row, column], claims[j + 1, row, column]
+                        for y in range(y0, min(y0 + cell, height)):
+                            for x in range(x0, min(x0 + cell, width)):
+                                if sure > result[y, x] and abs(frame - label[y, x]) <= same:
+                                    result[y, x] = sure
+
+
+@compiled
+def second_peak(logits, step, count, label, away, other, mean):
+    """Largest logit away from the label, and the mean logit of all frames.
+
+    Args:
+        logits: float32 of some rows of all frames: row y of frame k starts at k times `step` plus y times W.
+        step: Numbers from one frame to the next.
+        count: N.
+        label: (rows, W) int64.
+        away: Frames from the label that are still near it.
+        other: (rows, W) float32, changed in place.
+        mean: Likewise.
+    """
+    width = label.shape[1]
+    share, near = np.float32(1 / count), np.empty(width, np.int32)
+    for y in range(label.shape[0]):
+        largest, total = other[y], mean[y]
+        largest[:], total[:], near[:] = -np.inf, np.float32(0), label[y]
+        for k in range(count):
+            start = k * step + y * width
+            row = logits[start : start + width]
+            for x in range(width):
+                total[x] += row[x] * share
+                far = abs(near[x] - k) > away and row[x] > largest[x]
+                largest[x] = row[x] if far else largest[x]

@@ -1,0 +1,218 @@
+"""Energies of a stack, block by block, compiled: filtered along the stack, by a symmetric kernel, squared, averaged.
+
+A block of rows and columns of some frames stays in the processor's cache while all this is done to it, so that the
+frames are read once and nothing but the answer is written. `dff.focus.operators` says the same in tensors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dff.compiled import compiled, log_of
+
+REACH = 3
+"""Pixels on either side that the kernel, and the window, reach at most."""
+MARGIN = 2 * REACH
+ROWS, COLUMNS = 48, 512
+"""Pixels of a block: that of the seven frames that the filter along the stack mixes fits into the second cache."""
+CELL = 4
+_NOTHING = np.float32(1e-6)
+_ZERO, _SHARE = np.float32(0), np.float32(1 / CELL**2)
+_LEAST = np.float32(np.exp(-40))
+"""e to the logit of a frame that does not cover a pixel."""
+
+
+@compiled
+def _mirrored(place, size):
+    if size == 1:
+        return 0
+    place = abs(place)
+    period = 2 * size - 2
+    place = place % period
+    return min(place, period - place)
+
+
+@compiled
+def _coherent(images, mean, weights, first, top, left, rows, columns, block):
+    """A block of a filtered frame with MARGIN pixels around, mirrored at the picture's edges."""
+    height, width = images.shape[1], images.shape[2]
+    count = len(weights)
+    rest = np.float32(1)
+    for weight in weights:
+        rest -= weight
+    start, stop = max(0, left - MARGIN), min(width, left + columns + MARGIN)
+    inner = start - (left - MARGIN)
+    for row in range(rows + 2 * MARGIN):
+        y = _mirrored(top + row - MARGIN, height)
+        line = block[row, inner : inner + stop - start]
+        if count == 7:
+            a, b = images[first, y, start:stop], images[first + 1, y, start:stop]
+            c, d = images[first + 2, y, start:stop], images[first + 3, y, start:stop]
+            e, f = images[first + 4, y, start:stop], images[first + 5, y, start:stop]
+            g = images[first + 6, y, start:stop]
+            o, p, q, r = weights[0], weights[1], weights[2], weights[3]
+            s, t, u = weights[4], weights[5], weights[6]
+            for x in range(stop - start):
+                line[x] = o * a[x] + p * b[x] + q * c[x] + r * d[x] + s * e[x] + t * f[x] + u * g[x]
+        else:
+            source = images[first, y, start:stop]
+            weight = weights[0]
+            for x in range(stop - start):
+                line[x] = weight * source[x]
+            for j in range(1, count):
+                source, weight = images[first + j, y, start:stop], weights[j]
+                for x in range(stop - start):
+                    line[x] += weight * source[x]
+        if abs(rest) > _NOTHING:
+            source = mean[y, start:stop]
+            for x in range(stop - start):
+                line[x] += rest * source[x]
+        for x in range(inner):
+            block[row, x] = block[row, _mirrored(left - MARGIN + x, width) - (left - MARGIN)]
+        for x in range(inner + stop - start, columns + 2 * MARGIN):
+            block[row, x] = block[row, _mirrored(left - MARGIN + x, width) - (left - MARGIN)]
+
+
+@compiled
+def _energies(block, quarter, rows, columns, sums, energy):
+    """Squared answers of the kernel to a block, with REACH pixels around.
+
+    The kernel is the same in all four quarters: pixels of the rows at equal distance are added first.
+    """
+    wide = columns + 2 * MARGIN
+    q00, q01, q02, q03 = quarter[0, 0], quarter[0, 1], quarter[0, 2], quarter[0, 3]
+    q10, q11, q12, q13 = quarter[1, 0], quarter[1, 1], quarter[1, 2], quarter[1, 3]
+    q20, q21, q22, q23 = quarter[2, 0], quarter[2, 1], quarter[2, 2], quarter[2, 3]
+    q30, q31, q32, q33 = quarter[3, 0], quarter[3, 1], quarter[3, 2], quarter[3, 3]
+    for row in range(rows + 2 * REACH):
+        centre = row + REACH
+        for away in range(1, REACH + 1):
+            up, down, total = block[centre - away], block[centre + away], sums[away]
+            for x in range(wide):
+                total[x] = up[x] + down[x]
+        here, one, two, three = block[centre], sums[1], sums[2], sums[3]
+        line = energy[row]
+        for x in range(columns + 2 * REACH):
+            c = x + REACH
+            answer = (
+                q00 * here[c]
+                + q01 * (here[c - 1] + here[c + 1])
+                + q02 * (here[c - 2] + here[c + 2])
+                + q03 * (here[c - 3] + here[c + 3])
+                + q10 * one[c]
+                + q11 * (one[c - 1] + one[c + 1])
+                + q12 * (one[c - 2] + one[c + 2])
+                + q13 * (one[c - 3] + one[c + 3])
+                + q20 * two[c]
+                + q21 * (two[c - 1] + two[c + 1])
+                + q22 * (two[c - 2] + two[c + 2])
+                + q23 * (two[c - 3] + two[c + 3])
+                + q30 * three[c]
+                + q31 * (three[c - 1] + three[c + 1])
+                + q32 * (three[c - 2] + three[c + 2])
+                + q33 * (three[c - 3] + three[c + 3])
+            )
+            line[x] = answer * answer
+
+
+@compiled
+def _windowed(energy, taps, floor, row, columns, sums, line):
+    """Energies of one row of a block averaged over the window of (REACH + 1) taps, and the floor."""
+    here, total = energy[row + REACH], sums[0]
+    a, b, c = energy[row + 2], energy[row + 1], energy[row]
+    d, e, f = energy[row + 4], energy[row + 5], energy[row + 6]
+    t0, t1, t2, t3 = taps[0], taps[1], taps[2], taps[3]
+    for x in range(columns + 2 * REACH):
+        total[x] = t0 * here[x] + t1 * (a[x] + d[x]) + t2 * (b[x] + e[x]) + t3 * (c[x] + f[x])
+    for x in range(columns):
+        o = x + REACH
+        line[x] = floor + (
+            t0 * total[o]
+            + t1 * (total[o - 1] + total[o + 1])
+            + t2 * (total[o - 2] + total[o + 2])
+            + t3 * (total[o - 3] + total[o + 3])
+        )
+
+
+@compiled
+def logits(images, mean, weights, first, counts, quarter, taps, floor, span, result):
+    """Logarithm of the windowed energy of some rows of every frame.
+
+    Args:
+        images: (N, H, W) float32.
+        mean: (H, W) mean of the frames.
+        weights: (N, most) of the frames in each filtered frame, the first `counts` of each row.
+        first: (N,) the first of those frames.
+        counts: (N,) their number.
+        quarter: (REACH + 1, REACH + 1) kernel from its centre.
+        taps: (REACH + 1,) of the window from its centre.
+        floor: Energy added before the logarithm.
+        span: First row and row after the last.
+        result: (N, H, W) float32, changed in place.
+    """
+    width = images.shape[2]
+    block = np.empty((ROWS + 2 * MARGIN, COLUMNS + 2 * MARGIN), np.float32)
+    energy = np.empty((ROWS + 2 * REACH, COLUMNS + 2 * REACH), np.float32)
+    sums = np.empty((REACH + 1, COLUMNS + 2 * MARGIN), np.float32)
+    for top in range(span[0], span[1], ROWS):
+        rows = min(ROWS, span[1] - top)
+        for left in range(0, width, COLUMNS):
+            columns = min(COLUMNS, width - left)
+            for k in range(len(images)):
+                _coherent(images, mean, weights[k, : counts[k]], first[k], top, left, rows, columns, block)
+                _energies(block, quarter, rows, columns, sums, energy)
+                for row in range(rows):
+                    line = result[k, top + row, left : left + columns]
+                    _windowed(energy, taps, floor, row, columns, sums, line)
+                    for x in range(columns):
+                        line[x] = log_of(line[x])
+
+
+@compiled
+def _cell_row(energy, taps, floor, corner, last, columns, bare, sums, line, total):
+    """Sums over CELL rows of windowed energies, where they are not bare; rows after the last are as the last."""
+    total[:columns] = _ZERO
+    for step in range(CELL):
+        row = min(corner + step, last)
+        _windowed(energy, taps, floor, row, columns, sums, line)
+        if len(bare):
+            without = bare[row]
+            for x in range(columns):
+                total[x] += _ZERO if without[x] else line[x]
+        else:
+            for x in range(columns):
+                total[x] += line[x]
+
+
+@compiled
+def cells(images, mean, weights, first, counts, quarter, taps, floor, bare, place, span, result):
+    """Logarithm of the mean windowed energy of the cells of some rows of every frame; see `logits`.
+
+    Args:
+        bare: (M, H, W) bool where a frame has no energy.
+        place: (N,) which of those belongs to each frame; -1 where it has energy everywhere.
+        span: First row, a multiple of CELL, and row after the last.
+        result: (N, ceil(H / CELL), ceil(W / CELL)) float32, changed in place.
+    """
+    height, width = images.shape[1], images.shape[2]
+    block = np.empty((ROWS + 2 * MARGIN, COLUMNS + 2 * MARGIN), np.float32)
+    energy = np.empty((ROWS + 2 * REACH, COLUMNS + 2 * REACH), np.float32)
+    sums = np.empty((REACH + 1, COLUMNS + 2 * MARGIN), np.float32)
+    line, total = np.empty(COLUMNS, np.float32), np.empty(COLUMNS, np.float32)
+    nothing = np.empty((0, 0), np.bool_)
+    for top in range(span[0], span[1], ROWS):
+        rows = min(ROWS, span[1] - top)
+        for left in range(0, width, COLUMNS):
+            columns = min(COLUMNS, width - left)
+            for k in range(len(images)):
+                _coherent(images, mean, weights[k, : counts[k]], first[k], top, left, rows, columns, block)
+                _energies(block, quarter, rows, columns, sums, energy)
+                without = bare[place[k], top : top + rows, left : left + columns] if place[k] >= 0 else nothing
+                for corner in range(0, rows, CELL):
+                    _cell_row(energy, taps, floor, corner, height - 1 - top, columns, without, sums, line, total)
+                    found = result[k, (top + corner) // CELL, left // CELL :]
+                    for cell in range((columns + CELL - 1) // CELL):
+                        energy_sum = _ZERO
+                        for step in range(CELL):
+                            energy_sum += total[min(CELL * cell + step, columns - 1)]
+                        found[cell] = log_of(max(energy_sum * _SHARE, _LEAST))

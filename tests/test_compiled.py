@@ -1,0 +1,98 @@
+"""Compiled loops say what the tensors say, however the picture is cut and shared out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dff import filters
+from dff.depth import confidence, regularise_depth
+from dff.depth.select import lattice_volume
+from dff.focus import coherent, focus_cells, focus_volume, load_measure, stack_filter
+
+UNEVEN = np.array([0.0, 1.0, 1.4, 3.0, 4.0, 4.5, 6.0, 7.0, 9.0])
+
+
+def frames(height: int, width: int, count: int = 9) -> torch.Tensor:
+    """(N, 1, H, W) frames of texture."""
+    return torch.rand(count, 1, height, width, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("z", [None, UNEVEN])
+@pytest.mark.parametrize("size", [(61, 530), (5, 9)])
+def test_energies_agree_with_tensors(narrow: bool, z: np.ndarray | None, size: tuple[int, int]) -> None:
+    """Logits of pixels and of cells, filtered along the stack; the ends of the sweep and the edges included."""
+    measure = load_measure("ring-difference", window_sigma_px=1.0)
+    measure = measure.coarse if narrow and measure.coarse else measure
+    images = frames(*size)
+    expected = measure(coherent(images, 1.0, z))
+    assert measure.symmetric is not None
+    torch.testing.assert_close(focus_volume(images, measure, z_sigma_frames=1.0, z=z), expected, rtol=0, atol=2e-5)
+    where = torch.zeros(size, dtype=torch.bool)
+    where[:, :7] = True
+    masked = expected.clone()
+    masked[3].masked_fill_(where, -40)
+    cells = focus_cells(images, measure, z_sigma_frames=1.0, z=z, uncovered={3: where})
+    torch.testing.assert_close(cells, lattice_volume(masked), rtol=0, atol=2e-5)
+
+
+def test_energies_are_the_same_in_every_tile() -> None:
+    """A tile with its halo gives bit for bit what the whole picture gives, on any number of threads."""
+    measure, images = load_measure("ring-difference", window_sigma_px=1.0), frames(160, 700)
+    whole = focus_volume(images, measure, z_sigma_frames=1.0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        part = focus_volume(images[..., 33:120, 32:611], measure, z_sigma_frames=1.0)
+    finally:
+        torch.set_num_threads(before)
+    halo = measure.halo_px
+    inside = slice(33 + halo, 120 - halo), slice(32 + halo, 611 - halo)
+    assert torch.equal(part[:, halo:-halo, halo:-halo], whole[:, inside[0], inside[1]])
+
+
+def test_windows_that_reach_far_are_left_to_tensors() -> None:
+    """The loops hold seven taps."""
+    measure, images = load_measure("ring-difference", window_sigma_px=2.0), frames(20, 20)
+    assert measure.symmetric is None
+    assert focus_cells(images, measure, uncovered={}) is None
+    assert torch.equal(focus_volume(images, measure), replace(measure)(images))
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.4, 1.0])
+def test_bands_hold_all_weights(sigma: float) -> None:
+    """What bands leave out is zero."""
+    along = stack_filter(UNEVEN, sigma)
+    weights, first, counts = along.bands
+    rows = np.zeros_like(along.rows)
+    for row, weight, start, count in zip(rows, weights, first, counts):
+        row[start : start + count] = weight[:count]
+    np.testing.assert_allclose(rows, along.rows, atol=1e-7)
+
+
+@pytest.mark.parametrize("count", [2, 5, 30])
+def test_labels_agree_with_tensors(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Semi-global matching on the processor decides as that on other devices, but for ties in a few sites of noise."""
+    generator = torch.Generator().manual_seed(2)
+    depth = torch.rand(5, 7, generator=generator).repeat_interleave(8, 0).repeat_interleave(8, 1) * count
+    noise = torch.rand(count, 40, 56, generator=generator)
+    lattice = (noise - (torch.arange(count)[:, None, None] - depth).abs().mul(0.4).clamp_max(2)).to(torch.float16)
+    found = regularise_depth(lattice.clone())
+    assert torch.equal(regularise_depth(lattice.float()), found)
+    monkeypatch.setattr(filters, "by_opencv", lambda _: False)
+    assert (regularise_depth(lattice.clone()) != found).float().mean() < 2e-3
+
+
+def test_second_peaks_agree_with_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of some rows of a volume, at labels of all frames."""
+    generator = torch.Generator().manual_seed(3)
+    volume = torch.randn(12, 9, 37, generator=generator)[:, 2:7]
+    label = torch.randint(0, 12, (5, 37), generator=generator)
+    found = confidence._second_peak(volume, label)
+    monkeypatch.setattr(filters, "by_opencv", lambda _: False)
+    for one, other in zip(found, confidence._second_peak(volume, label)):
+        torch.testing.assert_close(one, other)
