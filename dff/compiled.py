@@ -19,7 +19,16 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Every answer depends on its own inputs only, so that it is the same in every strip and on every thread.
     """
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+    return _compiled(function, {"contract"})
+
+
+def compiled_sums(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, where sums may be added up in any order, so that wide registers add them."""
+    return _compiled(function, {"contract", "reassoc"})
+
+
+def _compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
+    options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:

@@ -203,10 +203,11 @@ class Settings:
 
     # All-in-focus picture
     fusion: str = option(
-        "pyramid",
-        "how frames become one picture: mean weighted by sharpness, sub-frame pick, or Laplacian-pyramid blend",
+        "unveiled",
+        "how frames become one picture: mean weighted by sharpness, sub-frame pick, Laplacian-pyramid blend, or that "
+        "with the blur of nearer surfaces taken off farther ones; without depth, as in `dff fuse`, a plain blend",
         group="picture",
-        choices=("weighted", "pick", "pyramid"),
+        choices=("weighted", "pick", "pyramid", "unveiled"),
     )
     soft_skin: bool = option(
         False, "feather the transitions between frames on smooth skin; `dff fuse` only", group="picture"

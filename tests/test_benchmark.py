@@ -515,6 +515,32 @@ def test_halves_of_a_real_stack_measure_its_noise(scene: Scene) -> None:
     assert row["known_percent"] == 100
 
 
+def test_other_programs_are_repeatable_too_unless_they_align(scene: Scene, tmp_path: Path) -> None:
+    """A program has a row like ours; one that moves the frames itself, or fails, is noted with its reason."""
+
+    def flat(half: FocalStack) -> Estimate:
+        return Estimate(NO_COST, index=np.full(half.shape[:2], 1.5, np.float32))
+
+    def broken(half: FocalStack) -> Estimate:
+        raise CommandError("peer: ended with exit code 3")
+
+    for k in range(FRAMES):
+        io.write_image(tmp_path / "stacks" / "one" / f"frame_{k}.png", scene.stack.frames[k])
+    programs = [
+        Method("flat", "", flat, external=True),
+        Method("broken", "", broken, external=True),
+        Method("mover", "", flat, external=True, own_alignment=True),
+    ]
+    result = SuiteResult("real", "")
+    repeatability.REAL.run(result, Options(tmp_path, tmp_path), programs)
+    assert [row["method"] for row in result.rows] == ["flat"]
+    assert result.rows[0]["noise_rms_frames"] == pytest.approx(0, abs=1e-6)
+    assert {told["method"]: told["reason"] for told in result.skipped} == {
+        "broken": "peer: ended with exit code 3",
+        "mover": "it moves the frames of each half by itself",
+    }
+
+
 def test_short_stacks_are_left_out_with_a_reason(tmp_path: Path) -> None:
     """Each half needs frames enough."""
     for k in range(5):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from dff import filters
+from dff.depth import confidence, regularise_depth
 from dff.depth.select import lattice_volume
 from dff.focus import coherent, focus_cells, focus_volume, load_measure, stack_filter
 
@@ -70,3 +72,27 @@ def test_bands_hold_all_weights(sigma: float) -> None:
     for row, weight, start, count in zip(rows, weights, first, counts):
         row[start : start + count] = weight[:count]
     np.testing.assert_allclose(rows, along.rows, atol=1e-7)
+
+
+@pytest.mark.parametrize("count", [2, 5, 30])
+def test_labels_agree_with_tensors(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Semi-global matching on the processor decides as that on other devices, but for ties in a few sites of noise."""
+    generator = torch.Generator().manual_seed(2)
+    depth = torch.rand(5, 7, generator=generator).repeat_interleave(8, 0).repeat_interleave(8, 1) * count
+    noise = torch.rand(count, 40, 56, generator=generator)
+    lattice = (noise - (torch.arange(count)[:, None, None] - depth).abs().mul(0.4).clamp_max(2)).to(torch.float16)
+    found = regularise_depth(lattice.clone())
+    assert torch.equal(regularise_depth(lattice.float()), found)
+    monkeypatch.setattr(filters, "by_opencv", lambda _: False)
+    assert (regularise_depth(lattice.clone()) != found).float().mean() < 2e-3
+
+
+def test_second_peaks_agree_with_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of some rows of a volume, at labels of all frames."""
+    generator = torch.Generator().manual_seed(3)
+    volume = torch.randn(12, 9, 37, generator=generator)[:, 2:7]
+    label = torch.randint(0, 12, (5, 37), generator=generator)
+    found = confidence._second_peak(volume, label)
+    monkeypatch.setattr(filters, "by_opencv", lambda _: False)
+    for one, other in zip(found, confidence._second_peak(volume, label)):
+        torch.testing.assert_close(one, other)

@@ -68,6 +68,17 @@ def test_finer_steps_give_the_same_depth(name: str, ramp: tuple[Tensor, Tensor])
         assert float((index - focus[INNER[1]]).abs().nanmedian()) < 0.1 * 4
 
 
+def test_which_networks_make_use_of_the_order(ramp: tuple[Tensor, Tensor]) -> None:
+    """Those that look at frames one by one give each the same logits in any order; the others are told by name."""
+    images = ramp[0][::5, :, :, :24]
+    mixed = torch.arange(len(images)) * 2 % len(images)
+    found = {}
+    for name in NETWORKS:
+        measure = load_measure(name)
+        found[name] = torch.allclose(measure(images)[mixed], measure(images[mixed]), atol=1e-3)
+    assert {name for name, same in found.items() if not same} == {"sesf-stack", "drpl", "fusegan"}
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_shuffled_frames_give_the_same_picture(name: str, ramp: tuple[Tensor, Tensor]) -> None:
     """Frames in any order are put in the order of the sweep by their content; either end may come first."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dff import io, optics, pipeline
 from dff.depth import LATTICE
@@ -272,28 +273,34 @@ def test_memory_is_planned_within_the_limit() -> None:
         run.plan_for(replace(stack, shape=(20000, 30000, 3)), Settings(max_memory_gb=1.0))
 
 
-def test_a_network_is_asked_once_and_tiles_hardly_move_depth(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It decides the labels, the operator refits them; tiles move depth by little."""
-    asked: list[tuple[int, ...]] = []
+def test_a_network_sees_every_row_once_and_parts_change_nothing(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It decides the labels, the operator refits them; strips and parts of any size give the same."""
+    seen: list[tuple[int, int]] = []
     settings = ALIGNED.but(measure="sesf-stack")
     plan = run.plan_for(dome.stack, settings)
-    estimator = run.make_estimator(settings, run.resolve_geometry(dome.stack, settings))
-    measure = estimator.measure
     whole = pipeline.reconstruct(dome.stack, settings)
+    estimator = run.make_estimator(settings, run.resolve_geometry(dome.stack, settings))
+    rows = estimator.measure.rows
+    assert rows is not None
 
-    def counted(images: Any) -> Any:
-        asked.append(tuple(images.shape[-2:]))
-        assert measure.cells is not None
-        return measure.cells(images)
+    class Counted:
+        def __init__(self, count: int, size_px: tuple[int, int]):
+            self.rows = rows.open(count, size_px)
 
-    slow = replace(estimator, measure=replace(measure, cells=counted))
-    monkeypatch.setattr(run, "make_estimator", lambda *_: slow)
-    monkeypatch.setattr(run, "plan_for", lambda *_: replace(plan, sites=(48, 96, plan.sites[2])))
-    cut = pipeline.reconstruct(dome.stack, settings)
-    assert len(asked) == 2
-    both = np.isfinite(cut.depth.index) & np.isfinite(whole.depth.index)
-    assert both.mean() > 0.8
-    assert np.quantile(np.abs(cut.depth.index - whole.depth.index)[both], 0.99) < 0.02
+        def push(self, planes: Tensor, above_px: int = 0, below_px: int = 0) -> Tensor:
+            seen.append((planes.shape[1] - above_px - below_px, planes.shape[2]))
+            return self.rows.push(planes, above_px, below_px)
+
+    counted = replace(estimator, measure=replace(estimator.measure, rows=replace(rows, open=Counted)))
+    monkeypatch.setattr(run, "make_estimator", lambda *_: counted)
+    for strip_rows, columns, parts in ((20, 96, 1), (64, 64, 2)):
+        monkeypatch.setattr(
+            run, "plan_for", lambda *_, size=(strip_rows, columns, rows.context_px): replace(plan, sites=size)
+        )
+        seen.clear()
+        cut = pipeline.reconstruct(dome.stack, settings)
+        assert sum(height * width for height, width in seen) == parts * dome.index.size
+        np.testing.assert_array_equal(cut.depth.index, whole.depth.index)
 
 
 def test_the_plan_counts_the_network(dome: Scene) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +13,15 @@ import pytest
 import torch
 
 from dff.focus import weight_files
+from dff.simulate.scenes import Surfaces
+from dff.simulate.stage import Stage
 from dff.training import Recipe, train
+from dff.training.close_ups import Claws, Printed, printed
 from dff.training.collage import Collage
+from dff.training.loop import command
 from dff.training.losses import LossWeights, Target, answer_error, expectation_error, total_loss, unimodality
 from dff.training.scenes import (
+    FIRST_CLOSE_UP,
     FIRST_SEED,
     Sampling,
     TrainingScene,
@@ -24,8 +29,10 @@ from dff.training.scenes import (
     draw_sample,
     from_scene,
     index_among,
+    kind_of,
     read_cache,
 )
+from dff.training.sight import in_sight
 
 SIZE_PX = 48
 
@@ -136,6 +143,53 @@ def test_every_loss_prefers_the_truth(part: str) -> None:
     images, truth = target(4.0)
     right, wrong = (total_loss(logits_at(at), images, truth, LossWeights())[part] for at in (4.0, 5.5))
     assert right < wrong
+
+
+def test_cells_are_held_to_the_truth_beside_an_operator() -> None:
+    """Where the network is split between two frames, the operator's energies decide, and they cost what they decide."""
+    images, truth = target(4.0)
+    split = torch.logaddexp(logits_at(2.0), logits_at(6.0)).log_softmax(0)
+    costs = [
+        total_loss(split, images, truth, LossWeights(cell=1), 3 * logits_at(at)[:, :1, :1])["cell"] for at in (2.0, 6.0)
+    ]
+    assert costs[0] == pytest.approx(float(costs[1]), rel=1e-3)
+    right = total_loss(logits_at(4.0), images, truth, LossWeights(cell=1), logits_at(4.0)[:, :1, :1])["cell"]
+    assert right < 0.5 * costs[0]
+
+
+def test_blank_ground_far_from_detail_is_not_in_sight() -> None:
+    """Print lets the ground beside it be known, as far as REACH_CELLS, and no ground of another depth."""
+    sharp = torch.full((64, 64), 0.2)
+    sharp[:, 16:20] = 0.8
+    index = torch.full((64, 64), 5.0)
+    index[32:] = 15.0
+    sharp[32:] = 0.2
+    images = sharp + 0.01 * torch.randn(20, 64, 64, generator=torch.Generator().manual_seed(1))
+    seen = in_sight(images, Target(index, torch.ones(64, 64), torch.zeros(64, 64, dtype=torch.bool), sharp))
+    assert seen[:28, 8:28].all()
+    assert not seen[:, 40:].any()
+    assert not seen[52:].any()
+
+
+@pytest.mark.parametrize("kind", [Printed(), Claws()])
+def test_close_ups_can_be_built(kind: Callable[[Stage], Surfaces]) -> None:
+    """Prints have little but print to see; something stands high above the ground."""
+    stage = Stage((48, 48), 0.01, 0.5, 16, np.random.default_rng(4))
+    surfaces = kind(stage)
+    assert len(surfaces) >= 1
+    picture = printed(stage)
+    assert picture.shape == (*stage.fine_shape, 3)
+    assert 0.02 <= picture.min() <= picture.max() <= 1
+
+
+def test_close_ups_change_how_samples_are_drawn(recipe: Recipe) -> None:
+    """Coarser steps and more JPEG, and the seeds of their own tell what they are."""
+    close = replace(recipe, close_ups=10)
+    assert close.sampling.largest_blur_growth_px > recipe.sampling.largest_blur_growth_px
+    assert close.sampling.pixel_frames == recipe.sampling.pixel_frames
+    assert {kind_of(seed) for seed in range(FIRST_CLOSE_UP, FIRST_CLOSE_UP + 5)} == {"printed", "claws"}
+    assert kind_of(FIRST_SEED) == "collage"
+    assert "--close-ups 10 " in command(close, 3)
 
 
 def test_unknown_truth_says_nothing_about_frames() -> None:

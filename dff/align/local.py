@@ -9,14 +9,13 @@ diffusion of Fleet and Langley (PAMI 1995) for the blur.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dff.align import block_loops
 from dff.align.motion import basis, small_motion, to_level
 from dff.align.pyramid import BLUR_PX, Plane, Pyramid
 from dff.stack import FloatArray
@@ -78,50 +77,39 @@ def block_displacements(fixed: Plane, moving: Plane, transform: FloatArray) -> D
     # Linear interpolation blurs a little, which the Laplacian takes up; OpenCV's cubic moves slopes by up to 0.05 px.
     moved = cv2.warpPerspective(moving, transform, (width, height), flags=cv2.INTER_LINEAR, borderValue=OUTSIDE)
     side = BLOCK_PX if min(height, width) >= 8 * BLOCK_PX else SMALL_BLOCK_PX
-    covered = cv2.erode((np.abs(moved) < -OUTSIDE / 1e4).astype(np.uint8), np.ones((5, 5), np.uint8))
-    inside = _blocks([covered], side).all(axis=(1, 2))
-    points = _block_centres(height // side, width // side, side)[inside]
-    samples = _regressors(fixed, moved, side)
-    return _fit(samples if inside.all() else samples[inside], points)
+    inside = np.empty((height // side, width // side), bool)
+    block_loops.inside(moved, side, OUTSIDE / 1e4, inside)
+    corners = np.argwhere(inside) * side
+    moments = np.empty((len(corners), block_loops.FEATURES, block_loops.FEATURES))
+    block_loops.moments(_features(fixed, moved), corners, side, moments)
+    return _fit(moments, corners[:, ::-1] + (side - 1) / 2, side * side)
 
 
-def _regressors(fixed: Plane, moved: Plane, side: int) -> FloatArray:
-    mean = cv2.addWeighted(fixed, 0.5, moved, 0.5, 0)
-    planes = [
-        cv2.sepFilter2D(mean, cv2.CV_32F, DERIVATIVE, UNCHANGED),
-        cv2.sepFilter2D(mean, cv2.CV_32F, UNCHANGED, DERIVATIVE),
-        mean,
-        cv2.Laplacian(mean, cv2.CV_32F, ksize=1),
-        fixed - moved,
-    ]
-    return _blocks(planes, side)
+def _features(fixed: Plane, moved: Plane) -> NDArray[np.float32]:
+    """(5, H, W) what a difference is explained by, and the difference."""
+    features = np.empty((block_loops.FEATURES, *fixed.shape), np.float32)
+    mean = cv2.addWeighted(fixed, 0.5, moved, 0.5, 0, dst=features[2])
+    cv2.sepFilter2D(mean, cv2.CV_32F, DERIVATIVE, UNCHANGED, dst=features[0])
+    cv2.sepFilter2D(mean, cv2.CV_32F, UNCHANGED, DERIVATIVE, dst=features[1])
+    cv2.Laplacian(mean, cv2.CV_32F, ksize=1, dst=features[3])
+    cv2.subtract(fixed, moved, dst=features[4])
+    return features
 
 
-def _blocks(planes: Sequence[NDArray[Any]], side: int) -> NDArray[Any]:
-    """(B, planes, side²) the pixels of every block."""
-    rows, columns = planes[0].shape[0] // side, planes[0].shape[1] // side
-    blocks = np.empty((rows, columns, len(planes), side, side), planes[0].dtype)
-    for k, plane in enumerate(planes):
-        cut = plane[: rows * side, : columns * side].reshape(rows, side, columns, side)
-        blocks[:, :, k] = cut.swapaxes(1, 2)
-    return blocks.reshape(rows * columns, len(planes), side * side)
+def _fit(moments: FloatArray, points: FloatArray, count: int) -> Displacements:
+    """Least squares of the last feature of every block on the others and a constant.
 
-
-def _block_centres(rows: int, columns: int, side: int) -> FloatArray:
-    y, x = np.mgrid[:rows, :columns]
-    return np.c_[x.ravel(), y.ravel()] * side + (side - 1) / 2
-
-
-def _fit(samples: FloatArray, points: FloatArray) -> Displacements:
-    """Least squares of the last row of every block on the rows before it and a constant; centres the samples."""
-    samples -= samples.mean(axis=2, keepdims=True)
-    moments = (samples @ samples.transpose(0, 2, 1)).astype(float)
+    Args:
+        moments: (B, 5, 5) sums of products about the means.
+        points: (B, 2) centres of the blocks.
+        count: Pixels of a block.
+    """
     normal, right = moments[:, :4, :4], moments[:, :4, 4]
     inverse = np.linalg.inv(normal + 1e-9 * np.eye(4))
     solution = np.einsum("bij,bj->bi", inverse, right)
-    least = NOISE**2 * samples.shape[2]
+    least = NOISE**2 * count
     left = np.maximum(moments[:, 4, 4] - np.einsum("bi,bi->b", solution, right), least)
-    covariance = inverse[:, :2, :2] * (left * CORRELATED / (samples.shape[2] - 5))[:, None, None]
+    covariance = inverse[:, :2, :2] * (left * CORRELATED / (count - 5))[:, None, None]
     shift = solution[:, :2]
     certain = (np.trace(covariance, axis1=1, axis2=2) < SIGMA_PX**2) & (covariance[:, [0, 1], [0, 1]] > 0).all(axis=1)
     good = certain & (np.abs(shift).max(axis=1) < LARGEST_PX) & (np.abs(solution[:, 2]) < LARGEST_CONTRAST)

@@ -11,6 +11,7 @@ import numpy as np
 
 from dff import io, measure, optics
 from dff.benchmark.cases import Skip, aligned_stack
+from dff.benchmark.cost import CommandError
 from dff.benchmark.estimate import Estimate, Method
 from dff.benchmark.score import Row
 from dff.benchmark.suite import Options, Suite, SuiteResult
@@ -32,9 +33,20 @@ def _run(result: SuiteResult, options: Options, methods: Sequence[Method]) -> No
             result.skip(folder.name, "all", reason)
             continue
         for method in methods:
-            if not method.external:
-                result.rows.append({"scene": folder.name, "method": method.name, **odd_against_even(stack, method)})
+            _add(result, folder.name, stack, method)
     options.on_progress(result.name, len(folders), len(folders))
+
+
+def _add(result: SuiteResult, name: str, stack: FocalStack, method: Method) -> None:
+    if method.own_alignment:
+        result.skip(name, method.name, "it moves the frames of each half by itself")
+        return
+    try:
+        row = odd_against_even(stack, method)
+    except CommandError as error:
+        result.skip(name, method.name, error)
+    else:
+        result.rows.append({"scene": name, "method": method.name, **row})
 
 
 def halves_of(folder: Path) -> FocalStack:

@@ -28,7 +28,7 @@ from dff.depth.refine import Refined, fit_peak, has_peak, highest_near
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth, upsample_label
 from dff.depth.sequence import follows_sweep
-from dff.depth.sites import Sites
+from dff.depth.sites import INVALID_LOGIT, SiteRows, Sites
 from dff.depth.surface import Averaging, Pixels, Surface
 from dff.focus import FocusMeasure, coherent, focus_cells, focus_volume, frame_units, with_channels
 from dff.stack import DepthMap
@@ -39,6 +39,7 @@ __all__ = [
     "DepthEstimator",
     "Labels",
     "Refined",
+    "SiteRows",
     "Sites",
     "estimate_depth",
     "follows_sweep",
@@ -57,7 +58,6 @@ _NARROW_RADIUS = 1
 """Frames on either side of the peak that are of use where curves are narrow: those farther off fit no parabola."""
 _SPREAD_FRAMES = 1
 """Frames by which probabilities reach farther than focus curves are of use."""
-_INVALID_LOGIT = -40.0
 COVERED: Mapping[int, Tensor] = MappingProxyType({})
 """Every frame covers all."""
 
@@ -165,11 +165,41 @@ class DepthEstimator:
             images: (N, C, H, W) from 0 to 1.
             uncovered: (H, W) bool by the number of the frame: what it does not cover.
         """
-        images = with_channels(images, self.channels)
         if self.refit is None:
+            images = with_channels(images, self.channels)
             return Sites.of(self._cells(images, self.z_sigma_frames, uncovered))
-        images = coherent(images, self.z_sigma_frames, self.z)
+        images = self.coherent(images)
         return Sites.of(self._cells(images, 0.0, uncovered), self._shares(images, uncovered))
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether the lattice is found row by row: what a strip has to see is then `row_halo_px` alone."""
+        return self.measure.rows is not None and self.refit is not None
+
+    @property
+    def row_halo_px(self) -> int:
+        """Rows of context on either side of a strip whose sites are found row by row."""
+        edge_px = 0 if self.measure.rows is None else self.measure.rows.edge_px
+        return -(-max(self.energies.halo_px, edge_px) // LATTICE) * LATTICE
+
+    def site_rows(self, count: int, size_px: tuple[int, int]) -> SiteRows:
+        """A lattice whose rows are found strip by strip.
+
+        Args:
+            count: Number of frames.
+            size_px: Height and width of the picture.
+
+        Raises:
+            ValueError: the measure looks at whole tiles.
+        """
+        rows = self.measure.rows
+        if rows is None:
+            raise ValueError(f"measure: must look at rows; got {self.measure.name}; use sites")
+        return SiteRows(rows.open(count, size_px), lambda images, bare: self._cells(images, 0.0, bare), rows.edge_px)
+
+    def coherent(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) images as all measures look at them: with their channels, filtered along the stack."""
+        return coherent(with_channels(images, self.channels), self.z_sigma_frames, self.z)
 
     def _cells(self, images: Tensor, z_sigma_frames: float, uncovered: Mapping[int, Tensor]) -> Tensor:
         """(N, h, w) logarithm of the mean energy of a site."""
@@ -184,7 +214,7 @@ class DepthEstimator:
         if self.measure.cells is not None:
             shares = self.measure.cells(with_channels(images, self.measure.channels))
             for k, where in uncovered.items():
-                shares[k] += lattice_volume(torch.where(where, _INVALID_LOGIT, 0.0)[None])[0]
+                shares[k] += lattice_volume(torch.where(where, INVALID_LOGIT, 0.0)[None])[0]
             return shares
         volume = focus_volume(images, self.measure)
         volume = volume if self.measure.probabilistic else volume.log_softmax(0)
@@ -205,6 +235,10 @@ class DepthEstimator:
         if self.refit is None:
             return replace(self, measure=self.energies.coarse)
         return replace(self, refit=self.energies.coarse)
+
+    def blur_growth_px(self, labels: Labels) -> float:
+        """Growth of the blur's standard deviation in px a frame, roughly; 0 where focus curves are no energies."""
+        return 0.0 if self.energies.probabilistic else halo.blur_growth_px(labels.drop, self.z_sigma_frames)
 
     def refine(
         self,
@@ -235,7 +269,7 @@ class DepthEstimator:
         surface, features = self.evidence(volume, label, labels, frames, top=top, left=left)
         probability = confidence.probability(features, self.measure.name)
         known = surface.index.isfinite() & confidence.is_known(features, probability, self.measure.name)
-        growth_px = halo.blur_growth_px(labels.drop, self.z_sigma_frames)
+        growth_px = self.blur_growth_px(labels)
         if growth_px > halo.LEAST_GROWTH_PX:
             known &= ~halo.in_halo(volume, label, growth_px, labels.noise_logit)
         return Refined(
@@ -322,7 +356,7 @@ class DepthEstimator:
 def _without(volume: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
     """The logits, changed in place, with none where frames do not cover a pixel."""
     for k, where in uncovered.items():
-        volume[k].masked_fill_(where, _INVALID_LOGIT)
+        volume[k].masked_fill_(where, INVALID_LOGIT)
     return volume
 
 

@@ -104,12 +104,24 @@ def surface_features(single: Tensor, surface: Tensor, share: Tensor) -> Tensor:
 
 def _second_peak(volume: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Largest logit away from the label, and the mean logit of all frames."""
-    from dff.depth.curve_loops import second_peaks
-
     count = len(volume)
     away = min(SECOND_PEAK_FRAMES, max(1, count // 5))
-    other, mean = torch.empty_like(volume[0]), torch.empty_like(volume[0])
-    second_peaks(volume.numpy(), label.numpy(), away, other.numpy(), mean.numpy())
+    if filters.by_opencv(volume) and volume[0].is_contiguous():
+        return _second_peak_compiled(volume, label, away)
+    other, mean = torch.full_like(volume[0], -torch.inf), torch.zeros_like(volume[0])
+    for k in range(count):
+        other = torch.where((label - k).abs() > away, torch.maximum(other, volume[k]), other)
+        mean += volume[k] / count
+    return other, mean
+
+
+def _second_peak_compiled(volume: Tensor, label: Tensor, away: int) -> tuple[Tensor, Tensor]:
+    from dff.depth.curve_loops import second_peak
+
+    count, step = len(volume), volume.stride(0)
+    flat = volume.as_strided(((count - 1) * step + volume[0].numel(),), (1,)).numpy()
+    other, mean = torch.empty(volume.shape[1:]), torch.empty(volume.shape[1:])
+    second_peak(flat, step, count, label.numpy(), away, other.numpy(), mean.numpy())
     return other, mean
 
 

@@ -1,4 +1,4 @@
-"""What is looked for in the focus curves of all pixels, compiled."""
+"""What focus curves say of every pixel, row by row, compiled."""
 
 from __future__ import annotations
 
@@ -7,32 +7,6 @@ import numpy as np
 from dff.compiled import compiled
 
 _AROUND = 3
-_LEAST = np.float32(-np.inf)
-
-
-@compiled
-def second_peaks(volume, label, away, other, mean):
-    """Largest logit away from the label, and the mean of all frames.
-
-    Args:
-        volume: (N, H, W) float32 logits.
-        label: (H, W) int64 the labels.
-        away: Frames from the label that are no other peak.
-        other: (H, W) float32, changed in place.
-        mean: (H, W) float32, changed in place.
-    """
-    count, height, width = volume.shape
-    share = np.float32(1 / count)
-    for y in range(height):
-        largest, total, own = other[y], mean[y], label[y]
-        largest[:] = _LEAST
-        total[:] = np.float32(0)
-        for k in range(count):
-            line = volume[k, y]
-            for x in range(width):
-                total[x] += line[x] * share
-                candidate = line[x] if abs(own[x] - k) > away else _LEAST
-                largest[x] = max(largest[x], candidate)
 
 
 @compiled
@@ -107,3 +81,30 @@ def surest_claims(claims, label, cell, top, left, same, result):
                             for x in range(x0, min(x0 + cell, width)):
                                 if sure > result[y, x] and abs(frame - label[y, x]) <= same:
                                     result[y, x] = sure
+
+
+@compiled
+def second_peak(logits, step, count, label, away, other, mean):
+    """Largest logit away from the label, and the mean logit of all frames.
+
+    Args:
+        logits: float32 of some rows of all frames: row y of frame k starts at k times `step` plus y times W.
+        step: Numbers from one frame to the next.
+        count: N.
+        label: (rows, W) int64.
+        away: Frames from the label that are still near it.
+        other: (rows, W) float32, changed in place.
+        mean: Likewise.
+    """
+    width = label.shape[1]
+    share, near = np.float32(1 / count), np.empty(width, np.int32)
+    for y in range(label.shape[0]):
+        largest, total = other[y], mean[y]
+        largest[:], total[:], near[:] = -np.inf, np.float32(0), label[y]
+        for k in range(count):
+            start = k * step + y * width
+            row = logits[start : start + width]
+            for x in range(width):
+                total[x] += row[x] * share
+                far = abs(near[x] - k) > away and row[x] > largest[x]
+                largest[x] = row[x] if far else largest[x]

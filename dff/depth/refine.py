@@ -136,7 +136,12 @@ def highest_near(volume: Tensor, label: Tensor, radius: int) -> Tensor:
     """
     frame = label + torch.arange(-radius, radius + 1, device=volume.device)[:, None, None]
     frame = frame.clamp_(0, len(volume) - 1)
-    return frame.gather(0, volume.gather(0, frame).argmax(0, keepdim=True))[0]
+    best, *others = volume.gather(0, frame)
+    highest = frame[0]
+    for logit, place in zip(others, frame[1:]):
+        highest = torch.where(logit > best, place, highest)
+        best = torch.maximum(best, logit)
+    return highest
 
 
 def has_peak(fit: PeakFit, label: Tensor, count: int, radius: int) -> Tensor:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from dff import filters
 
 _STEP_COST = 0.06
 _JUMP_COST = 0.7
 _TRUNCATION = 3.0
 _TIE = 4
 """Sums of path costs that differ by no more than this, in steps of `resolution`, are as good."""
+_COST_ROWS = 16
 _APART = 4
 """Frames from the best peak beyond which another is the second."""
 
@@ -29,6 +33,8 @@ def regularise_depth(lattice: Tensor, *, smoothness: float = 1.0) -> Tensor:
     Returns:
         (h, w) int64 labels.
     """
+    if filters.by_opencv(lattice):
+        return _compiled(lattice, smoothness)
     cost = data_cost(lattice)
     total = torch.zeros_like(cost, dtype=torch.int16)
     for axis in (1, 2):
@@ -37,6 +43,31 @@ def regularise_depth(lattice: Tensor, *, smoothness: float = 1.0) -> Tensor:
             sources = _Flipped(moved) if flip else moved
             aggregate(sources, _Flipped(slabs) if flip else slabs, smoothness, diagonals=axis == 1)
     return _cheapest(total)
+
+
+def _compiled(lattice: Tensor, smoothness: float) -> Tensor:
+    """The same by compiled loops; costs are 16-bit integers."""
+    from dff.depth import path_loops
+
+    height, width = lattice.shape[1:]
+    cost = (lattice if lattice.dtype == torch.float16 else torch.empty_like(lattice, dtype=torch.float16)).numpy()
+    cost = cost.view(np.uint16)
+    step = np.float32(_TRUNCATION / np.iinfo(np.uint16).max)
+    for top in range(0, height, _COST_ROWS):
+        rows = slice(top, top + _COST_ROWS)
+        logits = lattice[:, rows].to(torch.float32).numpy()
+        path_loops.site_costs(logits, _APART, np.float32(_TRUNCATION), step, cost[:, rows])
+    total = np.zeros(cost.shape, np.int16)
+    weights = step, np.float32(_STEP_COST * smoothness), np.float32(_JUMP_COST * smoothness)
+    unit = np.float32(1 / resolution(smoothness))
+    for backward in (False, True):
+        path_loops.down(cost, *weights, backward, unit, total)
+    for top in range(0, height, path_loops.ROWS):
+        rows = slice(top, top + path_loops.ROWS)
+        path_loops.along(cost[:, rows], *weights, unit, total[:, rows])
+    label = np.empty((height, width), np.int64)
+    path_loops.cheapest(total, _TIE, label)
+    return torch.from_numpy(label)
 
 
 def _cheapest(total: Tensor) -> Tensor:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from dff.depth.claims import CLAIMS, claims_of
+from dff.depth.select import LATTICE, lattice_volume
+from dff.focus.measure import RowsOfCells
 
 _CLEAR = 1.5
 _LEAST_LOGIT = -30.0
 """Of frames that cover a site: one step of a 16-bit image is far above."""
 _QUIET_SHARE = 0.02
+INVALID_LOGIT = -40.0
+"""Of frames that do not cover a pixel."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,51 @@ class Sites:
         """The median drop of the sites that stand out of the noise; 0 where none does."""
         clear = self.peak > noise_logit + _CLEAR
         return float(self.drop[clear].median()) if clear.any() else 0.0
+
+
+@dataclass
+class SiteRows:
+    """The lattice of a picture whose rows come strip by strip, from top to bottom, to a network that looks at rows."""
+
+    network: RowsOfCells
+    energies: Callable[[Tensor, Mapping[int, Tensor]], Tensor]
+    """(N, C, H, W) images and where frames do not cover them → (N, h, w) logarithm of the energies of their sites."""
+    edge_px: int
+    """Rows above and below new ones that the network has to see."""
+    _waiting: list[tuple[Tensor, dict[int, Tensor]]] = field(default_factory=list)
+    """Strips that the network has not decided: energies, and by frame the logit of what it does not cover."""
+    _shares: list[Tensor] = field(default_factory=list)
+
+    def push(self, images: Tensor, uncovered: Mapping[int, Tensor], above_px: int, below_px: int) -> Iterator[Sites]:
+        """Take in a strip; gives the strips that are decided, each as it was taken in.
+
+        Args:
+            images: (N, C, above + rows + below, W) frames, filtered along the stack, from a multiple of LATTICE on.
+            uncovered: (H, W) bool by the number of the frame: what it does not cover.
+            above_px: Rows that were taken in before.
+            below_px: Rows that come next.
+        """
+        rows = slice(above_px // LATTICE, -(-(images.shape[2] - below_px) // LATTICE))
+        bare = {k: self._logit(where)[rows] for k, where in uncovered.items()}
+        self._waiting.append((self.energies(images, uncovered)[:, rows], bare))
+        above, below = min(above_px, self.edge_px), min(below_px, self.edge_px)
+        seen = images[:, 0, above_px - above : images.shape[2] - below_px + below]
+        self._shares.append(self.network.push(seen, above, below))
+        yield from self._decided()
+
+    def _logit(self, where: Tensor) -> Tensor:
+        """(h, w) logit of the sites where a frame does not cover all or some of the pixels."""
+        return lattice_volume(torch.where(where, INVALID_LOGIT, 0.0)[None])[0]
+
+    def _decided(self) -> Iterator[Sites]:
+        while self._waiting and self._waiting[0][0].shape[1] <= sum(part.shape[1] for part in self._shares):
+            energies, bare = self._waiting.pop(0)
+            shares = torch.cat(self._shares, 1)
+            self._shares = [shares[:, energies.shape[1] :]]
+            shares = shares[:, : energies.shape[1]].clone()
+            for k, logit in bare.items():
+                shares[k] += logit
+            yield Sites.of(energies, shares)
 
 
 def _quietest(lattice: Tensor) -> Tensor:

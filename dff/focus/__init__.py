@@ -14,13 +14,14 @@ from dff.focus import drpl, fusegan, mffgan, operators, sesf, sesf_stack, sesf_v
 from dff.focus.coherence import StackFilter, frame_units, stack_filter
 from dff.focus.energies import SymmetricEnergy
 from dff.focus.inference import in_precision
-from dff.focus.measure import CELL, FocusMeasure
+from dff.focus.measure import CELL, FocusMeasure, RowMeasure
 
 __all__ = [
     "CELL",
     "FOCUS_MEASURES",
     "NETWORKS",
     "FocusMeasure",
+    "RowMeasure",
     "StackFilter",
     "coherent",
     "focus_cells",

@@ -28,7 +28,7 @@ DILATED_BLOCKS = 6
 """The last ones, whose dilation can be chosen."""
 DILATIONS = (1, 2, 3, 4)
 PUBLISHED_FIELD_PX = 67
-CHAIN = pairs.Chain(temperature=14.0, most=3.0)
+CHAIN = pairs.Chain(temperature=12.0, most=3.0)
 """Of the measure: confidence of depth is then the share right to a frame, within 0.05, on scenes held back."""
 
 

@@ -70,11 +70,14 @@ def ring_energy(planes: Tensor) -> Tensor:
     return filters.correlate(planes, (kernel / np.linalg.norm(kernel)).astype(np.float32)).square_()
 
 
+def corner_answers(planes: Tensor) -> Tensor:
+    """(N, H, W) squared answers of the filter of the finest diagonal detail, those to white noise being 1."""
+    return filters.correlate(planes, (np.outer([1, -2, 1], [1, -2, 1]) / 6).astype(np.float32)).square_()
+
+
 def corner_energy(planes: Tensor) -> Tensor:
-    """(N, H, W) → (N, h, w) energy around every cell in the finest diagonal detail, that of white noise being 1."""
-    corner = (np.outer([1, -2, 1], [1, -2, 1]) / 6).astype(np.float32)
-    energy = F.avg_pool2d(filters.correlate(planes, corner).square_()[:, None], CELL)[:, 0]
-    return filters.gaussian(energy, BROAD_SIGMA_CELLS)
+    """(N, H, W) → (N, h, w) energy around every cell in the finest diagonal detail."""
+    return filters.gaussian(cell_mean(corner_answers(planes)), BROAD_SIGMA_CELLS)
 
 
 def pixels_in_noise(planes: Tensor, noise: Tensor) -> Tensor:
@@ -84,8 +87,12 @@ def pixels_in_noise(planes: Tensor, noise: Tensor) -> Tensor:
 
 def fine_energy(ring: Tensor, noise: Tensor) -> Tensor:
     """(N, H, W) → (N, h, w, 16) logarithm of the ring-difference energy around every pixel, relative to the noise."""
-    taps = filters.gaussian_kernel(FINE_SIGMA_PX)
-    return above_noise(in_cells(filters.separable(ring, taps, taps)), noise)
+    return above_noise(in_cells(fine_mean(ring)), noise)
+
+
+def fine_mean(ring: Tensor) -> Tensor:
+    """(N, H, W) the ring-difference energy around every pixel."""
+    return filters.gaussian(ring, FINE_SIGMA_PX)
 
 
 def above_noise(energy: Tensor, noise: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ BLEND_PX = 8
 def in_precision(measure: FocusMeasure, precision: str) -> FocusMeasure:
     """The measure with its convolutions in another precision; logits stay float32.
 
-    Operators run in OpenCV, in float32 always.
+    Operators and compiled loops run in their own precision always.
 
     Raises:
         ValueError: an unknown precision.
@@ -39,7 +39,7 @@ def in_precision(measure: FocusMeasure, precision: str) -> FocusMeasure:
     cells, picture = (
         None if function is None else partial(cast, function) for function in (measure.cells, measure.picture)
     )
-    return replace(measure, logits=partial(cast, measure.logits), cells=cells, picture=picture)
+    return replace(measure, logits=partial(cast, measure.logits), cells=cells, rows=None, picture=picture)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor
 
@@ -11,6 +12,33 @@ from dff.focus.energies import SymmetricEnergy
 
 CELL = 4
 """Pixels along the side of a cell of the lattice that labels are decided on."""
+
+
+class RowsOfCells(Protocol):
+    """A picture's rows on their way through a network, from top to bottom."""
+
+    def push(self, planes: Tensor, above_px: int = 0, below_px: int = 0) -> Tensor:
+        """Take in the next rows of luminance; gives what `cells` gives of the next rows that are decided.
+
+        Args:
+            planes: (N, above + rows + below, W); rows are a multiple of CELL, but for the last ones.
+            above_px: Rows that were taken in before, as many as the measure needs to see again.
+            below_px: Rows that come next, likewise.
+        """
+
+
+@dataclass(frozen=True)
+class RowMeasure:
+    """A network that looks at a picture row by row, so that its memory does not depend on the picture's height."""
+
+    open: Callable[[int, tuple[int, int]], RowsOfCells] = field(repr=False)
+    """Number of frames, height and width → a picture of which nothing has been taken in."""
+    edge_px: int
+    """Rows above and below new ones that have to be seen."""
+    context_px: int
+    """Distance beyond which nothing is seen at all."""
+    column_bytes: float
+    """Memory of a pixel's column of a frame."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +74,8 @@ class FocusMeasure:
     cells: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
     """(N, C, H, W) → (N, h, w) logarithm of the mean of e to the logits over cells of CELL x CELL pixels, where that
     costs less than logits; None: it does not."""
+    rows: RowMeasure | None = None
+    """The same as `cells`, row by row; None: whole pictures alone."""
     picture: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
     """(N, C, H, W) → (C, H, W): how the method itself fuses; None: frames weighted by the softmax of their logits."""
     generates: bool = False

@@ -17,14 +17,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dff import filters
 from dff.focus import weight_files
 from dff.focus.evidence import CELL_CHANNELS, ENERGY_FLOOR, PIXELS, fine_energy, pixels_in_noise, survey
-from dff.focus.measure import CELL, FocusMeasure
+from dff.focus.measure import CELL, FocusMeasure, RowMeasure
 from dff.focus.stack_layers import (
     Block,
     Exchange,
@@ -35,6 +37,9 @@ from dff.focus.stack_layers import (
     row_bands,
     site_matrix,
 )
+
+if TYPE_CHECKING:
+    from dff.focus.stack_rows import StackRows
 
 DILATIONS = (1, 2, 4, 6, 2, 1)
 BANK_REACH = 2
@@ -50,6 +55,12 @@ SURE_LOGIT = 12.0
 """Largest log-odds of having no answer, or of having one."""
 LEAST_LOG_SHARE = -30.0
 """Of one frame in a pixel: keeps sums of probabilities and their logarithms finite."""
+EDGE_PX = 8
+"""Rows above and below new ones that rows in compiled loops have to be seen with."""
+CONTEXT_PX = 128
+"""Distance beyond which nothing is seen at all."""
+COLUMN_BYTES = 2400
+"""Memory of a pixel's column of a frame in compiled loops."""
 TILE_BYTES = 1e9
 BYTES_A_PIXEL = 21
 """Memory of a pixel of a frame in a tile."""
@@ -161,18 +172,19 @@ class SesfStack(nn.Module):
     def bank_energy(self, pixels: Tensor) -> Tensor:
         """Logarithm of the energy of each learned filter, averaged over 3 x 3 cells; white noise of the floor gives 0.
 
-        The filters have zero mean and unit norm.
-
         Args:
             pixels: (n, h, w, 16) in standard deviations of the noise.
 
         Returns:
             (n, h, w, filters).
         """
-        kernel = self.bank - self.bank.mean((1, 2, 3), keepdim=True)
-        kernel = kernel / kernel.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-        answer = F.conv2d(F.pad(channels_first(pixels), (1, 1, 1, 1), mode="replicate"), kernel)
+        answer = F.conv2d(F.pad(channels_first(pixels), (1, 1, 1, 1), mode="replicate"), self.filters())
         return (mean_around(answer.square()) + ENERGY_FLOOR).log()
+
+    def filters(self) -> Tensor:
+        """(filters, 16, 3, 3) learned filters of zero mean and unit norm."""
+        kernel = self.bank - self.bank.mean((1, 2, 3), keepdim=True)
+        return kernel / kernel.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
 
 def pixels_of(cells: Tensor) -> Tensor:
@@ -208,7 +220,8 @@ def sesf_stack(
     Args:
         window_sigma_px: Without meaning here: the network has learned its windows.
         weights: Path of a weight file; the one that comes with the package if not given.
-        tile_px: Side of the tiles a large picture is cut into, a multiple of CELL; by default what TILE_BYTES hold.
+        tile_px: Side of the tiles a large picture is cut into on a graphics processor, a multiple of CELL; by default
+            what TILE_BYTES hold.
     """
     network = SesfStack()
     network.load_state_dict(weight_files.load_weights("sesf-stack", network.state_dict(), path=weights))
@@ -218,12 +231,54 @@ def sesf_stack(
         1,
         HALO_PX,
         "learned on whole stacks: holds edges and weak texture",
-        partial(logits_in_tiles, network, tile_px=tile_px),
-        cells=partial(cells_in_tiles, network, tile_px=tile_px),
+        partial(_logits, network, tile_px),
+        cells=partial(_cells, network, tile_px),
+        rows=RowMeasure(partial(open_rows, network), EDGE_PX, CONTEXT_PX, COLUMN_BYTES),
         probabilistic=True,
         network_bytes=BYTES_A_PIXEL,
         near_px=NEAR_PX,
     )
+
+
+def _in_loops(images: Tensor) -> bool:
+    """Whether compiled loops do the work: on the processor, in their own precision."""
+    return filters.by_opencv(images) and not torch.is_autocast_enabled("cpu")
+
+
+def _logits(network: SesfStack, tile_px: int | None, images: Tensor) -> Tensor:
+    return _in_columns(network, images, True) if _in_loops(images) else logits_in_tiles(network, images, tile_px=tile_px)
+
+
+def _cells(network: SesfStack, tile_px: int | None, images: Tensor) -> Tensor:
+    return _in_columns(network, images, False) if _in_loops(images) else cells_in_tiles(network, images, tile_px=tile_px)
+
+
+def open_rows(network: SesfStack, count: int, size_px: tuple[int, int], *, pixelwise: bool = False) -> StackRows:
+    """A picture that the network will look at row by row, in compiled loops.
+
+    Args:
+        network: The network, on the processor.
+        count: Number of frames.
+        size_px: Height and width.
+        pixelwise: Give probabilities of pixels, (N, H, W), instead of those of cells.
+    """
+    from dff.focus.stack_rows import Limits, StackRows, Weights
+
+    limits = Limits(CONTRAST_STEEPNESS, LEAST_CONTRAST, SURE_LOGIT, LEAST_LOG_SHARE)
+    return StackRows(Weights.of(network), limits, count, size_px, pixelwise=pixelwise)
+
+
+def _in_columns(network: SesfStack, images: Tensor, pixelwise: bool) -> Tensor:
+    """The logarithm of probabilities of a whole picture, in as few parts as TILE_BYTES allow."""
+    planes, (height, width) = images[:, 0], images.shape[2:]
+    columns = max(CONTEXT_PX, int(TILE_BYTES / (len(images) * COLUMN_BYTES)) // CELL * CELL - 2 * CONTEXT_PX)
+    scale, found = 1 if pixelwise else CELL, []
+    for left in range(0, width, columns):
+        start, stop = max(0, left - CONTEXT_PX), min(width, left + columns + CONTEXT_PX)
+        part = open_rows(network, len(images), (height, stop - start), pixelwise=pixelwise).push(planes[..., start:stop])
+        first = (left - start) // scale
+        found.append(part[..., first : first + -(-min(columns, width - left) // scale)])
+    return torch.cat(found, 2)[:, :height]
 
 
 def tile_side_px(count: int) -> int:

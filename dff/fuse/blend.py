@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dff.ahead import ahead
-from dff.filters import gaussian
+from dff.filters import by_opencv, gaussian
 from dff.fuse.bands import NOISE_GAIN, collapse, laplacian_pyramid
 from dff.fuse.frames import FrameStack, Window
 from dff.fuse.weights import PlaneOf, WindowWeights
@@ -62,13 +62,12 @@ def pyramid_blend(
         bands = laplacian_pyramid(part, levels)
         places = [_halved(window, level) for level in range(levels + 1)]
         here = _with_near(stack, weight, k, window, clipped)
-        shares = _band_weights(bands, here, [gain[place] for gain, place in zip(gains, places)])
+        shares = _band_weights(bands, here, gains, places)
         if not blend:
             totals = [bands[0].new_zeros(side) for side in _sizes(size, levels)]
             blend = [total.new_zeros((len(bands[0]), *total.shape)) for total in totals]
-        for level, (rows, columns) in enumerate(places):
-            blend[level][:, rows, columns].add_(bands[level].mul_(shares[level]))
-            totals[level][rows, columns].add_(shares[level])
+        for sums, total, place, band, share in zip(blend, totals, places, bands, shares):
+            _add_weighted(sums, total, place, band, share)
     return collapse([band.div_(total) for band, total in zip(blend, totals)])
 
 
@@ -139,20 +138,50 @@ def _largest_along(cells: Tensor, axis: int) -> Tensor:
 def _energy_gains(decides: Tensor, noise: float, levels: int) -> list[Tensor]:
     """One over the energy of noise in each band, zero where detail does not decide."""
     gains = [1 / (_NOISE_FACTOR * noise**2 * (gain + _LEAST_GAIN)) for gain in NOISE_GAIN[:levels]]
-    return [_at_level(decides, level) * gain for level, gain in enumerate(gains)]
+    return [(_at_level(decides, level) * gain).contiguous() for level, gain in enumerate(gains)]
 
 
-def _band_weights(bands: Sequence[Tensor], weight: Tensor, gains: Sequence[Tensor]) -> list[Tensor]:
+def _band_weights(
+    bands: Sequence[Tensor], weight: Tensor, gains: Sequence[Tensor], places: Sequence[Window]
+) -> list[Tensor]:
     levels = len(bands) - 1
-    weights = []
-    for level, gain in enumerate(gains):
-        band = bands[level]
-        energy = band[0].square()
-        for plane in band[1:]:
-            energy += plane.square()
-        energy = gaussian(energy[None], ENERGY_SIGMA_PX)[0].mul_(gain / len(band))
-        weights.append(_sixth_power(energy.add_(1)).mul_(_at_level(weight, level)))
+    weights = [_band_weight(bands[k], weight, gains[k], places[k], k) for k in range(levels)]
     return [*weights, _at_level(weight, levels)]
+
+
+def _band_weight(band: Tensor, weight: Tensor, gain: Tensor, place: Window, level: int) -> Tensor:
+    if by_opencv(band):
+        return _compiled_weight(band, weight, gain, place, level)
+    energy = band[0].square()
+    for plane in band[1:]:
+        energy += plane.square()
+    energy = gaussian(energy[None], ENERGY_SIGMA_PX)[0].mul_(gain[place] / len(band))
+    return _sixth_power(energy.add_(1)).mul_(_at_level(weight, level))
+
+
+def _compiled_weight(band: Tensor, weight: Tensor, gain: Tensor, place: Window, level: int) -> Tensor:
+    from dff.fuse import blend_loops
+
+    rows, columns = place
+    energy, result = torch.empty(band.shape[1:]), torch.empty(band.shape[1:])
+    blend_loops.energy(band.numpy(), energy.numpy())
+    smooth = gaussian(energy[None].div_(len(band)), ENERGY_SIGMA_PX)[0]
+    given = smooth.numpy(), gain.numpy(), rows.start, columns.start, weight.contiguous().numpy(), 1 << level
+    blend_loops.band_weight(*given, result.numpy())
+    return result
+
+
+def _add_weighted(sums: Tensor, total: Tensor, place: Window, band: Tensor, share: Tensor) -> None:
+    """Add a band times its weights (h, w), and the weights, where they lie in the sums (C, H, W) and (H, W)."""
+    rows, columns = place
+    if by_opencv(band):
+        from dff.fuse.blend_loops import add_weighted
+
+        weight = share.contiguous().numpy()
+        add_weighted(band.numpy(), weight, rows.start, columns.start, sums.numpy(), total.numpy())
+    else:
+        sums[:, rows, columns].add_(band.mul_(share))
+        total[rows, columns].add_(share)
 
 
 def _at_level(plane: Tensor, level: int) -> Tensor:
@@ -171,5 +200,9 @@ def window_frames(clipped: Tensor, noise: float) -> Tensor:
     goes with the power 2/5 of the noise. Defocused highlights are clipped over a larger disc and brighten what
     surrounds them, so next to them the index alone is followed.
     """
-    reach = min(max(2.0 * (noise / 0.004) ** 0.4, 1.5), 6.5)
-    return torch.where(clipped > 0, 0.9, torch.full_like(clipped, reach))
+    return torch.where(clipped > 0, 0.9, torch.full_like(clipped, reach_frames(noise)))
+
+
+def reach_frames(noise: float) -> float:
+    """Frames on either side of the index over which noise of a standard deviation is averaged away."""
+    return min(max(2.0 * (noise / 0.004) ** 0.4, 1.5), 6.5)

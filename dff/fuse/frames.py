@@ -66,8 +66,16 @@ class FrameStack:
     @cached_property
     def bare(self) -> Tensor | None:
         """(H, W) where no frame is valid; None where there is a valid one everywhere."""
-        bare = None if self.valid is None else ~self.valid.any(0)
+        bare = None if self.valid is None else ~somewhere(self.valid)
         return bare if bare is not None and bool(bare.any()) else None
+
+
+def somewhere(valid: Tensor) -> Tensor:
+    """(N, H, W) → (H, W) where any frame is valid."""
+    found = valid[0].clone()
+    for plane in valid[1:]:
+        found |= plane
+    return found
 
 
 def frame_stack(frames: FrameSource, count: int | None, volume: Tensor | None, valid: Tensor | None) -> FrameStack:
@@ -86,7 +94,15 @@ def frame_stack(frames: FrameSource, count: int | None, volume: Tensor | None, v
     for name, planes in (("volume", volume), ("valid", valid)):
         if planes is not None and len(planes) != count:
             raise ValueError(f"{name}: must have one plane a frame; got {len(planes)} for {count} frames; match them")
-    return FrameStack(frames, count, None if valid is None or bool(valid.all()) else valid)
+    return FrameStack(frames, count, None if valid is None or bool(everywhere(valid).all()) else valid)
+
+
+def everywhere(valid: Tensor) -> Tensor:
+    """(N, H, W) → (H, W) where all frames are valid."""
+    found = valid[0].clone()
+    for plane in valid[1:]:
+        found &= plane
+    return found
 
 
 def near_clipped(stack: FrameStack, radius_px: int) -> Tensor:

@@ -9,7 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from dff.fuse.frames import WHOLE, FrameStack, Window
+from dff.filters import by_opencv
+from dff.fuse.frames import WHOLE, FrameStack, Window, everywhere
 
 _BEYOND = 1e4
 """Loss of logit per frame outside the window around the index: more than any difference of sharpness."""
@@ -96,8 +97,20 @@ class WindowWeights:
 
     def __call__(self, k: int, window: Window = WHOLE) -> Tensor:
         """(h, w) weight of frame k in a window."""
+        if by_opencv(self.index) and self.index.dtype == torch.float32:
+            return self._compiled(k, window)
         distance = self.stack.usable(k, torch.nan_to_num(torch.abs(k - self.index[window])), torch.inf, window)
         return (1 - ((distance - self._gap[window]) / self.reach[window]) ** 2).clamp(min=0) ** 2
+
+    def _compiled(self, k: int, window: Window) -> Tensor:
+        from dff.fuse.blend_loops import window_weight
+
+        spans = [part.indices(side)[:2] for part, side in zip(window, self.index.shape)]
+        result = torch.empty([last - first for first, last in spans])
+        valid = torch.empty((0, 0), dtype=torch.bool) if self.stack.valid is None else self.stack.valid[k]
+        planes = (plane.contiguous().numpy() for plane in (self.index, self._gap, self.reach, valid))
+        window_weight(k, *planes, *spans, result.numpy())
+        return result
 
     def extent(self, k: int) -> tuple[Span, Span] | None:
         """Rows and columns that hold all weight of frame k; None where it has none."""
@@ -117,7 +130,7 @@ class WindowWeights:
         last = self.stack.count - 1
         nearest = torch.abs(self.index - self.index.round().clamp(0, last))
         if self.stack.valid is not None:
-            partly = torch.nonzero(~self.stack.valid.all(0), as_tuple=True)
+            partly = torch.nonzero(~everywhere(self.stack.valid), as_tuple=True)
             index, least = self.index[partly], torch.full_like(self.index[partly], torch.inf)
             for k, valid in enumerate(self.stack.valid):
                 least = torch.where(valid[partly], torch.minimum(least, torch.abs(k - index)), least)

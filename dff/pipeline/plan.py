@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dff.depth import LATTICE
+from dff.focus import RowMeasure
 from dff.settings import Settings
 from dff.stack import FocalStack
 
@@ -37,6 +38,10 @@ _NETWORK_GB = 2.4
 """What a run with a network may take before the network's tiles get smaller, which depth depends on by a little,"""
 _NETWORK_TILE_GB = (0.25, 1.0)
 """and what such a tile takes at least and at most."""
+_ROWS = 64
+"""Rows that a network which looks at rows is shown at a time,"""
+_ROW_BYTES = 20
+"""and bytes a pixel and frame of them."""
 _LARGEST_PX = 900_000
 """Pixels of a tile beyond which the halo no longer counts."""
 _MOST_PARTS = 16
@@ -98,12 +103,14 @@ def make_plan(
     measure_bytes: float = 0,
     network_bytes: float = 0,
     network_halo_px: int = 0,
+    rows: RowMeasure | None = None,
     fusion_bytes: float = 0,
 ) -> Plan:
     """Choose tiles that the memory allows.
 
-    A network's context is cut: its tiles are chosen by the size of the stack alone, so that results do not depend on
-    the limit, unless that is so low that they must be smaller.
+    A network that looks at tiles has its context cut: they are chosen by the size of the stack alone, so that results
+    do not depend on the limit, unless that is so low that they must be smaller. One that looks at rows sees all that
+    it can see; its parts are columns of the picture, as wide as the memory that later stages take anyway allows.
 
     Args:
         stack: The stack, of which only the shape is used.
@@ -114,6 +121,7 @@ def make_plan(
         measure_bytes: Bytes a pixel and frame that the measure itself takes; 0 for an operator.
         network_bytes: Bytes a pixel and frame that a network takes; 0 where none measures the lattice.
         network_halo_px: Pixels of context of the network.
+        rows: How the network looks at rows; None where it looks at tiles.
         fusion_bytes: Bytes a pixel and frame that blending holds, beside what it always does.
 
     Raises:
@@ -129,7 +137,10 @@ def make_plan(
     others = fixed + max(cells * _LABEL_BYTES, height * width * _SURFACE_BYTES)
     least: float = pixel * (2 * halo + LATTICE) * min(width, 4 * LANES)
     seen, seen_halo = pixel + count * network_bytes, _rounded_up(network_halo_px, LATTICE)
-    if network_bytes:
+    column = 0.0 if rows is None else count * (rows.column_bytes + _ROWS * _ROW_BYTES)
+    if rows is not None:
+        least = max(least, column * min(width, LANES + 2 * rows.context_px))
+    elif network_bytes:
         least = max(least, seen * _with_halos((LATTICE, LATTICE), (height, width), seen_halo))
     smallest = max(others, fixed + lattice + least)
     if smallest > limit:
@@ -139,22 +150,27 @@ def make_plan(
         )
     share = max(_SHARE * limit - lattice, _LEAST_SHARE * limit, others - fixed - lattice)
     budget_px = int(min(share, limit - fixed - lattice) // pixel)
-    rows, columns = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
-    sites_tile = rows, columns, halo
-    if network_bytes:
+    tile = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
+    sites_tile = *tile, halo
+    looking = 0.0
+    if rows is not None:
+        columns = _columns(width, int(min(share, limit - fixed - lattice) // column), rows.context_px)
+        sites_tile = _ROWS, columns, rows.context_px
+        looking = column * min(width, columns + 2 * rows.context_px)
+    elif network_bytes:
         low, high = _NETWORK_TILE_GB
         allowed = min(max(_NETWORK_GB * _GB - fixed - lattice, low * _GB), high * _GB, limit - fixed - lattice)
         sites_tile = *tile_size((height, width), min(int(allowed // seen), _LARGEST_PX), seen_halo), seen_halo
     blended = _FUSION_BYTES + count * (1 + fusion_bytes)
     fusion_px = int(min(_FUSION_SHARE * limit, limit - fixed) // blended)
     fusion = tile_size((height, width), fusion_px, fusion_halo_px)
-    refining = pixel * _with_halos((rows, columns), (height, width), halo)
-    looking = seen * _with_halos(sites_tile[:2], (height, width), sites_tile[2])
+    refining = pixel * _with_halos(tile, (height, width), halo)
+    looking = looking or seen * _with_halos(sites_tile[:2], (height, width), sites_tile[2])
     measuring = fixed + lattice + max(refining, looking)
     fusing = fixed + blended * _with_halos(fusion, (height, width), fusion_halo_px)
     return Plan(
-        strip_rows=rows,
-        tile_columns=columns,
+        strip_rows=tile[0],
+        tile_columns=tile[1],
         halo_px=halo,
         sites=sites_tile,
         fusion=(fusion[0] + 2 * fusion_halo_px, fusion[1] + 2 * _rounded_up(fusion_halo_px, LANES)),
@@ -202,6 +218,13 @@ def tile_size(size: tuple[int, int], budget_px: int, halo: int) -> tuple[int, in
         return _with_halos(chosen, size, halo) / (chosen[0] * min(chosen[1], width)) + 0.02 * parts
 
     return tile(min(range(1, _MOST_PARTS + 1), key=waste))
+
+
+def _columns(width: int, most: int, context_px: int) -> int:
+    """Columns of as few even parts, each with its context, as are at most so wide."""
+    if width <= most:
+        return width
+    return _rounded_up(-(-width // max(1, -(-width // max(LANES, most - 2 * context_px)))), LANES)
 
 
 def _with_halos(tile: tuple[int, int], size: tuple[int, int], halo: int) -> int:

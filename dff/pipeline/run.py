@@ -35,6 +35,8 @@ from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
 
 _NOISE_ROWS = 512
+_DISC = 2.2
+"""Radius of a disc over the standard deviation of its blur as focus curves tell it, which is a tenth too little."""
 
 
 def reconstruct(
@@ -91,7 +93,7 @@ def reconstruct(
                 watcher.on_labels(labels.label.numpy())
             strips = replace(strips, estimator=estimator.matched(labels))
             depth, nearest = _refine(strips, labels, stages, watcher)
-            picture = _fuse(strips, nearest, settings, stages, watcher)
+            picture = _fuse(strips, nearest, np.isfinite(depth.index), _defocus(strips, labels), settings, stages, watcher)
             fuse_slabs(strips, stack, settings, stages)
     return Reconstruction(
         all_in_focus=picture,
@@ -162,6 +164,7 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
         measure_bytes=estimator.energies.network_bytes,
         network_bytes=0 if estimator.refit is None else estimator.measure.network_bytes,
         network_halo_px=estimator.network_halo_px,
+        rows=estimator.measure.rows if estimator.by_rows else None,
     )
 
 
@@ -184,23 +187,19 @@ def _label(strips: Strips, stages: Stages) -> Labels:
 
 def _measured_sites(strips: Strips, stages: Stages) -> Sites:
     height, width = strips.size_px
-    journal, estimator, plan = stages.journal, strips.estimator, strips.plan.for_sites()
-    sites = Sites.empty(len(strips.frames), lattice_size(height, width), claimed=estimator.refit is not None)
+    journal = stages.journal
+    sites = Sites.empty(len(strips.frames), lattice_size(height, width), claimed=strips.estimator.refit is not None)
     rows = {name: values.movedim(-2, 0).numpy() for name, values in sites.maps()}
     finished = journal.finished("measure focus")
     for name, values in rows.items():
-        journal.restore(name, values, -(-finished // LATTICE))
-    with stages.stage("measure focus", height) as done:
-        for strip in plan.strips(height):
-            if strip[1] <= finished:
-                continue
-            for tile in tiles(plan, strip, strips.size_px):
-                place, inside = ((_sites(y), _sites(x)) for y, x in (tile.place, tile.inside))
-                sites.put(place, strips.sites(tile), inside)
-            kept = _sites(slice(*strip))
+        journal.restore(name, values, -(-min(finished, height) // LATTICE))
+    with stages.stage("measure focus", strips.site_steps) as done:
+        for step, tile, found in strips.site_parts(finished):
+            place, inside = ((_sites(y), _sites(x)) for y, x in (tile.place, tile.inside))
+            sites.put(place, found, inside)
             for name, values in rows.items():
-                journal.keep_rows(name, values[kept], kept.start)
-            done(strip[1])
+                journal.keep_rows(name, values[place[0]], place[0].start)
+            done(step)
     return sites
 
 
@@ -263,8 +262,20 @@ def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDA
         target[tile.place] = part
 
 
+def _defocus(strips: Strips, labels: Labels) -> fuse.Defocus | None:
+    """How surfaces blur away from their own frame; None where focus curves do not tell."""
+    growth_px = strips.estimator.blur_growth_px(labels)
+    return fuse.Defocus(_DISC * growth_px, strips.estimator.near_first) if growth_px > 0 else None
+
+
 def _fuse(
-    strips: Strips, index: NDArray[np.float32], settings: Settings, stages: Stages, watcher: Watcher
+    strips: Strips,
+    index: NDArray[np.float32],
+    known: NDArray[np.bool_],
+    defocus: fuse.Defocus | None,
+    settings: Settings,
+    stages: Stages,
+    watcher: Watcher,
 ) -> NDArray[Any]:
     """The all-in-focus picture, in the frames' own type."""
     height, width = strips.size_px
@@ -287,6 +298,8 @@ def _fuse(
                     index=torch.from_numpy(index[tile.read]),
                     valid=strips.valid(tile),
                     method=method,
+                    known=torch.from_numpy(known[tile.read]),
+                    defocus=defocus,
                     noise=noise,
                 )
                 picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)

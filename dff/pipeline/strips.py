@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -80,6 +80,47 @@ class Strips:
         """(N, H, W) logits of a tile with its halo, to refine with."""
         images = self.images(tile, self.estimator.energies.channels)
         return self.estimator.volume(images, self.uncovered(tile, self.estimator.energies.border_px))
+
+    @property
+    def site_steps(self) -> int:
+        """Rows that are measured for the lattice, as often as they are."""
+        parts = len(self.plan.for_sites().parts(self.size_px[1])) if self.estimator.by_rows else 1
+        return self.size_px[0] * parts
+
+    def site_parts(self, finished: int) -> Iterator[tuple[int, Tile, Sites]]:
+        """The lattice part by part: steps that are done with it, the tile, and its sites with their halo.
+
+        Args:
+            finished: Steps that were done before.
+        """
+        plan, (height, width) = self.plan.for_sites(), self.size_px
+        if not self.estimator.by_rows:
+            for strip in plan.strips(height):
+                for tile in tiles(plan, strip, self.size_px) if strip[1] > finished else ():
+                    yield strip[1] if tile.columns[1] >= width else strip[0], tile, self.sites(tile)
+            return
+        for number, part in enumerate(plan.parts(width)):
+            top = min(height, max(0, finished - number * height))
+            for tile, sites in self._site_rows(plan, part, top) if top < height else ():
+                yield number * height + tile.rows[1], tile, sites
+
+    def _site_rows(self, plan: Plan, part: Span, top: int) -> Iterator[tuple[Tile, Sites]]:
+        """The lattice of some columns, strip by strip, from the strip with row `top` on."""
+        height = self.size_px[0]
+        first = max(0, top - plan.halo_px)
+        columns = plan.with_halo(part, self.size_px[1], LANES)
+        lattice = self.estimator.site_rows(len(self.frames), (height - first, columns[1] - columns[0]))
+        waiting: list[Tile] = []
+        for start in range(first, height, plan.strip_rows):
+            rows, halo_px = (start, min(height, start + plan.strip_rows)), self.estimator.row_halo_px
+            tile = Tile(rows, part, (max(first, rows[0] - halo_px), min(height, rows[1] + halo_px)), columns)
+            images = self.estimator.coherent(self.images(tile, self.estimator.channels))
+            above_px, below_px = rows[0] - tile.read_rows[0], tile.read_rows[1] - rows[1]
+            waiting.append(replace(tile, read_rows=rows))
+            for sites in lattice.push(images, self.uncovered(tile, self.estimator.border_px), above_px, below_px):
+                decided = waiting.pop(0)
+                if decided.rows[1] > top:
+                    yield decided, sites
 
     def sites(self, tile: Tile) -> Sites:
         """The lattice of a tile with its halo."""

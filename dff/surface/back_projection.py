@@ -15,11 +15,10 @@ projective part in the same way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dff.optics import interpolate
 from dff.stack import Alignment, FloatArray, FocusGeometry
 
 BLOCK_PX = 1 << 20
@@ -104,30 +103,25 @@ def back_project_pixels(
     Returns:
         (..., 3) float32, as back_project gives them.
     """
-    table = np.concatenate([plane_maps(geometry, alignment).reshape(-1, 9)[:, :8], geometry.z[:, None]], axis=1)
-    a, b, c, d, e, f, g, h, z = _table_at(table, index)
-    u = np.asarray(x_px - geometry.centre_px[alignment.reference, 0], np.float32)
-    v = np.asarray(y_px - geometry.centre_px[alignment.reference, 1], np.float32)
-    points = np.empty((*index.shape, 3), np.float32)
-    points[..., 0] = a * u + b * v + c
-    points[..., 1] = -(d * u + e * v + f)
-    if np.any(g) or np.any(h):
-        points[..., :2] /= (g * u + h * v + 1)[..., None]
-    points[..., 2] = z
-    points[np.isnan(index)] = np.nan
-    return points
+    from dff.surface.grid_loops import points_at
+
+    table = _steady(
+        np.concatenate([plane_maps(geometry, alignment).reshape(-1, 9)[:, :8], geometry.z[:, None]], axis=1)
+    )
+    centre = geometry.centre_px[alignment.reference]
+    places = np.atleast_2d(np.asarray(index, np.float32))
+    u, v = (np.asarray(part - middle, np.float32) for part, middle in zip((x_px, y_px), centre))
+    points = np.empty((*places.shape, 3), np.float32)
+    points_at(np.broadcast_to(u, places.shape), np.broadcast_to(v, places.shape), places, table, points)
+    return points.reshape(*np.shape(index), 3)
 
 
-def _table_at(table: FloatArray, index: FloatArray) -> list[Any]:
-    """Columns of the table at sub-frame indices; a column that is the same for all frames stays a number."""
+def _steady(table: FloatArray) -> NDArray[np.float32]:
+    """The table in float32; a column that hardly differs between frames is that of the first."""
     pixel = abs(table[0, 0])
     negligible = np.array([pixel * 1e-8] * 6 + [1e-12] * 2 + [0.0])
-    varying = np.nonzero(np.ptp(table, axis=0) > negligible)[0]
-    values = interpolate(np.ascontiguousarray(table[:, varying], np.float32), np.asarray(index, np.float32))
-    columns: list[Any] = [np.float32(value) for value in table[0]]
-    for place, column in enumerate(varying):
-        columns[column] = values[..., place]
-    return columns
+    steady = np.where(np.ptp(table, axis=0) > negligible, table, table[:1])
+    return np.ascontiguousarray(steady, np.float32)
 
 
 def check_sizes(size_px: tuple[int, ...], geometry: FocusGeometry, alignment: Alignment) -> None:

@@ -134,32 +134,16 @@ def grid_normals(points: FloatArray, across: BoolArray, down: BoolArray, *, sigm
     Returns:
         (H, W, 3) float32; straight at the camera where nothing around is joined, NaN where unknown.
     """
-    right = _tangents(points, across, 1, sigma_px)
-    below = _tangents(points, down, 0, sigma_px)
-    normals = np.empty(points.shape, np.float32)
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        normals[..., i] = below[..., j] * right[..., k] - below[..., k] * right[..., j]
-    length = np.sqrt(np.einsum("...i,...i", normals, normals))
-    alone = ~(length > 0)
-    normals[alone] = (0, 0, 1)
-    length[alone] = 1
-    normals /= length[..., None]
-    normals[np.isnan(points[..., 2])] = np.nan
+    from dff.surface import grid_loops
+
+    points = np.ascontiguousarray(points, np.float32)
+    right, below, normals = np.empty_like(points), np.empty_like(points), np.empty_like(points)
+    grid_loops.tangents(points, across, down, right, below)
+    right, below = (
+        cv2.GaussianBlur(total, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT) for total in (right, below)
+    )
+    grid_loops.normals(points, right, below, normals)
     return normals
-
-
-def _tangents(points: FloatArray, links: BoolArray, axis: int, sigma_px: float) -> FloatArray:
-    """Mean difference to the next pixel along an axis, as a sum that only its direction matters of."""
-    count = points.shape[axis]
-    first = (slice(None),) * axis + (slice(0, count - 1),)
-    second = (slice(None),) * axis + (slice(1, count),)
-    differences = np.diff(points, axis=axis)
-    differences[~links] = 0
-    total = np.zeros(points.shape, np.float32)
-    total[first] += differences
-    total[second] += differences
-    return np.asarray(cv2.GaussianBlur(total, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT), np.float32)
 
 
 def fill_nearest(depth: FloatArray) -> FloatArray:

@@ -23,6 +23,8 @@ from dff.training.collage import PALETTES
 LETTERS = "ABCDEFGHKLMNPRSTUVXYZ0123456789-+"
 PRINTED_SHARE = 0.85
 """Of the surfaces; on the others there is nothing to see."""
+DARK_SHARE = 0.4
+"""Of the grounds behind claws."""
 MOST_PARTS = 6
 MOST_CLAWS = 5
 JOINTS = 7
@@ -56,12 +58,14 @@ class Claws:
     photographs: tuple[Path, ...] = field(default=(), repr=False)
 
     def __call__(self, stage: Stage) -> Surfaces:
-        """Far ground, and what stands before it."""
+        """Far ground, with its texture or dark with nothing to see, and what stands before it."""
         random = stage.random
         slope = random.normal(0, 0.06, 2)
         rough = 10 ** random.uniform(-2.5, -1.2) * fractal_noise(stage.shape, random, exponent=1.8, finest_px=4)
-        height = random.uniform(0.03, 0.3) + slope[0] * stage.u + slope[1] * stage.v + rough
-        ground = stage.relief(np.clip(height, 0.02, 0.6).astype(np.float32), self._texture(stage))
+        height, texture = random.uniform(0.03, 0.3) + slope[0] * stage.u + slope[1] * stage.v, self._texture(stage)
+        if random.random() < DARK_SHARE:
+            rough, texture = np.zeros_like(rough), np.full_like(texture, random.uniform(0.02, 0.06))
+        ground = stage.relief(np.clip(height + rough, 0.02, 0.6).astype(np.float32), texture)
         return (ground, *(_claws(stage) for _ in range(random.integers(1, 3))))
 
     def _texture(self, stage: Stage) -> FloatArray:

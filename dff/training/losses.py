@@ -58,6 +58,8 @@ class Target:
     """(H, W) bool, occlusion edges."""
     sharp: Tensor
     """(H, W) all-in-focus luminance."""
+    seen: Tensor | None = None
+    """(H, W) bool, where there is something to see; without it, an answer is expected wherever there is one."""
 
 
 def total_loss(
@@ -86,7 +88,7 @@ def total_loss(
         "expectation": (measured * expectation_error(logits, index)).sum(),
         "picture": (importance * ((share * images).sum(0) - target.sharp).abs()).sum(),
         "unimodal": (importance * unimodality(logits, index)).sum(),
-        "answer": answer_error(logits, known).mean(),
+        "answer": answer_error(logits, known if target.seen is None else known & target.seen).mean(),
     }
     if energies is not None:
         soft = (-0.5 * (distance / weights.label_sigma_frames) ** 2).softmax(0)

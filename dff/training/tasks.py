@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -26,6 +26,7 @@ from dff.training.losses import LossWeights, Target, structural_similarity, tota
 from dff.training.pair_losses import mask_losses
 from dff.training.scenes import Sampling, TrainingScene, draw_sample
 from dff.training.scores import generation_scores, pair_scores, reconstruction_scores, scores_beside_operator
+from dff.training.sight import in_sight
 
 OPERATOR = "ring-difference"
 """Whose energies add to the answer of a network where depth is found."""
@@ -60,11 +61,19 @@ def stack_losses(
 ) -> Losses:
     """The right frame for every pixel of one stack."""
     sample = draw_sample(scenes, random, sampling)
-    images, target = sample.images.to(device), Target(*(part.to(device) for part in vars(sample.target).values()))
+    images, target = sample.images.to(device), on_device(sample.target, device)
     with half_precision(device):
         logits = network(images)
-    energies = lattice_volume(load_measure(OPERATOR)(images)) if weights.cell else None
+    if not weights.cell:
+        return total_loss(logits.float(), images[:, 0], target, weights)
+    energies = lattice_volume(load_measure(OPERATOR)(images))
+    target = replace(target, seen=in_sight(images[:, 0], target))
     return total_loss(logits.float(), images[:, 0], target, weights, energies)
+
+
+def on_device(target: Target, device: str) -> Target:
+    """The truth where the network is."""
+    return Target(*(part.to(device) for part in (target.index, target.visible, target.edge, target.sharp)))
 
 
 def half_precision(device: str) -> torch.autocast:
