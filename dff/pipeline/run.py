@@ -93,7 +93,9 @@ def reconstruct(
                 watcher.on_labels(labels.label.numpy())
             strips = replace(strips, estimator=estimator.matched(labels))
             depth, nearest = _refine(strips, labels, stages, watcher)
-            picture = _fuse(strips, nearest, np.isfinite(depth.index), _defocus(strips, labels), settings, stages, watcher)
+            picture = _fuse(
+                strips, nearest, np.isfinite(depth.index), _defocus(strips, labels), settings, stages, watcher
+            )
             fuse_slabs(strips, stack, settings, stages)
     return Reconstruction(
         all_in_focus=picture,
