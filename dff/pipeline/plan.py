@@ -151,7 +151,8 @@ def make_plan(
     share = max(_SHARE * limit - lattice, _LEAST_SHARE * limit, others - fixed - lattice)
     budget_px = int(min(share, limit - fixed - lattice) // pixel)
     tile = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
-    sites_tile = *tile, halo
+    # A lattice takes less context than depth does.
+    sites_tile = *tile, min(seen_halo or halo, halo)
     looking = 0.0
     if rows is not None:
         columns = _columns(width, int(min(share, limit - fixed - lattice) // column), rows.context_px)
