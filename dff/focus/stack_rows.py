@@ -70,7 +70,7 @@ class Weights:
 
     @classmethod
     def of(cls, network: SesfStack) -> Weights:
-        """Those of a network on the processor."""
+        """Those of a network."""
         blocks = [block for block in network.blocks]
         ends = [*((block.exchange, block.norm) for block in blocks), (network.exchange, network.norm)]
         return cls(
@@ -90,7 +90,7 @@ class Weights:
 
 
 def _array(values: Any) -> Floats:
-    return np.ascontiguousarray(values.detach().numpy(), np.float32)
+    return np.ascontiguousarray(values.detach().cpu().numpy(), np.float32)
 
 
 def _matrix(weight: Tensor) -> Floats:
