@@ -21,7 +21,7 @@ from dff.training.confidence import Samples, fit_judge, judge_of_kinds
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A fit that takes no time, on one thread."""
-    monkeypatch.setattr(fitting, "STEPS", 400)
+    monkeypatch.setattr(fitting, "STEPS", 800)
     monkeypatch.setattr(units, "BATCH", 512)
     count = torch.get_num_threads()
     torch.set_num_threads(1)

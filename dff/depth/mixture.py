@@ -38,7 +38,17 @@ class Mixture:
 
     def __call__(self, features: Tensor) -> Tensor:
         """(F, ...) features in the order of their names → (J, ...) shares, which add up to one."""
-        return answers(features, self.hidden, self.bias, self.output, self.constant).softmax(0)
+        found = answers(features, self.hidden, self.bias, self.output, self.constant)
+        weights = found.sub_(found.amax(0)).exp_()
+        return weights / added(weights)
+
+
+def added(values: Tensor) -> Tensor:
+    """(J, ...) → (...) the sum, added one by one: tensors add in an order that depends on their size."""
+    total = values[0].clone()
+    for value in values[1:]:
+        total += value
+    return total
 
 
 def read_mixtures() -> dict[str, Mixture]:

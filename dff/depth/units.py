@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
-
-_BLOCK_PX = 1 << 16
 
 
 def answers(
@@ -17,7 +16,7 @@ def answers(
     output: Sequence[Sequence[float]],
     constant: Sequence[float],
 ) -> Tensor:
-    """constant + output . tanh(bias + hidden . features), part by part.
+    """constant + output . tanh(bias + hidden . features).
 
     Args:
         features: (F, ...).
@@ -29,13 +28,10 @@ def answers(
     Returns:
         (J, ...).
     """
-    first, shift, second, offset = (
-        torch.tensor(values, dtype=torch.float32, device=features.device) for values in (hidden, bias, output, constant)
-    )
-    flat = features.flatten(1)
-    result = flat.new_empty(len(offset), flat.shape[1])
-    for start in range(0, flat.shape[1], _BLOCK_PX):
-        part = slice(start, start + _BLOCK_PX)
-        units = torch.addmm(shift[:, None], first, flat[:, part]).tanh_()
-        result[:, part] = torch.addmm(offset[:, None], second, units)
-    return result.reshape(len(offset), *features.shape[1:])
+    from dff.depth import unit_loops
+
+    numbers = (np.array(values, np.float32) for values in (hidden, bias, output, constant))
+    flat = features.flatten(1).contiguous()
+    result = torch.empty(len(constant), flat.shape[1])
+    unit_loops.answers(flat.numpy(), *numbers, result.numpy())
+    return result.reshape(len(constant), *features.shape[1:])

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dff import filters
-from dff.depth.mixture import mixture_of
+from dff.depth.mixture import added, mixture_of
 from dff.depth.plane import PIXEL_SIGMA_PX, Planes
 
 SCALES = (0.5, 1.0, 1.75)
@@ -109,7 +109,7 @@ class Windows:
         shares = mixture_of("open")(self.features)
         independent = self.features.new_tensor([samples / (samples + 2 * math.pi * px**2) for px in self.sigmas_px])
         variance = self.variance * independent[:, None, None]
-        return (shares * self.values).sum(0), (shares * variance).sum(0)
+        return added(shares * self.values), added(shares * variance)
 
 
 def halo_px(sigma_px: float) -> int:

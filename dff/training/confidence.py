@@ -53,8 +53,9 @@ PIXELS = 5000
 """Drawn from each photograph."""
 BORDER_PX = 12
 
-UNITS = 12
-STEPS = 1200
+UNITS = 4
+STEPS = 800
+DECAY = 0.1
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def fit_judge(samples: Samples) -> Judge:
     def loss(answers: Tensor, pixels: Tensor) -> Tensor:
         return nn.functional.binary_cross_entropy_with_logits(answers[:, 0], right[pixels])
 
-    found = fit_units(samples.features, 1, loss, units=UNITS, steps=STEPS, seed=SEED)
+    found = fit_units(samples.features, 1, loss, units=UNITS, steps=STEPS, decay=DECAY, seed=SEED)
     return Judge(names, found.hidden, found.bias, found.output[0], found.constant[0], 1.0)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dff.stack import FloatArray
 
 BATCH = 4096
-RATE, DECAY = 1e-2, 1e-2
+RATE = 1e-2
 LEAST_SPREAD = 1e-3
 Row = tuple[float, ...]
 
@@ -36,6 +36,7 @@ def fit_units(
     *,
     units: int,
     steps: int,
+    decay: float,
     seed: int,
 ) -> Units:
     """The network of least loss, by stochastic descent; equal features give equal networks.
@@ -46,6 +47,7 @@ def fit_units(
         loss: Gives the loss of (B, J) answers at the pixels of these (B,) numbers.
         units: Units of the hidden layer.
         steps: Steps of the descent.
+        decay: How much weights shrink: fewer accidents of the scenes are learned.
         seed: Of the first weights and of the batches.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -54,7 +56,7 @@ def fit_units(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = nn.Sequential(nn.Linear(features.shape[1], units), nn.Tanh(), nn.Linear(units, answers))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
     for _ in range(steps):
         batch = torch.randint(len(inputs), (BATCH,), generator=generator)

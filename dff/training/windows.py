@@ -27,6 +27,7 @@ MEASURE = "sesf-stack"
 """Decides the frame."""
 UNITS = 16
 STEPS = 2400
+DECAY = 1e-2
 PIXELS = 4000
 """Drawn from each photograph, of each kind of pixel."""
 WRONG_FRAMES = 1.5
@@ -103,7 +104,7 @@ def fit_mixture(found: Estimates, features: tuple[str, ...], values: tuple[str, 
         mixed = (answers.softmax(1) * estimates[pixels]).sum(1)
         return (mixed - truth[pixels]).abs().clamp_max(CUT_FRAMES).mean()
 
-    units = fit_units(found.features, len(values), loss, units=UNITS, steps=STEPS, seed=SEED)
+    units = fit_units(found.features, len(values), loss, units=UNITS, steps=STEPS, decay=DECAY, seed=SEED)
     return Mixture(features, values, units.hidden, units.bias, units.output, units.constant, COMMAND)
 
 
