@@ -10,15 +10,15 @@ from dff.settings import Settings
 from dff.stack import FocalStack
 
 _GB = 1e9
-_BASE_GB = 0.42
+_BASE_GB = 0.46
 """Interpreter, libraries and their buffers."""
 _OUTPUT_BYTES = 17
 """Bytes a pixel of the index, its standard deviation, its confidence and the index of the picture."""
 _SURFACE_BYTES = 45
 """Bytes a pixel while cloud, mesh and previews are made."""
-_VOLUME_BYTES = 9
+_VOLUME_BYTES = 6
 """Bytes a pixel and frame while a tile is measured, without the images themselves."""
-_TILE_BYTES = 300
+_TILE_BYTES = 700
 """Bytes a pixel of a tile whatever the number of frames."""
 _LATTICE_BYTES = 2
 """Bytes a lattice site and frame."""
