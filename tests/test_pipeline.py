@@ -222,7 +222,7 @@ def test_a_table_in_any_order_sorts_the_frames(dome: Scene, tmp_path: Path) -> N
         shuffled = pipeline.reconstruct(without_geometry(stack).subset(list(order)), settings)
     ordered = pipeline.reconstruct(without_geometry(stack), settings.but(z_file=str(table)))
     heights = [optics.height_map(result.depth.index, result.geometry) for result in (shuffled, ordered)]
-    np.testing.assert_allclose(heights[0], heights[1], atol=1e-4)
+    np.testing.assert_allclose(heights[0], heights[1], atol=2e-4)
 
 
 def test_left_out_frames_leave_their_gap(dome: Scene) -> None:
