@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from dff import filters
+from dff.align import resample
 from dff.depth import confidence, regularise_depth
 from dff.depth.select import lattice_volume
 from dff.focus import coherent, focus_cells, focus_volume, load_measure, stack_filter
+from dff.fuse import all_in_focus, blend, weights
 
 UNEVEN = np.array([0.0, 1.0, 1.4, 3.0, 4.0, 4.5, 6.0, 7.0, 9.0])
 
@@ -96,3 +98,42 @@ def test_second_peaks_agree_with_tensors(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(filters, "by_opencv", lambda _: False)
     for one, other in zip(found, confidence._second_peak(volume, label)):
         torch.testing.assert_close(one, other)
+
+
+def test_pictures_agree_with_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blended over a window of the index, parts of which are not known, of frames that are not valid everywhere."""
+    generator = torch.Generator().manual_seed(4)
+    images = torch.rand(6, 3, 96, 128, generator=generator)
+    index = torch.rand(96, 128, generator=generator) * 2 + torch.linspace(0, 3, 128)
+    index[30:40, 50:60] = torch.nan
+    valid = torch.ones(6, 96, 128, dtype=torch.bool)
+    valid[4, :, 100:] = False
+    found = all_in_focus(images, index=index, valid=valid)
+    for module in (blend, weights):
+        monkeypatch.setattr(module, "by_opencv", lambda _: False)
+    torch.testing.assert_close(found, all_in_focus(images, index=index, valid=valid), rtol=0, atol=2e-5)
+
+
+def test_resampling_is_the_sum_of_weighted_samples() -> None:
+    """In the middle and beyond the edges, in every type, for a motion that scales and shifts."""
+    rng = np.random.default_rng(5)
+    transform = np.array([[1.02, 0, 3.3], [0, 0.98, -2.6], [0, 0, 1]])
+    motion = resample.separable_motion(transform)
+    assert motion is not None
+    for dtype, white in ((np.uint8, 255), (np.uint16, 65535), (np.float32, 0)):
+        frame = (rng.random((40, 50, 3)) * max(white, 1)).astype(dtype)
+        found = resample.resample(frame, motion, (40, 50), 7)
+        for y, x in ((0, 0), (20, 25), (39, 49), (2, 48)):
+            u = motion.u(np.array([float(x)]), 19.5)
+            start, across = resample._samples(u)
+            # Columns of a block move alike: that of the block's middle.
+            rows, down = resample._samples(motion.v(np.array([24.5]), np.array([float(y)])))
+            patch = np.full((8, 8, 3), 7.0)
+            for i in range(8):
+                for j in range(8):
+                    row, column = rows[0] + i, start[0] + j
+                    if 0 <= row < 40 and 0 <= column < 50:
+                        patch[i, j] = frame[row, column]
+            expected = np.einsum("i,j,ijc->c", down[0], across[0], patch)
+            expected = np.clip(np.rint(expected), 0, white) if white else expected
+            np.testing.assert_allclose(found[y, x], expected, atol=1 if white else 1e-4)

@@ -226,7 +226,7 @@ def test_integers_are_rounded_and_clipped(dtype):
 
 def test_refusals_name_the_cure():
     frames, volume, index = stack()
-    with pytest.raises(ValueError, match="fusion: must be one of weighted, pick, pyramid; got 'max'"):
+    with pytest.raises(ValueError, match="fusion: must be one of weighted, pick, pyramid, unveiled; got 'max'"):
         fuse.all_in_focus(frames, volume=volume, method="max")
     with pytest.raises(ValueError, match="needs a focus volume or an index map"):
         fuse.all_in_focus(frames)

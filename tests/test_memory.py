@@ -39,12 +39,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, predicted
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("measure", "growth"), [("ring-difference", 1.1), ("sesf-stack", 1.6)])
-def test_memory_is_flat_in_the_number_of_frames(tmp_path: Path, measure: str, growth: float) -> None:
-    """8, 32 and 128 frames of 6 MP peak within a tenth of each other, and of what was predicted within 30 %.
-
-    A network's tiles are as small as they can be at 8 frames, and grow until its context counts little.
-    """
+@pytest.mark.parametrize("measure", ["ring-difference", "sesf-stack"])
+def test_memory_is_flat_in_the_number_of_frames(tmp_path: Path, measure: str) -> None:
+    """8, 32 and 128 frames of 6 MP peak within a tenth of each other, and of what was predicted within 30 %."""
     peaks = []
     for count in (8, 32, 128):
         command = [sys.executable, "-W", "ignore", "-c", RUN, str(count), str(tmp_path / str(count)), measure]
@@ -52,5 +49,5 @@ def test_memory_is_flat_in_the_number_of_frames(tmp_path: Path, measure: str, gr
         peak, predicted = map(float, told.split())
         assert predicted == pytest.approx(peak, rel=0.3)
         peaks.append(peak)
-    assert max(peaks) < growth * min(peaks)
+    assert max(peaks) < 1.1 * min(peaks)
     assert max(peaks) < 2.5

@@ -14,8 +14,21 @@ from torch import Tensor
 from dff import filters
 from dff.depth import estimate_depth, lattice_volume
 from dff.focus import load_measure, stack_layers, weight_files
-from dff.focus.sesf_stack import HALO_PX, SesfStack, cells_in_tiles, logits_in_tiles
+from dff.focus.measure import CELL
+from dff.focus.sesf_stack import (
+    CONTEXT_PX,
+    CONTRAST_STEEPNESS,
+    EDGE_PX,
+    HALO_PX,
+    LEAST_CONTRAST,
+    LEAST_LOG_SHARE,
+    SURE_LOGIT,
+    SesfStack,
+    cells_in_tiles,
+    logits_in_tiles,
+)
 from dff.focus.stack_layers import beside
+from dff.focus.stack_rows import Limits, StackRows, Weights
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -149,6 +162,55 @@ def test_frame_by_frame_is_all_at_once(network: SesfStack, cached_sites: int, mo
     monkeypatch.setattr(stack_layers, "CACHED_SITES", cached_sites)
     images = sweep(7, (148, 60))
     assert torch.allclose(network(images), network.together(images[:, 0]), atol=1e-4)
+
+
+def rows_of(network: SesfStack, images: Tensor, strip_px: int = 64, **options: bool) -> Tensor:
+    """What compiled loops give for the images, taken in by strips of so many rows."""
+    limits = Limits(CONTRAST_STEEPNESS, LEAST_CONTRAST, SURE_LOGIT, LEAST_LOG_SHARE)
+    rows = StackRows(Weights.of(network), limits, len(images), images.shape[2:], **options)
+    planes, height = images[:, 0], images.shape[2]
+    spans = [(top, min(height, top + strip_px)) for top in range(0, height, strip_px)]
+    read = [(max(0, top - EDGE_PX), min(height, stop + EDGE_PX)) for top, stop in spans]
+    parts = [rows.push(planes[:, a:b], top - a, b - stop) for (top, stop), (a, b) in zip(spans, read)]
+    return torch.cat(parts, 1)
+
+
+@pytest.mark.parametrize("size", [(148, 60), (30, 301), (4, 5)])
+def test_compiled_loops_are_the_tensors(trained: SesfStack, size: tuple[int, int]) -> None:
+    """In full precision logarithms of probabilities agree to 1e-4, in cells and in pixels."""
+    images = sweep(7, size)
+    for pixelwise, tiled in ((False, cells_in_tiles), (True, logits_in_tiles)):
+        found = rows_of(trained, images, pixelwise=pixelwise, halves=False)
+        expected = tiled(trained, images, tile_px=304)
+        assert torch.allclose(found[..., : expected.shape[1], : expected.shape[2]], expected, atol=1e-4)
+
+
+def test_what_is_kept_in_half_precision_hardly_matters(trained: SesfStack) -> None:
+    """Depth moves by less than a hundredth of a frame."""
+    images = sweep(9, (60, 64))
+    half, full = (expectation(rows_of(trained, images, halves=halves)) for halves in (True, False))
+    assert (half - full).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_strips_and_threads_change_nothing(trained: SesfStack, threads: int) -> None:
+    """Rows that come in strips of any height, worked on by any number of threads, give the same bits."""
+    images = sweep(4, (90, 150))
+    whole = rows_of(trained, images, 200)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    assert all(torch.equal(rows_of(trained, images, strip_px), whole) for strip_px in (4, 20, 64))
+    torch.set_num_threads(before)
+
+
+def test_what_lies_beyond_the_context_changes_nothing(trained: SesfStack) -> None:
+    """Columns and rows farther off than the context are not seen at all: parts of a picture are exact."""
+    images = sweep(3, (40, 60 + CONTEXT_PX))
+    for turned in (images, images.transpose(2, 3).contiguous()):
+        axis = 3 if turned is images else 2
+        whole, part = (rows_of(trained, turned.narrow(axis, 0, n)) for n in (60 + CONTEXT_PX, 56 + CONTEXT_PX))
+        kept = [56 // CELL if axis == dim + 1 else whole.shape[dim] for dim in (1, 2)]
+        assert torch.equal(whole[:, : kept[0], : kept[1]], part[:, : kept[0], : kept[1]])
 
 
 @pytest.mark.parametrize("every", [2, 4])

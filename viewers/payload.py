@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import math
-import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +42,7 @@ COARSE = "coarse."
 """How the names of the parts begin that the first picture of a large page is made of."""
 _COARSE_PX, _COARSE_STEP = 180_000, 3
 _BLOCK_PX = 1 << 19
+_DEFLATE_LEVEL = 3
 _FRAMES_BYTES = 6_000_000
 _JPEG_QUALITY = 88
 
@@ -205,8 +206,7 @@ def deflated(plane: NDArray[Any]) -> bytes:
     sign = np.zeros_like(residual) - (residual >> (bits - 1))
     folded = (residual << 1) ^ sign
     parts = folded.astype(f"<u{bits // 8}").view(np.uint8).reshape(-1, bits // 8).T
-    packer = zlib.compressobj(4, zlib.DEFLATED, -15, 9, zlib.Z_FILTERED)
-    return packer.compress(np.ascontiguousarray(parts).tobytes()) + packer.flush()
+    return bytes(imagecodecs.deflate_encode(np.ascontiguousarray(parts), level=_DEFLATE_LEVEL, raw=True))
 
 
 def packed_blocks(plane: NDArray[Any], rows: int) -> list[bytes]:

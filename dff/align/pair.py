@@ -110,7 +110,7 @@ def _correlate(fixed: Pyramid, moving: Pyramid, level: int, start: FloatArray) -
     """Correlation and full-size map after climbing on one level (Evangelidis and Psarakis, PAMI 2008)."""
     factor = fixed.factors[level]
     inverse = to_level(np.linalg.inv(start), factor)[:2].astype(np.float32)
-    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 60, 1e-5)
+    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 60, 1e-4)
     try:
         value, climbed = cv2.findTransformECC(
             fixed.levels[level], moving.levels[level], inverse, cv2.MOTION_AFFINE, stop

@@ -24,6 +24,12 @@ NOISE_FLOOR = 4e-7
 """Least variance of noise: that of rounding to 8 bits, after the filter along the stack. JPEG leaves less than that in
 the finest detail where it is smooth, though not in coarser detail."""
 
+_RING = operators.ring_kernel(1.0, 1.0, 1.0)
+RING = (_RING / np.linalg.norm(_RING)).astype(np.float32)
+"""The ring-difference filter of unit norm,"""
+CORNER = (np.outer([1, -2, 1], [1, -2, 1]) / 6).astype(np.float32)
+"""and that of the finest diagonal detail."""
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -66,13 +72,12 @@ def in_cells(planes: Tensor) -> Tensor:
 
 def ring_energy(planes: Tensor) -> Tensor:
     """(N, H, W) squared answers of the ring-difference filter of unit norm."""
-    kernel = operators.ring_kernel(1.0, 1.0, 1.0)
-    return filters.correlate(planes, (kernel / np.linalg.norm(kernel)).astype(np.float32)).square_()
+    return filters.correlate(planes, RING).square_()
 
 
 def corner_answers(planes: Tensor) -> Tensor:
     """(N, H, W) squared answers of the filter of the finest diagonal detail, those to white noise being 1."""
-    return filters.correlate(planes, (np.outer([1, -2, 1], [1, -2, 1]) / 6).astype(np.float32)).square_()
+    return filters.correlate(planes, CORNER).square_()
 
 
 def corner_energy(planes: Tensor) -> Tensor:

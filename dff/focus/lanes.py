@@ -15,6 +15,7 @@ from numba.extending import intrinsic, models, register_model
 LANES = 16
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _HALVES = ir.VectorType(ir.HalfType(), LANES)
+_emitted: Any = intrinsic
 
 
 class LanesType(types.Type):
@@ -45,7 +46,7 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any
     return builder.bitcast(first, vector.as_pointer())
 
 
-@intrinsic
+@_emitted
 def load(typing: Any, array: Any, start: Any) -> Any:
     """The numbers of an array (n,) from `start` on, which is not checked."""
 
@@ -58,7 +59,7 @@ def load(typing: Any, array: Any, start: Any) -> Any:
     return lanes(array, types.intp), emit
 
 
-@intrinsic
+@_emitted
 def save(typing: Any, array: Any, start: Any, value: Any) -> Any:
     """Put numbers into an array (n,) from `start` on, which is not checked."""
 
@@ -73,7 +74,18 @@ def save(typing: Any, array: Any, start: Any, value: Any) -> Any:
     return types.void(array, types.intp, lanes), emit
 
 
-@intrinsic
+@_emitted
+def apart(typing: Any) -> Any:
+    """Keep the function that this stands in apart from those that call it: it is then compiled once for all of them."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@_emitted
 def every(typing: Any, value: Any) -> Any:
     """One number in all lanes."""
 
@@ -93,25 +105,25 @@ def _operation(build: Callable[[Any, Any, Any], Any]) -> Any:
     return emit
 
 
-@intrinsic
+@_emitted
 def add(typing: Any, a: Any, b: Any) -> Any:
     """a + b."""
     return lanes(lanes, lanes), _operation(lambda builder, a, b: builder.fadd(a, b))
 
 
-@intrinsic
+@_emitted
 def times(typing: Any, a: Any, b: Any) -> Any:
     """a b."""
     return lanes(lanes, lanes), _operation(lambda builder, a, b: builder.fmul(a, b))
 
 
-@intrinsic
+@_emitted
 def larger(typing: Any, a: Any, b: Any) -> Any:
     """The larger of a and b."""
     return lanes(lanes, lanes), _operation(lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
 
 
-@intrinsic
+@_emitted
 def add_times(typing: Any, total: Any, a: Any, b: Any) -> Any:
     """total + a b, rounded once."""
 

@@ -59,7 +59,7 @@ EDGE_PX = 8
 """Rows above and below new ones that rows in compiled loops have to be seen with."""
 CONTEXT_PX = 128
 """Distance beyond which nothing is seen at all."""
-COLUMN_BYTES = 2400
+COLUMN_BYTES = 3750
 """Memory of a pixel's column of a frame in compiled loops."""
 TILE_BYTES = 1e9
 BYTES_A_PIXEL = 21
@@ -246,11 +246,15 @@ def _in_loops(images: Tensor) -> bool:
 
 
 def _logits(network: SesfStack, tile_px: int | None, images: Tensor) -> Tensor:
-    return _in_columns(network, images, True) if _in_loops(images) else logits_in_tiles(network, images, tile_px=tile_px)
+    if _in_loops(images):
+        return _in_columns(network, images, pixelwise=True)
+    return logits_in_tiles(network, images, tile_px=tile_px)
 
 
 def _cells(network: SesfStack, tile_px: int | None, images: Tensor) -> Tensor:
-    return _in_columns(network, images, False) if _in_loops(images) else cells_in_tiles(network, images, tile_px=tile_px)
+    if _in_loops(images):
+        return _in_columns(network, images, pixelwise=False)
+    return cells_in_tiles(network, images, tile_px=tile_px)
 
 
 def open_rows(network: SesfStack, count: int, size_px: tuple[int, int], *, pixelwise: bool = False) -> StackRows:
@@ -268,14 +272,16 @@ def open_rows(network: SesfStack, count: int, size_px: tuple[int, int], *, pixel
     return StackRows(Weights.of(network), limits, count, size_px, pixelwise=pixelwise)
 
 
-def _in_columns(network: SesfStack, images: Tensor, pixelwise: bool) -> Tensor:
+def _in_columns(network: SesfStack, images: Tensor, *, pixelwise: bool) -> Tensor:
     """The logarithm of probabilities of a whole picture, in as few parts as TILE_BYTES allow."""
     planes, (height, width) = images[:, 0], images.shape[2:]
     columns = max(CONTEXT_PX, int(TILE_BYTES / (len(images) * COLUMN_BYTES)) // CELL * CELL - 2 * CONTEXT_PX)
     scale, found = 1 if pixelwise else CELL, []
     for left in range(0, width, columns):
         start, stop = max(0, left - CONTEXT_PX), min(width, left + columns + CONTEXT_PX)
-        part = open_rows(network, len(images), (height, stop - start), pixelwise=pixelwise).push(planes[..., start:stop])
+        part = open_rows(network, len(images), (height, stop - start), pixelwise=pixelwise).push(
+            planes[..., start:stop]
+        )
         first = (left - start) // scale
         found.append(part[..., first : first + -(-min(columns, width - left) // scale)])
     return torch.cat(found, 2)[:, :height]

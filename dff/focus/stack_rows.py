@@ -20,18 +20,12 @@ from torch import Tensor, nn
 
 from dff import filters
 from dff.focus import stack_kernels as kernels
-from dff.focus.evidence import (
-    BROAD_SIGMA_CELLS,
-    NOISE_FLOOR,
-    WIDE_SIGMA_CELLS,
-    corner_answers,
-    fine_mean,
-    ring_energy,
-)
+from dff.focus import stack_sight as sight
+from dff.focus.evidence import BROAD_SIGMA_CELLS, CORNER, FINE_SIGMA_PX, NOISE_FLOOR, RING, WIDE_SIGMA_CELLS
 from dff.focus.lanes import converts_halves
 from dff.focus.measure import CELL
 from dff.focus.sesf_stack import EDGE_PX
-from dff.focus.stack_kernels import BANK, CHANNELS, MARGIN, PIXELS, SITES
+from dff.focus.stack_scratch import BANK, CHANNELS, MARGIN, PIXELS, SCRATCH_ROWS, SITES, packed
 
 if TYPE_CHECKING:
     from dff.focus.sesf_stack import SesfStack
@@ -45,6 +39,15 @@ STRIP = 8
 """Rows of sites that are taken in at a time, at most."""
 _SMOOTH = 6
 """Sites on either side that energies are averaged over, at most."""
+
+
+def _quarter(kernel: Floats) -> Floats:
+    """A kernel that is the same in its four quarters, from its centre, filled up with zeros."""
+    part = kernel[tuple(slice(side // 2, None) for side in kernel.shape)]
+    return np.ascontiguousarray(np.pad(part, [(0, sight.REACH + 1 - side) for side in part.shape]), np.float32)
+
+
+_FILTERS = _quarter(RING), _quarter(CORNER), _quarter(filters.gaussian_kernel(FINE_SIGMA_PX))
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def _array(values: Any) -> Floats:
 
 
 def _matrix(weight: Tensor) -> Floats:
-    return kernels.packed(_array(weight))
+    return packed(_array(weight))
 
 
 def _taps(weight: Tensor) -> Floats:
@@ -133,13 +136,13 @@ class _Step:
 class Limits(NamedTuple):
     """Of what the network decides."""
 
-    steepness: float
+    steepness: float | np.float32
     """Of the log-odds of an answer over the contrast"""
-    least_contrast: float
+    least_contrast: float | np.float32
     """from which on there is one."""
-    sure: float
+    sure: float | np.float32
     """Largest log-odds of having no answer, or of having one."""
-    least_share: float
+    least_share: float | np.float32
     """Least logarithm of a probability."""
 
 
@@ -170,13 +173,15 @@ class StackRows:
         self.height, self.width = (-(-side // CELL) for side in size_px)
         self.segments = -(-self.width // SITES)
         self.threads = min(self.segments, torch.get_num_threads())
-        self.scratch = [np.zeros(kernels.SCRATCH_ROWS * SITES, np.float32) for _ in range(self.threads)]
+        self.scratch = [np.zeros(SCRATCH_ROWS * SITES, np.float32) for _ in range(self.threads)]
         self.taken, self.known, self.passed = 0, 0, 0
         """Rows of sites that have been taken in, whose noise is known, and that went into the layers."""
         self.pool = ThreadPoolExecutor(self.threads)
-        self.limits = Limits(*map(np.float32, limits))
+        self.limits = Limits(*(np.float32(limit) for limit in limits))
         self.kept = np.uint16 if halves and converts_halves() else np.float32
         self.steps = self._layers()
+        self.lag = self.steps[-1].lag
+        """Rows that the answer is behind the noise."""
         self.behind = STRIP + _SMOOTH + self.lag + BAND + 1
         self.pixels = self._ring(STRIP + _SMOOTH + 4, PIXELS)
         self.fine, self.cells = self._ring(STRIP + _SMOOTH + 4, PIXELS), self._ring(self.behind, 4)
@@ -187,14 +192,12 @@ class StackRows:
         self.maps: Floats = np.empty((3, count, 0, self.width), np.float32)
         """Energy of corners and of rings, and luminance, of the sites that are still to be averaged over."""
 
-    @property
-    def lag(self) -> int:
-        """Rows that the answer is behind the noise."""
-        return self.steps[-1].lag
-
     def _ring(self, rows: int, channels: int, frames: int | None = None, dtype: Any = np.float32) -> Floats:
         pitch = SITES * self.segments + 2 * MARGIN
         return np.zeros((rows, frames or self.count, channels, pitch), dtype)
+
+    def _blocks(self, rows: int, channels: int, dtype: Any) -> NDArray[Any]:
+        return np.zeros((rows, self.count, self.segments, channels, SITES), dtype)
 
     def _layers(self) -> list[_Step]:
         """The layers in their order, each with its rings."""
@@ -203,8 +206,8 @@ class StackRows:
         lags = [2]
         for reach, *_ in weights.look:
             lags.append(lags[-1] + 1 + reach)
-        detail = self._ring(lags[-1] + 1 + BAND, PIXELS, dtype=self.kept)
-        features = self._ring(lags[-1] + BAND, CHANNELS)
+        detail = self._blocks(lags[-1] + 1 + BAND, PIXELS, self.kept)
+        features = self._blocks(lags[-1] + BAND, CHANNELS, np.float32)
         stacks = [self._ring(BAND + 3, CHANNELS, 1) for _ in lags]
 
         def bank(y0: int, y1: int, first: int, last: int, s: Floats) -> None:
@@ -231,7 +234,10 @@ class StackRows:
     def _block(self, number: int, lag: int, features: Floats, stacks: list[Floats]) -> list[_Step]:
         weights, size = self.weights, (self.height, self.width)
         reach, *look_weights = weights.look[number]
-        mixtures, gates = self._ring(2 * reach + BAND + 1, CHANNELS, dtype=self.kept), self._ring(reach + BAND + 1, CHANNELS, 1)
+        mixtures, gates = (
+            self._ring(2 * reach + BAND + 1, CHANNELS, dtype=self.kept),
+            self._ring(reach + BAND + 1, CHANNELS, 1),
+        )
 
         def mix(y0: int, y1: int, first: int, last: int, s: Floats) -> None:
             kernels.mix(
@@ -277,16 +283,10 @@ class StackRows:
         """Pixels, energies and the noise that follows from them."""
         height = planes.shape[1]
         whole = F.pad(planes, (0, -planes.shape[2] % CELL, 0, -height % CELL), mode="replicate").contiguous()
-        inside = slice(above_px, above_px + rows * CELL)
         maps = np.empty((3, self.count, rows, self.width), np.float32)
 
         def take_in(k: int) -> None:
-            plane = whole[k : k + 1]
-            ring = ring_energy(plane)
-            kernels.put_cells(plane[:, inside].numpy(), self.pixels, self.taken, k)
-            kernels.put_cells(fine_mean(ring)[:, inside].numpy(), self.fine, self.taken, k)
-            for number, values in enumerate((corner_answers(plane), ring, plane)):
-                kernels.cell_means(values[0].numpy(), above_px, maps[number, k])
+            sight.see(whole[k].numpy(), above_px, rows, *_FILTERS, self.pixels, self.fine, maps[:, k], self.taken, k)
 
         list(self.pool.map(take_in, range(self.count)))
         self.maps = np.concatenate([self.maps, maps], 2)
@@ -302,8 +302,8 @@ class StackRows:
         for k, sigma in enumerate((BROAD_SIGMA_CELLS, WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS)):
             energies[k] = filters.gaussian(torch.from_numpy(ring if k else corner), sigma).numpy()
         rings = self.noise, self.contrast, self.cells
-        kernels.relative_energies(energies, first, self.known, ready, np.float32(NOISE_FLOOR), *rings)
-        kernels.in_noise(self.pixels, self.noise, self.known, ready, self.width)
+        sight.relative_energies(energies, first, self.known, ready, np.float32(NOISE_FLOOR), *rings)
+        sight.in_noise(self.pixels, self.noise, self.known, ready, self.width)
         self.maps = self.maps[:, :, max(0, ready - _SMOOTH - first) :]
         self.known = ready
 
@@ -318,6 +318,10 @@ class StackRows:
                     self._run(step.work, y0, y1)
             if y0 < y1:
                 yield self._shares(y1 - y0)
+        if self.passed == self.height + self.lag:
+            # The layers know this object: its memory would wait for the collector.
+            self.steps = []
+            self.pool.shutdown()
 
     def _run(self, work: Callable[[int, int, int, int, Floats], None], y0: int, y1: int) -> None:
         """Share a layer's segments out between the threads."""

@@ -24,6 +24,7 @@ from dff.filters import gaussian
 from dff.fuse.blend import reach_frames
 from dff.fuse.cells import JUMP_FRAMES, NOWHERE, Around, Cells, disc_offsets, largest_around, share_of_disc, to_pixels
 from dff.fuse.frames import FrameStack
+from dff.fuse.samples import colours_at
 
 LEAST_PX, LARGEST_PX = 3, 40
 """Radii of the discs between which a veil is taken off; it fades from three quarters of the largest on."""
@@ -34,7 +35,10 @@ LARGEST_CELL_PX = _CELLS_PX[-1]
 _ZONE_CELL_PX = 4
 _PROOF_CELL_PX, _PROOF_PX = 4, 12
 """The proof is looked for on cells of so many pixels, over discs up to this radius."""
-HALO_PX = LARGEST_PX + 2 * LARGEST_CELL_PX + _PROOF_PX + 2 * _PROOF_CELL_PX + 8
+_AGREED_CELL_PX, _AGREED_CELLS = 8, 2
+_LEAST_AGREED, _WELL_AGREED = 0.3, 0.5
+"""Share of what is to change within so many cells that must be proven, for any of it to change, and for all."""
+HALO_PX = LARGEST_PX + 2 * LARGEST_CELL_PX + _PROOF_PX + 2 * _PROOF_CELL_PX + (_AGREED_CELLS + 1) * _AGREED_CELL_PX + 8
 """Rows of context that a pixel depends on."""
 _STEEPEST_FRAMES = 2.0
 """Neighbouring pixels that differ by more are no slope."""
@@ -47,8 +51,12 @@ _LEAST_SEEN, _WELL_SEEN = 0.25, 0.5
 _TOLERANCE, _CONTRAST, _UNLIKE = 0.08, 0.1, 0.1
 """What the proof may be off by: a share of the light, of the variance around, and of how unlike the surfaces are."""
 _SMOOTH_PX = 1.0
+_SHARP = 5.0
+"""How much detail finer than this counts against a proof: the farther surface has none in the nearer one's frame."""
 _CHANGE_PX, _LARGEST_CHANGE = 2, 3.0
-"""No colour changes by more than this many times what the two frames differ by around it."""
+"""No colour changes by more than this many times what the two frames differ by around it,"""
+_SHOWN_CELL_PX, _SHOWN_CELLS, _SLACK = 4, 2, 0.25
+"""nor leaves the span of what they show within so many cells by more than this share of it."""
 
 
 @dataclass(frozen=True)
@@ -116,15 +124,17 @@ def unveiled(
     if not place.shape[1]:
         return picture
     own = torch.zeros_like(picture)
-    own[:, place[0], place[1]] = _colours(stack, place, frame[place[0], place[1]], reach_frames(noise))[0].T
+    own[:, place[0], place[1]] = colours_at(stack, place, frame[place[0], place[1]], _NEARLY_FRAMES)[0].T
     surfaces = _Surfaces(depth, zone, own, defocus.radius_px)
-    veil = _veil(surfaces, place)
-    if not veil.place.shape[1]:
+    veil = _veil(surfaces)
+    row, column = veil.place
+    if not len(row):
         return picture
+    own[:, row, column] = colours_at(stack, veil.place, frame[row, column], reach_frames(noise))[0].T
     source = veil.depth if defocus.near_first else last - veil.depth
-    nearer, seen = _colours(stack, veil.place, source, _NEARLY_FRAMES)
+    nearer, seen = colours_at(stack, veil.place, source, _NEARLY_FRAMES)
     behind = _behind(veil, surfaces)
-    trust = _trust(veil, surfaces, behind, nearer, noise) * seen * (1 - clipped[veil.place[0], veil.place[1]])
+    trust = _trust(veil, surfaces, behind, nearer, noise) * seen * (1 - clipped[row, column])
     return _put(picture, veil, surfaces, behind, nearer, trust)
 
 
@@ -145,43 +155,7 @@ def _zone(depth: Tensor, known: Tensor, radius_px: float) -> Tensor:
     return (around > 0).repeat_interleave(side, 0)[:height].repeat_interleave(side, 1)[:, :width]
 
 
-def _colours(stack: FrameStack, place: Tensor, frame: Tensor, reach: float) -> tuple[Tensor, Tensor]:
-    """(M, C) mean of the frames about a frame at some pixels, and (M) whether any of them is valid.
-
-    Args:
-        stack: The frames.
-        place: (2, M) row and column of the pixels.
-        frame: (M) sub-frame index.
-        reach: Frames on either side that have weight.
-    """
-    ordered, order = frame.sort(stable=True)
-    bounds = torch.arange(stack.count, device=frame.device, dtype=frame.dtype)
-    first, after = (torch.searchsorted(ordered, bounds + away).tolist() for away in (-reach, reach))
-    total, sums = torch.zeros_like(frame), torch.zeros(0)
-    for k in range(stack.count):
-        if first[k] == after[k]:
-            continue
-        chosen = order[first[k] : after[k]]
-        part, there = _pixels(stack, k, place[:, chosen])
-        weight = (1 - ((frame[chosen] - k) / reach).square()).clamp(min=0).square() * there
-        sums = sums if len(sums) else part.new_zeros((len(frame), part.shape[1]))
-        total.index_add_(0, chosen, weight)
-        sums.index_add_(0, chosen, part * weight[:, None])
-    return sums / torch.where(total > 0, total, 1)[:, None], total > 0
-
-
-def _pixels(stack: FrameStack, k: int, place: Tensor) -> tuple[Tensor, Tensor]:
-    """(M, C) colours of frame k at some pixels, and (M) whether it is valid there."""
-    (top, left), (bottom, right) = place.amin(1).tolist(), place.amax(1).tolist()
-    window = slice(top, bottom + 1), slice(left, right + 1)
-    row, column = place[0] - top, place[1] - left
-    part = stack.part(k, window)[:, row, column].T
-    if stack.valid is None:
-        return part, torch.ones_like(part[:, 0])
-    return part, stack.valid[k][window][row, column].to(part.dtype)
-
-
-def _veil(surfaces: _Surfaces, place: Tensor) -> _Veil:
+def _veil(surfaces: _Surfaces) -> _Veil:
     """What nearer pixels lay over farther ones, disc by disc, on the coarser cells the larger the discs."""
     planes = torch.cat([surfaces.depth[None], *_slope(surfaces.depth), surfaces.own])
     sums = torch.zeros((2 + len(surfaces.own), *surfaces.depth.shape))
@@ -207,9 +181,7 @@ def _slope_along(depth: Tensor, axis: int) -> Tensor:
     step = depth.diff(dim=axis)
     smooth = (step.abs() < _STEEPEST_FRAMES).to(depth.dtype)
     end = torch.zeros_like(depth.narrow(axis, 0, 1))
-    total, count = (
-        torch.cat([end, part], axis) + torch.cat([part, end], axis) for part in (step * smooth, smooth)
-    )
+    total, count = (torch.cat([end, part], axis) + torch.cat([part, end], axis) for part in (step * smooth, smooth))
     return (total / count.clamp(min=1))[None]
 
 
@@ -242,9 +214,7 @@ def _add_cell_veils(sums: Tensor, cells: Cells, surfaces: _Surfaces, low: float,
     _spread(sums, cells, middle, veils, surfaces, max(JUMP_FRAMES, 0.5 * low / surfaces.radius_px))
 
 
-def _spread(
-    sums: Tensor, cells: Cells, middle: Tensor, veils: Tensor, surfaces: _Surfaces, within: float
-) -> None:
+def _spread(sums: Tensor, cells: Cells, middle: Tensor, veils: Tensor, surfaces: _Surfaces, within: float) -> None:
     """Add what was found for some cells at their pixels, and at those around."""
     planes = veils.new_zeros((veils.shape[1], *middle.shape))
     planes[:, middle] = veils.T
@@ -279,11 +249,27 @@ def _trust(veil: _Veil, surfaces: _Surfaces, behind: Tensor, nearer: Tensor, noi
     mean, variance = _around(veil, surfaces, behind)
     wrong = (nearer - mean).square().mean(1)
     unlike = (nearer - veil.light / veil.share[:, None]).square().mean(1)
-    wrong, unlike = _smoothed(torch.stack([wrong, unlike]), veil.place, surfaces.depth)
+    change = (behind - surfaces.own_at(veil.place)).square().mean(1)
+    sharp = (nearer - _smoothed(nearer.T, veil.place, surfaces.depth).T).square().mean(1)
+    wrong = wrong + _SHARP * (sharp - noise**2).clamp(min=0)
+    wrong, unlike, change = _smoothed(torch.stack([wrong, unlike, change]), veil.place, surfaces.depth)
     allowed = _TOLERANCE**2 * mean.square().mean(1) + _CONTRAST * variance + _UNLIKE * unlike + noise**2
     ramp = ((veil.share - _LEAST_SHARE) / (_FULL_SHARE - _LEAST_SHARE)).clamp(0, 1)
     seen = ((1 - veil.share - _LEAST_SEEN) / (_WELL_SEEN - _LEAST_SEEN)).clamp(0, 1)
-    return ramp * seen / (1 + (wrong / (2 * allowed)).square())
+    clear = ramp * seen * change / (change + noise**2)
+    proven = 1 / (1 + (wrong / (2 * allowed)).square())
+    return clear * proven * _agreed(proven, clear * change, veil.place, surfaces.depth)
+
+
+def _agreed(proven: Tensor, weight: Tensor, place: Tensor, like: Tensor) -> Tensor:
+    """(M) from 0 to 1: whether most of what is to change around is proven; where depth is upside down, it is not."""
+    side, reach = _AGREED_CELL_PX, _AGREED_CELLS
+    planes = like.new_zeros((2, *like.shape))
+    planes[:, place[0], place[1]] = torch.stack([proven * weight, weight])
+    cells = F.avg_pool2d(F.pad(planes, (0, -like.shape[1] % side, 0, -like.shape[0] % side)), side)
+    around = F.avg_pool2d(cells, 2 * reach + 1, 1, reach)[:, place[0] // side, place[1] // side]
+    share = around[0] / around[1].clamp(min=1e-20)
+    return ((share - _LEAST_AGREED) / (_WELL_AGREED - _LEAST_AGREED)).clamp(0, 1)
 
 
 def _smoothed(values: Tensor, place: Tensor, like: Tensor) -> Tensor:
@@ -324,15 +310,28 @@ def _around(veil: _Veil, surfaces: _Surfaces, behind: Tensor) -> tuple[Tensor, T
     return mean, (square - mean.square().mean(1)).clamp(min=0)
 
 
-def _put(
-    picture: Tensor, veil: _Veil, surfaces: _Surfaces, behind: Tensor, nearer: Tensor, trust: Tensor
-) -> Tensor:
+def _shown(low: Tensor, high: Tensor, place: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """(M, C) least and largest of colours (M, C) of the pixels around each."""
+    bounds, side = [], _SHOWN_CELL_PX
+    for values in (-low, high):
+        planes = like.new_full((values.shape[1], *like.shape), -NOWHERE)
+        planes[:, place[0], place[1]] = values.T
+        cells = F.max_pool2d(planes, side, ceil_mode=True)
+        largest = torch.stack([largest_around(plane, _SHOWN_CELLS) for plane in cells])
+        bounds.append(largest[:, place[0] // side, place[1] // side].T)
+    return -bounds[0], bounds[1]
+
+
+def _put(picture: Tensor, veil: _Veil, surfaces: _Surfaces, behind: Tensor, nearer: Tensor, trust: Tensor) -> Tensor:
     """The picture with the colours behind the veil, as far as they are believed."""
     (row, column), own = veil.place, surfaces.own_at(veil.place)
     apart = torch.zeros_like(surfaces.depth)
     apart[row, column] = (nearer - own).abs().amax(1)
     most = _LARGEST_CHANGE * largest_around(apart, _CHANGE_PX)[row, column][:, None]
     behind = torch.minimum(torch.maximum(behind, own - most), own + most)
+    low, high = _shown(torch.minimum(own, nearer), torch.maximum(own, nearer), veil.place, surfaces.depth)
+    slack = _SLACK * (high - low)
+    behind = torch.minimum(torch.maximum(behind, low - slack), high + slack)
     result = picture.clone()
     before = result[:, row, column]
     result[:, row, column] = before + trust * (behind.T - before)

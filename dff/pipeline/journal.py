@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff import io
+from dff.pipeline.memory import give_back_freed_memory
 from dff.pipeline.plan import kept_gb
 from dff.settings import VERSION, Settings, flag_of
 from dff.stack import Alignment, FocalStack, Progress
@@ -159,6 +160,7 @@ class Stages:
 
         self.on_progress(name, min(self.journal.finished(name), total), total)
         yield done
+        give_back_freed_memory()
         self.timings_s[name] = elapsed()
         self.journal.note(name, total, elapsed(), self.messages)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
 _MACHINE = Path("/proc/meminfo")
+_LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
+_TRIM_THRESHOLD, _MAP_THRESHOLD, _LARGE = -1, -3, 1 << 30
 _GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -21,6 +24,23 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         return
+
+
+def reuse_freed_memory() -> None:
+    """Let memory that is freed be used again instead of going back to the system, which clears it anew each time."""
+    for option in (_TRIM_THRESHOLD, _MAP_THRESHOLD):
+        _allocator("mallopt", option, _LARGE)
+
+
+def give_back_freed_memory() -> None:
+    """Let the system have what is free."""
+    _allocator("malloc_trim", 0)
+
+
+def _allocator(name: str, *numbers: int) -> None:
+    """Call a function of the GNU C library; of others that have none, nothing is asked."""
+    if function := getattr(_LIBRARY, name, None):
+        function(*numbers)
 
 
 def available_memory_gb() -> float:

@@ -19,6 +19,7 @@ from dff import align, io
 from dff.ahead import ahead
 from dff.pipeline.geometry import resolve_geometry
 from dff.pipeline.journal import Stages
+from dff.pipeline.memory import reuse_freed_memory
 from dff.pipeline.watch import Watcher
 from dff.settings import Settings
 from dff.stack import Alignment, FocalStack
@@ -37,8 +38,9 @@ def open_stack(source: str | Path | list[str], settings: Settings) -> FocalStack
 
 
 def use_threads(threads: int) -> None:
-    """Set how many threads the libraries use; 0 is one a core."""
+    """Set how many threads the libraries use, 0 is one a core, and that they do not clear memory over and over."""
     count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count()
+    reuse_freed_memory()
     torch.set_num_threads(int(count or 1))
     cv2.setNumThreads(int(count or 1))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
 
 _NOISE_ROWS = 512
+_SURE = 0.5
+"""Confidence of depth that the picture's veils are taken off by."""
 _DISC = 2.2
 """Radius of a disc over the standard deviation of its blur as focus curves tell it, which is a tenth too little."""
 
@@ -93,9 +95,7 @@ def reconstruct(
                 watcher.on_labels(labels.label.numpy())
             strips = replace(strips, estimator=estimator.matched(labels))
             depth, nearest = _refine(strips, labels, stages, watcher)
-            picture = _fuse(
-                strips, nearest, np.isfinite(depth.index), _defocus(strips, labels), settings, stages, watcher
-            )
+            picture = _fuse(strips, nearest, _Depths.of(strips, labels, depth), settings, stages, watcher)
             fuse_slabs(strips, stack, settings, stages)
     return Reconstruction(
         all_in_focus=picture,
@@ -264,17 +264,26 @@ def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDA
         target[tile.place] = part
 
 
-def _defocus(strips: Strips, labels: Labels) -> fuse.Defocus | None:
-    """How surfaces blur away from their own frame; None where focus curves do not tell."""
-    growth_px = strips.estimator.blur_growth_px(labels)
-    return fuse.Defocus(_DISC * growth_px, strips.estimator.near_first) if growth_px > 0 else None
+@dataclass(frozen=True)
+class _Depths:
+    """What the picture's veils are taken off by."""
+
+    known: NDArray[np.bool_]
+    """(H, W)."""
+    defocus: fuse.Defocus | None
+    """None where focus curves do not tell how the blur grows."""
+
+    @classmethod
+    def of(cls, strips: Strips, labels: Labels, depth: DepthMap) -> _Depths:
+        growth_px = strips.estimator.blur_growth_px(labels)
+        defocus = fuse.Defocus(_DISC * growth_px, strips.estimator.near_first) if growth_px > 0 else None
+        return cls(depth.confidence >= _SURE, defocus)
 
 
 def _fuse(
     strips: Strips,
     index: NDArray[np.float32],
-    known: NDArray[np.bool_],
-    defocus: fuse.Defocus | None,
+    depths: _Depths,
     settings: Settings,
     stages: Stages,
     watcher: Watcher,
@@ -300,8 +309,8 @@ def _fuse(
                     index=torch.from_numpy(index[tile.read]),
                     valid=strips.valid(tile),
                     method=method,
-                    known=torch.from_numpy(known[tile.read]),
-                    defocus=defocus,
+                    known=torch.from_numpy(depths.known[tile.read]),
+                    defocus=depths.defocus,
                     noise=noise,
                 )
                 picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)

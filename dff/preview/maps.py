@@ -21,12 +21,13 @@ def shrunk(values: FloatArray, max_px: int) -> FloatArray:
     if share == 1:
         return np.asarray(values, np.float32)
     rows, columns = (side // share * share for side in values.shape)
-    blocks = values[:rows, :columns].reshape(rows // share, share, columns // share, share)
-    known = np.isfinite(blocks)
-    count = known.sum(axis=(1, 3))
-    total = np.where(known, blocks, 0).sum(axis=(1, 3), dtype=np.float32)
+    whole = np.asarray(values[:rows, :columns], np.float32)
+    known = np.isfinite(whole)
+    size = (columns // share, rows // share)
+    part = cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    mean = cv2.resize(np.where(known, whole, np.float32(0)), size, interpolation=cv2.INTER_AREA)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(2 * count >= share**2, total / count, np.float32(np.nan)).astype(np.float32)
+        return np.where(part >= 0.5 - 1e-4, mean / part, np.float32(np.nan)).astype(np.float32)
 
 
 def hillshade(height: FloatArray) -> FloatArray:

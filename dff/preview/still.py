@@ -13,8 +13,6 @@ from dff.preview.lettering import Picture, write_text
 from dff.stack import FloatArray, Mesh
 
 SUPERSAMPLING = 2
-CHUNK = 1 << 21
-"""Pixel tests made at a time."""
 _EDGE = 1e-5
 _RIM = (250, 250, 250)
 _GROUND = np.array([246, 246, 248]), np.array([196, 198, 204])
@@ -176,57 +174,9 @@ def _ground(size: tuple[int, int]) -> FloatArray:
 
 def _draw(picture: FloatArray, screen: FloatArray, triangles: NDArray[np.int32], colours: FloatArray) -> None:
     """Fill the triangles, the nearest in front."""
-    nearest = np.zeros(picture.shape[0] * picture.shape[1])
-    flat = picture.reshape(-1, 3)
-    for pixels, members, weights in _fragments(screen, triangles, picture.shape[1], picture.shape[0]):
-        depth = (screen[members, 2] * weights).sum(axis=1)
-        np.maximum.at(nearest, pixels, depth)
-        seen = depth >= nearest[pixels]
-        flat[pixels[seen]] = (colours[members[seen]] * weights[seen][..., None]).sum(axis=1)
+    from dff.preview.still_loops import draw
 
-
-def _fragments(
-    screen: FloatArray, triangles: NDArray[np.int32], width: int, height: int
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int32], FloatArray]]:
-    """Pixels inside triangles: flat place, the three vertices and their weights; triangles of like size together."""
-    corners = screen[triangles, :2]
-    a, b, c = (corners[:, i] for i in range(3))
-    first = np.ceil(np.minimum(np.minimum(a, b), c) - 0.5).astype(np.int32)
-    spans = np.floor(np.maximum(np.maximum(a, b), c) - 0.5).astype(np.int32) - first + 1
-    extent = np.where(spans.min(axis=1) > 0, spans.max(axis=1), 0)
-    side = 1
-    chosen = extent == 1
-    while True:
-        members = np.nonzero(chosen)[0]
-        for start in range(0, len(members), max(1, CHUNK // side**2)):
-            part = members[start : start + max(1, CHUNK // side**2)]
-            yield _inside(corners[part], first[part], triangles[part], side, (width, height))
-        if side >= extent.max():
-            return
-        chosen, side = (extent > side) & (extent <= 2 * side), 2 * side
-
-
-def _inside(
-    corners: FloatArray, first: NDArray[np.int32], triangles: NDArray[np.int32], side: int, size: tuple[int, int]
-) -> tuple[NDArray[np.intp], NDArray[np.int32], FloatArray]:
-    """The pixels of squares of one side that lie in their triangles."""
-    a, b, c = ((corners[:, i] - first - 0.5).astype(np.float32) for i in range(3))
-    ab, ac = b - a, c - a
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = 1 / (ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])
-        towards_b = np.stack([ac[:, 1], -ac[:, 0]], axis=1) * inverse[:, None]
-        towards_c = np.stack([-ab[:, 1], ab[:, 0]], axis=1) * inverse[:, None]
-        start_b, start_c = -(towards_b * a).sum(axis=1), -(towards_c * a).sum(axis=1)
-    x, y = (part.ravel().astype(np.float32) for part in np.meshgrid(np.arange(side), np.arange(side)))
-    second = start_b[:, None] + towards_b[:, :1] * x + towards_b[:, 1:] * y
-    third = start_c[:, None] + towards_c[:, :1] * x + towards_c[:, 1:] * y
-    owner, spot = np.nonzero((second >= -_EDGE) & (third >= -_EDGE) & (second + third <= 1 + _EDGE))
-    column, row = first[owner, 0] + x[spot].astype(np.int32), first[owner, 1] + y[spot].astype(np.int32)
-    seen = (column >= 0) & (column < size[0]) & (row >= 0) & (row < size[1])
-    owner, spot = owner[seen], spot[seen]
-    second, third = second[owner, spot], third[owner, spot]
-    weights = np.stack([1 - second - third, second, third], axis=1)
-    return row[seen] * np.intp(size[0]) + column[seen], triangles[owner], weights
+    draw(picture, np.zeros(picture.shape[:2]), screen, np.ascontiguousarray(triangles), colours, _EDGE)
 
 
 def _say(picture: Picture, text: str) -> None:

@@ -6,8 +6,6 @@ a search among points.
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -58,46 +56,20 @@ def close(depth: FloatArray, limit: float) -> tuple[BoolArray, BoolArray]:
 
 def _steps(depth: FloatArray, limit: float, axis: int) -> BoolArray:
     """Links that are a step of more than a limit or take part in one that is smeared over three."""
+    from dff.surface.grid_loops import smeared_steps
+
     steps = _jumps(depth, limit, axis)
-    if depth.shape[axis] < 4:
-        return steps
-    span = depth[3:] - depth[:-3] if axis == 0 else depth[:, 3:] - depth[:, :-3]
-    places = _places(np.abs(span) > limit)
-    rise = span[places]
-    before, after = (_at(span, places, axis, offset) / rise for offset in (-3, 3))
-    level = ~(before >= 0.5) & ~(after >= 0.5)
-    places, rise = tuple(part[level] for part in places), rise[level]
-    for offset in (0, 1, 2):
-        start, end = (_at(depth, places, axis, offset + step) for step in (0, 1))
-        steps[_moved(places, axis, offset)] |= (end - start) / rise > 1 / 6
+    smeared_steps(np.ascontiguousarray(depth, np.float32), np.float32(limit), 1 - axis, axis, steps)
     return steps
 
 
 def _jumps(depth: FloatArray, limit: float, axis: int) -> BoolArray:
     """Links of more than a limit, unless the two before and the two after go on at least half as steeply."""
-    links = np.diff(depth, axis=axis)
-    jumps = np.abs(links) > limit
-    places = _places(jumps)
-    around = [_at(links, places, axis, offset) / links[places] for offset in (-2, -1, 1, 2)]
-    jumps[places] = ~np.all(np.array(around) >= 0.5, axis=0)
-    return jumps
+    from dff.surface.grid_loops import jumps
 
-
-def _places(marked: BoolArray) -> tuple[Any, ...]:
-    """np.nonzero of a map with few marks, in a fifth of its time."""
-    return tuple(np.unravel_index(np.flatnonzero(marked), marked.shape))
-
-
-def _moved(places: tuple[Any, ...], axis: int, offset: int) -> tuple[Any, ...]:
-    return tuple(part + offset if i == axis else part for i, part in enumerate(places))
-
-
-def _at(values: FloatArray, places: tuple[Any, ...], axis: int, offset: int) -> FloatArray:
-    """Values beside some places, NaN outside the map."""
-    moved = list(_moved(places, axis, offset))
-    inside = (moved[axis] >= 0) & (moved[axis] < values.shape[axis])
-    moved[axis] = np.clip(moved[axis], 0, values.shape[axis] - 1)
-    return np.where(inside, values[tuple(moved)], np.float32(np.nan))
+    found = np.zeros((depth.shape[0] - (1 - axis), depth.shape[1] - axis), bool)
+    jumps(np.ascontiguousarray(depth, np.float32), np.float32(limit), 1 - axis, axis, found)
+    return found
 
 
 def _at_pixels(across: BoolArray, down: BoolArray) -> BoolArray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from dff.compiled import compiled
 
-_ZERO, _ONE = np.float32(0), np.float32(1)
+_ZERO, _ONE, _HALF, _SIXTH = np.float32(0), np.float32(1), np.float32(0.5), np.float32(1 / 6)
 
 
 @compiled
@@ -82,3 +82,52 @@ def normals(points, right, below, result):
             elif not length > _ZERO:
                 p, q, r, length = _ZERO, _ZERO, _ONE, _ONE
             result[y, x, 0], result[y, x, 1], result[y, x, 2] = p / length, q / length, r / length
+
+
+@compiled
+def _between(depth, y, x, down, right, count):
+    """Difference over some pixels from a place on, along a direction; NaN outside the map."""
+    below, beside = y + count * down, x + count * right
+    if y < 0 or x < 0 or below >= depth.shape[0] or beside >= depth.shape[1]:
+        return np.float32(np.nan)
+    return depth[below, beside] - depth[y, x]
+
+
+@compiled
+def jumps(depth, limit, down, right, found):
+    """Links of more than a limit, unless the two before and the two after go on at least half as steeply.
+
+    Args:
+        depth: (H, W) float32; NaN where unknown.
+        limit: In its unit.
+        down: Rows from a pixel to the next that it is linked to, 0 or 1.
+        right: Columns, likewise.
+        found: (H - down, W - right) bool, all False, changed in place.
+    """
+    for y in range(found.shape[0]):
+        for x in range(found.shape[1]):
+            link = depth[y + down, x + right] - depth[y, x]
+            if abs(link) > limit:
+                steady = True
+                for offset in (-2, -1, 1, 2):
+                    other = _between(depth, y + offset * down, x + offset * right, down, right, 1)
+                    steady = steady and other / link >= _HALF
+                found[y, x] = not steady
+
+
+@compiled
+def smeared_steps(depth, limit, down, right, found):
+    """Links that take part in a step of more than a limit over three, between level ground; see `jumps`."""
+    for y in range(depth.shape[0] - 3 * down):
+        for x in range(depth.shape[1] - 3 * right):
+            rise = _between(depth, y, x, down, right, 3)
+            if not abs(rise) > limit:
+                continue
+            before = _between(depth, y - 3 * down, x - 3 * right, down, right, 3) / rise
+            after = _between(depth, y + 3 * down, x + 3 * right, down, right, 3) / rise
+            if before >= _HALF or after >= _HALF:
+                continue
+            for offset in range(3):
+                i, j = y + offset * down, x + offset * right
+                if _between(depth, i, j, down, right, 1) / rise > _SIXTH:
+                    found[i, j] = True
