@@ -40,7 +40,7 @@ LAYERS = {
     "cli": 7,
 }
 LIBRARY_HOMES = {
-    "numba": {"compiled"},
+    "numba": {"compiled", "focus"},
     "open3d": {"surface", "io", "preview", "simulate", "viewers"},
     "tifffile": {"io"},
     "rawpy": {"io"},
