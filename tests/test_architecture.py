@@ -16,6 +16,7 @@ LAYERS = {
     "stack": 1,
     "ahead": 2,
     "compiled": 0,
+    "lanes": 0,
     "edits": 2,
     "optics": 2,
     "filters": 2,
@@ -40,7 +41,8 @@ LAYERS = {
     "cli": 7,
 }
 LIBRARY_HOMES = {
-    "numba": {"compiled", "focus"},
+    "llvmlite": {"lanes"},
+    "numba": {"compiled", "lanes"},
     "open3d": {"surface", "io", "preview", "simulate", "viewers"},
     "tifffile": {"io"},
     "rawpy": {"io"},

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dff import filters
 from dff.depth import estimate_depth, lattice_volume
-from dff.focus import load_measure, stack_layers, weight_files
+from dff.focus import load_measure, sesf_stack, stack_layers, weight_files
 from dff.focus.measure import CELL
 from dff.focus.sesf_stack import (
     CONTEXT_PX,
@@ -211,6 +211,26 @@ def test_what_lies_beyond_the_context_changes_nothing(trained: SesfStack) -> Non
         whole, part = (rows_of(trained, turned.narrow(axis, 0, n)) for n in (60 + CONTEXT_PX, 56 + CONTEXT_PX))
         kept = [56 // CELL if axis == dim + 1 else whole.shape[dim] for dim in (1, 2)]
         assert torch.equal(whole[:, : kept[0], : kept[1]], part[:, : kept[0], : kept[1]])
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    """In one line that names the option."""
+    device = "cuda" if not torch.cuda.is_available() else "xpu"
+    with pytest.raises(ValueError, match=f"--device: .*{device}.*use cpu"):
+        load_measure("sesf-stack", device=device)
+
+
+def test_another_device_is_shown_tiles_as_tensors(trained: SesfStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images go there and answers come back; compiled loops are not asked, and give the same."""
+    here = load_measure("sesf-stack")
+    monkeypatch.setattr(sesf_stack, "_in_loops", lambda images: False)
+    there = load_measure("sesf-stack", device="cpu:0")
+    images = sweep(5, (40, 48))
+    assert there.rows is None
+    assert there.cells is not None
+    assert here.rows is not None
+    found = here.rows.open(5, (40, 48)).push(images[:, 0])
+    assert torch.allclose(there.cells(images), found, atol=0.05)
 
 
 @pytest.mark.parametrize("every", [2, 4])

@@ -143,9 +143,9 @@ def test_a_reversed_stack_with_the_far_frame_first_gives_the_same_heights(dome: 
     assert np.abs(z[0] - z[1])[both].max() < 0.002
 
 
-@pytest.mark.parametrize(("measure", "percent"), [("ring-difference", 99), ("sesf-stack", 98)])
+@pytest.mark.parametrize(("measure", "percent"), [("ring-difference", 97), ("sesf-stack", 97)])
 def test_exposure_does_not_move_depth(dome: Scene, measure: str, percent: float) -> None:
-    """Half the light gives the same index map; rounding may turn a few labels of the network beside edges."""
+    """Half the light gives the same index map; rounding may turn a few labels, which windows around them see."""
     settings = ALIGNED.but(measure=measure)
     full = pipeline.reconstruct(dome.stack, settings).depth.index
     half = pipeline.reconstruct(mapped(dome.stack, lambda frame: frame // 2), settings).depth.index
@@ -222,7 +222,7 @@ def test_a_table_in_any_order_sorts_the_frames(dome: Scene, tmp_path: Path) -> N
         shuffled = pipeline.reconstruct(without_geometry(stack).subset(list(order)), settings)
     ordered = pipeline.reconstruct(without_geometry(stack), settings.but(z_file=str(table)))
     heights = [optics.height_map(result.depth.index, result.geometry) for result in (shuffled, ordered)]
-    np.testing.assert_allclose(heights[0], heights[1], atol=1e-4)
+    np.testing.assert_allclose(heights[0], heights[1], atol=3e-4)
 
 
 def test_left_out_frames_leave_their_gap(dome: Scene) -> None:
@@ -304,9 +304,10 @@ def test_a_network_sees_every_row_once_and_parts_change_nothing(dome: Scene, mon
 
 
 def test_the_plan_counts_the_network(dome: Scene) -> None:
-    """A network takes more memory a pixel, and no more disk."""
+    """A network's rows and strips of a wide picture take their share of the memory, and no more disk."""
+    stack = replace(without_geometry(dome.stack), shape=(400, 9600, 3))
     operator, network = (
-        run.plan_for(dome.stack, ALIGNED.but(measure=name)) for name in ("ring-difference", "sesf-stack")
+        run.plan_for(stack, ALIGNED.but(measure=name, max_memory_gb=1.5)) for name in ("ring-difference", "sesf-stack")
     )
     assert network.memory_gb > operator.memory_gb
     assert network.scratch_gb == operator.scratch_gb

@@ -13,7 +13,7 @@ from dff import filters
 from dff.focus import drpl, fusegan, mffgan, operators, sesf, sesf_stack, sesf_vgg
 from dff.focus.coherence import StackFilter, frame_units, stack_filter
 from dff.focus.energies import SymmetricEnergy
-from dff.focus.inference import in_precision
+from dff.focus.inference import in_precision, on_device
 from dff.focus.measure import CELL, FocusMeasure, RowMeasure
 
 __all__ = [
@@ -52,20 +52,22 @@ NETWORKS = ("sesf-stack", "sesf", "sesf-vgg", "drpl", "fusegan", "mffgan")
 """Names of those that have weights."""
 
 
-def load_measure(name: str, *, precision: str = "float32", **options: Any) -> FocusMeasure:
+def load_measure(name: str, *, precision: str = "float32", device: str = "cpu", **options: Any) -> FocusMeasure:
     """The focus measure of a name.
 
     Args:
         name: One of FOCUS_MEASURES.
         precision: Of a network's convolutions: float32, float16 or bfloat16.
+        device: Where a network runs: cpu, cuda or mps. Images and logits stay on the processor.
         **options: Of the measure, such as window_sigma_px; networks take `weights`, the path of a weight file.
 
     Raises:
-        ValueError: an unknown name or precision, or a weight file that cannot be used.
+        ValueError: an unknown name, precision or device, or a weight file that cannot be used.
     """
     if name not in FOCUS_MEASURES:
         raise ValueError(f"--measure: must be one of {', '.join(FOCUS_MEASURES)}; got {name!r}; choose one of them")
-    return in_precision(FOCUS_MEASURES[name](**options), precision)
+    measure = in_precision(FOCUS_MEASURES[name](**options), precision)
+    return on_device(measure, device) if name in NETWORKS else measure
 
 
 def focus_volume(

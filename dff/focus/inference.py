@@ -42,6 +42,29 @@ def in_precision(measure: FocusMeasure, precision: str) -> FocusMeasure:
     return replace(measure, logits=partial(cast, measure.logits), cells=cells, rows=None, picture=picture)
 
 
+def on_device(measure: FocusMeasure, device: str) -> FocusMeasure:
+    """The measure with its pictures taken to a device and its answers brought back.
+
+    Raises:
+        ValueError: a device that this machine does not have.
+    """
+    if device == "cpu":
+        return measure
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise ValueError(f"--device: must be one of this machine's; got {device!r} ({reason}); use cpu") from error
+
+    def there(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        return function(images.to(device)).cpu()
+
+    cells, picture = (
+        None if function is None else partial(there, function) for function in (measure.cells, measure.picture)
+    )
+    return replace(measure, logits=partial(there, measure.logits), cells=cells, rows=None, picture=picture)
+
+
 @dataclass(frozen=True)
 class Span:
     """Where one tile lies along an axis."""

@@ -248,13 +248,13 @@ def _in_loops(images: Tensor) -> bool:
 def _logits(network: SesfStack, tile_px: int | None, images: Tensor) -> Tensor:
     if _in_loops(images):
         return _in_columns(network, images, pixelwise=True)
-    return logits_in_tiles(network, images, tile_px=tile_px)
+    return logits_in_tiles(network.to(images.device), images, tile_px=tile_px)
 
 
 def _cells(network: SesfStack, tile_px: int | None, images: Tensor) -> Tensor:
     if _in_loops(images):
         return _in_columns(network, images, pixelwise=False)
-    return cells_in_tiles(network, images, tile_px=tile_px)
+    return cells_in_tiles(network.to(images.device), images, tile_px=tile_px)
 
 
 def open_rows(network: SesfStack, count: int, size_px: tuple[int, int], *, pixelwise: bool = False) -> StackRows:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dff.compiled import compiled, log_of
-from dff.focus.lanes import LANES, add, add_times, apart, every, larger, load, save, times
+from dff.lanes import LANES, add, add_times, apart, every, larger, load, save, times
 
 SITES = 64
 MARGIN = 16

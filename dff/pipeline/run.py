@@ -147,7 +147,7 @@ def chosen_measure(settings: Settings) -> FocusMeasure:
         options["weights"] = settings.weights
     if settings.measure == "drpl":
         options["dilation"] = settings.dilation
-    return load_measure(settings.measure, precision=settings.precision, **options)
+    return load_measure(settings.measure, precision=settings.precision, device=settings.device, **options)
 
 
 def plan_for(stack: FocalStack, settings: Settings) -> Plan:
