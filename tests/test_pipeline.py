@@ -143,9 +143,9 @@ def test_a_reversed_stack_with_the_far_frame_first_gives_the_same_heights(dome: 
     assert np.abs(z[0] - z[1])[both].max() < 0.002
 
 
-@pytest.mark.parametrize(("measure", "percent"), [("ring-difference", 99), ("sesf-stack", 98)])
+@pytest.mark.parametrize(("measure", "percent"), [("ring-difference", 97), ("sesf-stack", 97)])
 def test_exposure_does_not_move_depth(dome: Scene, measure: str, percent: float) -> None:
-    """Half the light gives the same index map; rounding may turn a few labels of the network beside edges."""
+    """Half the light gives the same index map; rounding may turn a few labels, which windows around them see."""
     settings = ALIGNED.but(measure=measure)
     full = pipeline.reconstruct(dome.stack, settings).depth.index
     half = pipeline.reconstruct(mapped(dome.stack, lambda frame: frame // 2), settings).depth.index

@@ -206,7 +206,7 @@ def deflated(plane: NDArray[Any]) -> bytes:
     sign = np.zeros_like(residual) - (residual >> (bits - 1))
     folded = (residual << 1) ^ sign
     parts = folded.astype(f"<u{bits // 8}").view(np.uint8).reshape(-1, bits // 8).T
-    return bytes(imagecodecs.deflate_encode(np.ascontiguousarray(parts), level=_DEFLATE_LEVEL, raw=True))
+    return bytes(imagecodecs.deflate_encode(np.ascontiguousarray(parts).tobytes(), level=_DEFLATE_LEVEL, raw=True))
 
 
 def packed_blocks(plane: NDArray[Any], rows: int) -> list[bytes]:

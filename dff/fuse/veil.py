@@ -158,7 +158,7 @@ def _zone(depth: Tensor, known: Tensor, radius_px: float) -> Tensor:
 def _veil(surfaces: _Surfaces) -> _Veil:
     """What nearer pixels lay over farther ones, disc by disc, on the coarser cells the larger the discs."""
     planes = torch.cat([surfaces.depth[None], *_slope(surfaces.depth), surfaces.own])
-    sums = torch.zeros((2 + len(surfaces.own), *surfaces.depth.shape))
+    sums = surfaces.own.new_zeros((2 + len(surfaces.own), *surfaces.depth.shape))
     cells = Cells.of(planes, surfaces.zone)
     for side in _CELLS_PX:
         cells = cells.coarser()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dff import io, optics, preview, surface
 from dff.pipeline.journal import Stages, fingerprint, open_journal
+from dff.pipeline.memory import reuse_freed_memory
 from dff.pipeline.prepare import recorded_warnings
 from dff.pipeline.run import reconstruct
 from dff.pipeline.slabs import write_slabs
@@ -82,6 +83,7 @@ def reconstruct_to_folder(
             watcher=replace(watcher, on_start=on_start, on_frame=on_frame),
             journal=journal,
         )
+        reuse_freed_memory(False)
         stages = Stages(on_progress, journal)
         stages.timings_s.update(result.timings_s)
         shown = surface.select_surface(

@@ -26,6 +26,8 @@ _LABEL_BYTES = 5
 """Bytes a lattice site and frame while labels are regularised."""
 _FUSION_BYTES = 190
 """Bytes a pixel while a tile is blended, and one more for every frame."""
+_VEIL_BYTES = 170
+"""Bytes a pixel more while veils are taken off it."""
 _MAP_BYTES = 16
 """Bytes a pixel of the four maps,"""
 _INDEX_BYTES = 8
@@ -162,12 +164,13 @@ def make_plan(
         allowed = min(max(_NETWORK_GB * _GB - fixed - lattice, low * _GB), high * _GB, limit - fixed - lattice)
         sites_tile = *tile_size((height, width), min(int(allowed // seen), _LARGEST_PX), seen_halo), seen_halo
     blended = _FUSION_BYTES + count * (1 + fusion_bytes)
-    fusion_px = int(min(_FUSION_SHARE * limit, limit - fixed) // blended)
+    veiled = blended + (_VEIL_BYTES if settings.fusion == "unveiled" else 0)
+    fusion_px = int(min(_FUSION_SHARE * limit / blended, (limit - fixed) / veiled))
     fusion = tile_size((height, width), fusion_px, fusion_halo_px)
     refining = pixel * _with_halos(tile, (height, width), halo)
     looking = looking or seen * _with_halos(sites_tile[:2], (height, width), sites_tile[2])
     measuring = fixed + lattice + max(refining, looking)
-    fusing = fixed + blended * _with_halos(fusion, (height, width), fusion_halo_px)
+    fusing = fixed + veiled * _with_halos(fusion, (height, width), fusion_halo_px)
     return Plan(
         strip_rows=tile[0],
         tile_columns=tile[1],

@@ -111,10 +111,8 @@ def grid_normals(points: FloatArray, across: BoolArray, down: BoolArray, *, sigm
     points = np.ascontiguousarray(points, np.float32)
     right, below, normals = np.empty_like(points), np.empty_like(points), np.empty_like(points)
     grid_loops.tangents(points, across, down, right, below)
-    right, below = (
-        cv2.GaussianBlur(total, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT) for total in (right, below)
-    )
-    grid_loops.normals(points, right, below, normals)
+    smooth = [cv2.GaussianBlur(sums, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT) for sums in (right, below)]
+    grid_loops.normals(points, *smooth, normals)
     return normals
 
 
