@@ -16,7 +16,6 @@ LAYERS = {
     "stack": 1,
     "ahead": 2,
     "compiled": 0,
-    "lanes": 0,
     "edits": 2,
     "optics": 2,
     "filters": 2,
@@ -41,8 +40,8 @@ LAYERS = {
     "cli": 7,
 }
 LIBRARY_HOMES = {
-    "llvmlite": {"lanes"},
-    "numba": {"compiled", "lanes"},
+    "llvmlite": {"focus"},
+    "numba": {"compiled", "focus"},
     "open3d": {"surface", "io", "preview", "simulate", "viewers"},
     "tifffile": {"io"},
     "rawpy": {"io"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from dff.compiled import compiled, log_of
+from dff.focus.lanes import LANES, add, add_times, every, larger, load, save, times
 from dff.focus.stack_scratch import (
     BANK,
     CHANNELS,
@@ -42,7 +43,6 @@ from dff.focus.stack_scratch import (
     take,
     tell_stack,
 )
-from dff.lanes import LANES, add, add_times, every, larger, load, save, times
 
 
 @compiled

@@ -22,10 +22,10 @@ from dff import filters
 from dff.focus import stack_kernels as kernels
 from dff.focus import stack_sight as sight
 from dff.focus.evidence import BROAD_SIGMA_CELLS, CORNER, FINE_SIGMA_PX, NOISE_FLOOR, RING, WIDE_SIGMA_CELLS
+from dff.focus.lanes import converts_halves
 from dff.focus.measure import CELL
 from dff.focus.sesf_stack import EDGE_PX
 from dff.focus.stack_scratch import BANK, CHANNELS, MARGIN, PIXELS, SCRATCH_ROWS, SITES, packed
-from dff.lanes import converts_halves
 
 if TYPE_CHECKING:
     from dff.focus.sesf_stack import SesfStack

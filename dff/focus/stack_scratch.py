@@ -3,6 +3,9 @@
 SITES neighbouring sites of a row of the picture are worked on at a time, in a scratch array whose rows are channels: it
 stays in the first cache. Every site's sums are added up in the same order wherever it lies, so that results depend on
 neither threads nor strips.
+
+Compiled loops are kept on the disk until their own file changes: after a change here delete them, by
+`find dff -name "*.nb[ic]" -delete`.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from dff.compiled import compiled, log_of
-from dff.lanes import LANES, add, add_times, apart, every, larger, load, save, times
+from dff.focus.lanes import LANES, add, add_times, apart, every, larger, load, save, times
 
 SITES = 64
 MARGIN = 16
