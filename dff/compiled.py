@@ -5,12 +5,18 @@ Modules of such loops are imported where they are used only: Numba takes a while
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 
+_PACKAGE = Path(__file__).parent
+_FOLDER = "loops-"
 _ONE, _HALF = np.float32(1), np.float32(0.5)
 
 
@@ -29,10 +35,35 @@ def compiled_sums(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
     options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+    elsewhere = config.CACHE_DIR  # type: ignore[attr-defined]
+    config.CACHE_DIR = _cache_folder(elsewhere)  # type: ignore[attr-defined]
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:
         return njit(**options)(function)
+    finally:
+        config.CACHE_DIR = elsewhere  # type: ignore[attr-defined]
+
+
+def _cache_folder(base: str) -> str:
+    """Where machine code of these very sources lies: Numba looks at a loop's own file, not at what it calls."""
+    parent = Path(base) if base else _PACKAGE / "__pycache__"
+    folder = parent / f"{_FOLDER}{_stamp()}"
+    if not folder.exists():
+        for former in parent.glob(f"{_FOLDER}*"):
+            shutil.rmtree(former, ignore_errors=True)
+    return str(folder)
+
+
+@cache
+def _stamp() -> str:
+    """Names the sources of all loops."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        source = path.read_bytes()
+        if b"dff.compiled" in source or b"numba" in source:
+            digest.update(source)
+    return digest.hexdigest()[:16]
 
 
 @compiled

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dff import filters
+from dff import compiled, filters
 from dff.align import resample
 from dff.depth import confidence, regularise_depth
 from dff.depth.select import lattice_volume
@@ -137,3 +138,23 @@ def test_resampling_is_the_sum_of_weighted_samples() -> None:
             expected = np.einsum("i,j,ijc->c", down[0], across[0], patch)
             expected = np.clip(np.rint(expected), 0, white) if white else expected
             np.testing.assert_allclose(found[y, x], expected, atol=1 if white else 1e-4)
+
+
+def test_machine_code_is_that_of_the_present_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba itself looks at a loop's own file only: after a change in what it calls, other machine code is wanted."""
+    monkeypatch.setattr(compiled, "_PACKAGE", tmp_path)
+    compiled._stamp.cache_clear()
+    called, caller = tmp_path / "called.py", tmp_path / "caller_loops.py"
+    called.write_text("from dff.compiled import compiled\n")
+    caller.write_text("from dff.compiled import compiled\n")
+    former = Path(compiled._cache_folder(""))
+    former.mkdir(parents=True)
+    called.write_text("from dff.compiled import compiled  # changed\n")
+    compiled._stamp.cache_clear()
+    now = Path(compiled._cache_folder(""))
+    compiled._stamp.cache_clear()
+    assert now != former
+    assert now.parent == former.parent
+    assert not former.exists()
+    assert compiled._cache_folder(str(tmp_path / "elsewhere")).startswith(str(tmp_path / "elsewhere"))
+    compiled._stamp.cache_clear()

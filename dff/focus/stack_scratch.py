@@ -3,9 +3,6 @@
 SITES neighbouring sites of a row of the picture are worked on at a time, in a scratch array whose rows are channels: it
 stays in the first cache. Every site's sums are added up in the same order wherever it lies, so that results depend on
 neither threads nor strips.
-
-Compiled loops are kept on the disk until their own file changes: after a change here delete them, by
-`find dff -name "*.nb[ic]" -delete`.
 """
 
 from __future__ import annotations
