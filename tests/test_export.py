@@ -47,12 +47,12 @@ def test_onnx_answers_as_the_network(name: str, tmp_path: Path) -> None:
 
 
 def test_exported_stack_network_is_the_measure(tmp_path: Path) -> None:
-    """What a file answers is what the focus measure of the same name gives."""
+    """What a file answers is what the focus measure of the same name gives, but for its mixtures in half precision."""
     path = tmp_path / "network.pt"
     export.export_network("sesf-stack", path, kind="torchscript")
     images = export.made_up_stack(export.EXPORTABLE["sesf-stack"], 5, 64)
     answer = torch.from_numpy(export.run_torchscript(path)(images.numpy()))
-    assert torch.allclose(answer.exp(), load_measure("sesf-stack")(images).exp(), atol=1e-4)
+    assert torch.allclose(answer.exp(), load_measure("sesf-stack")(images).exp(), atol=3e-3)
 
 
 def test_a_file_that_answers_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,8 @@ def folder_payload(folder: str | Path, *, max_megapixels: float = 12.0) -> Paylo
         ValueError: the result or its edits are damaged.
     """
     paths = io.result_paths(folder)
-    payload = make_payload(io.read_reconstruction(folder), folder, max_megapixels=max_megapixels)
+    result = io.read_reconstruction(folder)
+    payload = make_payload(result, folder, max_megapixels=max_megapixels)
     edits, applied = (
         io.edits_content(io.read_edits(path)) if path.is_file() else None
         for path in (paths.edits, paths.originals / "edits.json")
@@ -43,20 +44,22 @@ def folder_payload(folder: str | Path, *, max_megapixels: float = 12.0) -> Paylo
     payload = replace(payload, meta={**payload.meta, "edits": edits, "applied": applied})
     if applied is None:
         return payload
-    return _with_untouched(
-        payload, io.read_reconstruction(paths.originals), io.read_edits(paths.originals / "edits.json")
-    )
+    edits_applied = io.read_edits(paths.originals / "edits.json")
+    return _with_untouched(payload, result, io.read_reconstruction(paths.originals), edits_applied)
 
 
-def _with_untouched(payload: Payload, untouched: Reconstruction, applied: Edits) -> Payload:
-    """The payload with the maps and the picture as they were, wherever a stroke lies."""
+def _with_untouched(payload: Payload, result: Reconstruction, untouched: Reconstruction, applied: Edits) -> Payload:
+    """The payload with the maps and the picture as they were, wherever a stroke lies or has changed what is joined."""
     stride, first, rows = (int(payload.meta[name]) for name in ("stride", "first", "rows"))
     height, width = payload.meta["size"]
     mask = _touched(applied)[first::stride, first::stride][:height, :width]
+    small, shown = thinned_result(untouched, stride, first)
+    before, now = planes_of(small, shown), planes_of(*thinned_result(result, stride, first))
+    for name, plane in before.items():
+        mask = mask | (plane != now[name])
     maps = dict(payload.maps)
     maps["untouched.mask"] = packed_blocks(mask.astype(np.uint8), rows)
-    small, shown = thinned_result(untouched, stride, first)
-    for name, plane in planes_of(small, shown).items():
+    for name, plane in before.items():
         maps[f"untouched.{name}"] = packed_blocks(np.where(mask, plane, plane.dtype.type(0)), rows)
     maps["untouched.picture"] = [_patch(small.all_in_focus, mask)]
     return replace(payload, meta={**payload.meta, "untouched": True}, maps=maps)
