@@ -10,12 +10,14 @@ _BEST = 3
 _STANDS_OUT = 1.5
 """Logarithm of energy by which the sharpest frame of a place must be above the median frame, to be no noise."""
 _LEAST_CLEAR = 0.05
-_LEAST_SHARE, _OVER_CHANCE = 0.25, 3.0
-"""Of the places whose sharpest frames follow each other: 0.3 to 1 of them in the order of the sweep."""
+_FOLLOWING = 0.5
+"""How far the share of places whose sharpest frame stands beside another sharp one must be from chance toward all."""
 
 
 def follows_sweep(energies: Tensor) -> bool:
-    """Whether the three sharpest frames of a place follow each other more often than those of shuffled frames.
+    """Whether a place's sharpest frame has a neighbour among the three sharpest, more often than by chance.
+
+    A place may be sharp twice, where something nearer stands before it; each time it is so in a few frames in turn.
 
     Args:
         energies: (N, P) logarithm of the energy of every frame in places all over the picture; without a filter
@@ -31,5 +33,6 @@ def follows_sweep(energies: Tensor) -> bool:
     if clear.float().mean() < _LEAST_CLEAR:
         return True
     best = energies[:, clear].topk(_BEST, 0).indices
-    share = float((best.amax(0) - best.amin(0) == _BEST - 1).float().mean())
-    return share >= max(_LEAST_SHARE, _OVER_CHANCE * 6 / (count * (count - 1)))
+    share = float(((best[1:] - best[0]).abs() == 1).any(0).float().mean())
+    chance = 1 - (count - 3) * (count - 4) / ((count - 1) * (count - 2))
+    return share >= chance + _FOLLOWING * (1 - chance)
