@@ -28,7 +28,9 @@ from dff.focus.sesf_stack import (
     logits_in_tiles,
 )
 from dff.focus.stack_layers import beside
-from dff.focus.stack_rows import Limits, StackRows, Weights
+from dff.focus.stack_pass import Limits
+from dff.focus.stack_rows import StackRows
+from dff.focus.stack_weights import Weights
 
 
 @pytest.fixture(scope="module", autouse=True)
