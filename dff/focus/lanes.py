@@ -98,6 +98,22 @@ def save(typing: Any, array: Any, start: Any, value: Any) -> Any:
 
 
 @_emitted
+def fetch(typing: Any, array: Any, start: Any) -> Any:
+    """Have the numbers of an array (n,) around `start` brought to the second cache, while other work goes on."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        name, kinds = "llvm.prefetch.p0i8", [byte, number, number, number]
+        function = builder.module.globals.get(name)
+        function = function or ir.Function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
+        place = builder.bitcast(_place(context, builder, signature.args[0], *args), byte)
+        builder.call(function, [place, *(ir.Constant(number, option) for option in (0, 2, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), emit
+
+
+@_emitted
 def apart(typing: Any) -> Any:
     """Keep the function that this stands in apart from those that call it: it is then compiled once for all of them."""
 

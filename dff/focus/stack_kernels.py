@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dff.compiled import compiled, exp_of, log_of
-from dff.focus.lanes import LANES, add, add_times, apart, every, from_both, larger, load, save, times
+from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, from_both, larger, load, save, times
 from dff.focus.stack_scratch import (
     BANK,
     CHANNELS,
@@ -35,6 +35,7 @@ from dff.focus.stack_scratch import (
     block,
     change,
     clear,
+    fetch_part,
     log_sigmoid,
     look_around,
     place,
@@ -195,7 +196,7 @@ def mix(
     """Mixtures of a frame's features, its neighbours' and the stack's."""
     apart()
     frames, count = features.shape[2], min(SITES, width - segment * SITES)
-    flat, gated = features.reshape(-1), gates.reshape(-1)
+    flat, gated, mixed = features.reshape(-1), gates.reshape(-1), mixtures.reshape(-1)
     for y in range(y0, y1):
         look_around(s, stack, y, segment, height, around, around_bias)
         rectify(s, TARGET, SOURCE, CHANNELS)
@@ -211,7 +212,8 @@ def mix(
             if k + 1 < frames:
                 put_normal(s, _slot(k + 1), flat, block(features, y, segment, k + 1))
             around_it = _slot(max(0, k - 1)), _slot(min(k + 1, frames - 1))
-            _put_mixture(s, _slot(k), *around_it, mixture, mixtures.reshape(-1), block(mixtures, y, segment, k), count)
+            at, to = block(features, y, segment, k + 2), block(mixtures, y, segment, k)
+            _put_mixture(s, _slot(k), *around_it, mixture, flat, at, mixed, to, count)
 
 
 @compiled
@@ -221,12 +223,14 @@ def _slot(k):
 
 
 @compiled
-def _put_mixture(s, here, before, after, mixture, mixed, at, count):
+def _put_mixture(s, here, before, after, mixture, flat, ahead, mixed, at, count):
     """What is kept and the products with a frame and with the sum of its neighbours, rectified: LANES sites at a time."""
     apart()
     for x in range(0, SITES, 2 * LANES):
         for o in range(0, CHANNELS, ROWS):
             sums, first = tile_at(s, (KEPT + o) * SITES + x, SITES), o * 2 * CHANNELS
+            fetch_part(flat, ahead, (CHANNELS + 1) * SITES, (x // LANES * CHANNELS // 2 + o) // ROWS)
+            fetch_part(mixed, at + CHANNELS * SITES, CHANNELS * SITES, (x // LANES * CHANNELS // 2 + o) // ROWS)
             sums = add_products(sums, s, here * SITES + x, SITES, CHANNELS, mixture, first)
             first += CHANNELS * ROWS
             of, other = before * SITES + x, after * SITES + x
@@ -251,6 +255,9 @@ def _look_at(reach):
             t3, t4, t5 = every(taps[U(q + 3)]), every(taps[U(q + 4)]), every(taps[U(q + 5)])
             t6, t7, t8 = every(taps[U(q + 6)]), every(taps[U(q + 7)]), every(taps[U(q + 8)])
             constant = every(bias[U(c)])
+            for row in (above, here, below):
+                fetch(mixed, row + (CHANNELS + c) * SITES)
+                fetch(mixed, row + (CHANNELS + c) * SITES + SITES // 2)
             at = c * LANES + left
             a, b, d = load(mixed, above + at), load(mixed, here + at), load(mixed, below + at)
             l0 = times(add_times(add_times(times(t0, a), t3, b), t6, d), edges[0])

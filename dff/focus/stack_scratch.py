@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dff.compiled import compiled, exp_of, log_of
-from dff.focus.lanes import LANES, add, add_times, apart, every, larger, load, over, root, save, times
+from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, larger, load, over, root, save, times
 from dff.focus.tiles import ROWS, add_dots, add_squares, add_weighed, added, put_tile, tile_at, tile_of
 
 SITES = 64
@@ -22,6 +22,10 @@ SEEN = 52
 """Rows that the first layer sees: bank, fine energies, wide, broad and low-pass energies, nothing."""
 TOGETHER = 4
 """Frames that are added to the statistics at a time."""
+PARTS = SITES // (2 * LANES) * CHANNELS // ROWS
+"""Tiles of a block; with each a part of the next frame's is fetched, so that memory is never waited for."""
+LINE = 64
+"""Bytes of a line of the cache."""
 LARGEST_FOCUS = np.float32(60.0)
 """Logarithm of the focus weight beyond which frames count no more: sums stay finite."""
 U = np.uint64
@@ -42,6 +46,7 @@ TOTAL = SIZE + 1
 WEIGHT = TOTAL + 1
 """and rows of those of the frames that are added next."""
 SCRATCH_ROWS = WEIGHT + TOGETHER
+_BLOCK = (CHANNELS + 1) * SITES
 _NORM_FLOOR = np.float32(1e-3)
 _SHARE = np.float32(1 / CHANNELS)
 _LARGEST = np.float32(80)
@@ -123,6 +128,14 @@ def block(ring, y, segment, k):
 
 
 @compiled
+def fetch_part(flat, at, size, part):
+    """Have a part of PARTS of the `size` numbers of an array from `at` on brought near."""
+    step = size // PARTS
+    for of in range(at + part * step, at + (part + 1) * step, LINE // flat.itemsize):
+        fetch(flat, of)
+
+
+@compiled
 def clear(flat, at, pitch, rows, count):
     """flat[at + c pitch] = 0 at those of SITES sites that are not among the first so many."""
     for c in range(rows):
@@ -171,6 +184,7 @@ def change(s, source, inputs, weight, bias, focus, flat, at, number, anew):
         for o in range(0, CHANNELS, ROWS):
             sums = add_products(tile_of(bias, o), s, source * SITES + x, SITES, inputs, weight, o * inputs)
             to = at + o * SITES + x
+            fetch_part(flat, at + _BLOCK, _BLOCK, (x // LANES * CHANNELS // 2 + o) // ROWS)
             if not anew:
                 sums = added(sums, tile_at(flat, to, SITES))
             put_tile(flat, to, SITES, LANES, sums)
@@ -210,7 +224,6 @@ def add_statistics(s, flat, at, frames, scale):
     apart()
     for x in range(WEIGHT * SITES, (WEIGHT + frames) * SITES):
         s[U(x)] = exp_of(min(max(s[U(x)], -LARGEST_FOCUS), LARGEST_FOCUS))
-    step = (CHANNELS + 1) * SITES
     for x in range(0, SITES, LANES):
         weights = load(s, TOTAL * SITES + x)
         for k in range(frames):
@@ -222,7 +235,7 @@ def add_statistics(s, flat, at, frames, scale):
             weighted = load(s, to + 2 * CHANNELS * SITES)
             of, factor = at + c * SITES + x, at + CHANNELS * SITES + x
             for k in range(frames):
-                value = times(load(flat, of + k * step), load(flat, factor + k * step))
+                value = times(load(flat, of + k * _BLOCK), load(flat, factor + k * _BLOCK))
                 total = add(total, value)
                 most = larger(most, times(value, scaling))
                 weighted = add_times(weighted, value, load(s, (WEIGHT + k) * SITES + x))
