@@ -30,6 +30,8 @@ from dff.focus.stack_weights import Floats, Weights
 
 STRIP = 8
 """Rows of sites that are taken in at a time, at most."""
+_PAUSE_S = 5e-5
+"""Of a thread that waits for another."""
 _SMOOTH = 6
 """Sites on either side that energies are averaged over, at most."""
 
@@ -84,7 +86,7 @@ class StackRows:
         """Rows that the answer is behind the noise."""
         self.rings = self._rings(np.uint16 if halves and converts_halves() else np.float32)
         self.rings.noise.fill(1)
-        self.maps: Floats = np.empty((3, count, 0, self.width), np.float32)
+        self.maps: Floats = np.empty((count, 3, 0, self.width), np.float32)
         """Energy of corners and of rings, and luminance, of the sites that are still to be averaged over."""
 
     def _lags(self) -> NDArray[np.int64]:
@@ -141,11 +143,11 @@ class StackRows:
 
     def _take_in(self, planes: Tensor, above_px: int, rows: int) -> None:
         """Pixels, energies and the noise that follows from them."""
-        maps = np.empty((3, self.count, rows, self.width), np.float32)
+        maps = np.empty((self.count, 3, rows, self.width), np.float32)
 
         def take_in(k: int) -> None:
             sight.see(
-                np.ascontiguousarray(planes[k].numpy()), above_px, rows, *_FILTERS, self.rings.pixels, self.rings.fine, maps[:, k],
+                np.ascontiguousarray(planes[k].numpy()), above_px, rows, *_FILTERS, self.rings.pixels, self.rings.fine, maps[k],
                 self.taken, k,
             )  # fmt: skip
 
@@ -158,13 +160,13 @@ class StackRows:
         """The noise, and energies relative to it, of the rows whose surroundings have been taken in."""
         ready = self.height if self.taken == self.height else max(self.known, self.taken - _SMOOTH)
         first = self.taken - self.maps.shape[2]
-        energies = np.empty((4, *self.maps.shape[1:]), np.float32)
-        corner, ring, energies[3] = self.maps
+        energies = np.empty((4, self.count, *self.maps.shape[2:]), np.float32)
         sigmas = BROAD_SIGMA_CELLS, WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS
 
         def average(k: int) -> None:
+            corner, ring, energies[3, k] = self.maps[k]
             for energy, sigma, source in zip(energies[:, k], sigmas, (corner, ring, ring)):
-                energy[:] = filters.gaussian(torch.from_numpy(source[k : k + 1]), sigma)[0].numpy()
+                energy[:] = filters.gaussian(torch.from_numpy(source[None]), sigma)[0].numpy()
 
         def relate(y: int) -> None:
             rings = self.rings.noise, self.rings.contrast, self.rings.cells
@@ -194,7 +196,7 @@ class StackRows:
             task = -1
             arguments = self.rings, self.weights, self.limits, extent, self.desks[number], turns, cells, pixels
             while (task := work(*arguments, task)) >= 0:
-                time.sleep(0)
+                time.sleep(_PAUSE_S)
 
         self._share(do, range(self.threads))
         self.passed = stop

@@ -7,6 +7,7 @@ import numpy as np
 from dff.compiled import compiled, log_of
 from dff.focus.energy_loops import REACH as RING_REACH
 from dff.focus.energy_loops import energies, mirrored
+from dff.focus.lanes import fetch
 from dff.focus.stack_scratch import ENERGY_FLOOR, MARGIN, ONE, PIXELS, SITES, U, block
 
 REACH = 4
@@ -38,10 +39,30 @@ def _put_cells(line, ring, y, k, row, left):
 
 
 @compiled
-def _add_to_cells(line, cells):
+def _fetch(plane, row, left, columns):
+    """Have pixels of a row brought near, if there are such."""
+    if 0 <= row < len(plane):
+        flat, width = plane.reshape(-1), plane.shape[1]
+        for x in range(left, min(width, left + columns), 16):
+            fetch(flat, row * width + x)
+
+
+@compiled
+def _fetch_cells(ring, y, k, row, left, columns):
+    """Have those channels of cells brought near that are rows number `row` of them."""
+    flat = ring.reshape(-1)
+    for start in range(0, columns // 4, SITES):
+        at = block(ring, y, left // (4 * SITES) + start // SITES, k) + 4 * row * SITES
+        for x in range(0, 4 * SITES, 16):
+            fetch(flat, at + x)
+
+
+@compiled
+def _add_to_cells(line, cells, left):
+    first = left // 4
     for x in range(len(line) // 4):
         four = (line[4 * x] + line[4 * x + 1]) + (line[4 * x + 2] + line[4 * x + 3])
-        cells[x] += four * np.float32(1 / PIXELS)
+        cells[U(first + x)] += four * np.float32(1 / PIXELS)
 
 
 @compiled
@@ -111,17 +132,20 @@ def see(plane, first, rows, kernel, corner, window, pixels, fine, maps, y, k):
     maps[:] = 0
     for left in range(0, 4 * maps.shape[2], _COLUMNS):
         columns = min(_COLUMNS, 4 * maps.shape[2] - left)
-        line, cells = room[:columns], maps[:, :, left // 4 : (left + columns) // 4]
+        line = room[:columns]
         _put_part(plane, first, left, (4 * rows, columns), part)
         # The window reaches a pixel farther than the kernel.
         energies(part, kernel, 4 * rows + 2, columns + 2, sums, energy)
         for row in range(4 * rows):
+            for ring in (pixels, fine):
+                _fetch_cells(ring, y + (row + 1) // 4, k, (row + 1) % 4, left, columns)
+            _fetch(plane, first + row, left + columns + _EDGE, _COLUMNS)
             seen = part[_EDGE + row, _EDGE : _EDGE + columns]
             _put_cells(seen, pixels, y + row // 4, k, row % 4, left)
-            _add_to_cells(seen, cells[2, row // 4])
+            _add_to_cells(seen, maps[2, row // 4], left)
             _corners(part, corner, row, columns, line)
-            _add_to_cells(line, cells[0, row // 4])
-            _add_to_cells(energy[REACH + row, REACH : REACH + columns], cells[1, row // 4])
+            _add_to_cells(line, maps[0, row // 4], left)
+            _add_to_cells(energy[REACH + row, REACH : REACH + columns], maps[1, row // 4], left)
             _windowed(energy, window, row, columns, sums[0], line)
             _put_cells(line, fine, y + row // 4, k, row % 4, left)
 
