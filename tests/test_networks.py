@@ -28,7 +28,9 @@ from dff.focus.sesf_stack import (
     logits_in_tiles,
 )
 from dff.focus.stack_layers import beside
-from dff.focus.stack_rows import Limits, StackRows, Weights
+from dff.focus.stack_pass import Limits
+from dff.focus.stack_rows import StackRows
+from dff.focus.stack_weights import Weights
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -192,10 +194,10 @@ def test_what_is_kept_in_half_precision_hardly_matters(trained: SesfStack) -> No
     assert (half - full).abs().max() < 0.01
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, 2, 3])
 def test_strips_and_threads_change_nothing(trained: SesfStack, threads: int) -> None:
     """Rows that come in strips of any height, worked on by any number of threads, give the same bits."""
-    images = sweep(4, (90, 150))
+    images = sweep(4, (90, 600))
     whole = rows_of(trained, images, 200)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

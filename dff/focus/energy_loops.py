@@ -23,7 +23,8 @@ _LEAST = np.float32(np.exp(-40))
 
 
 @compiled
-def _mirrored(place, size):
+def mirrored(place, size):
+    """The place in a row of that size that a place, maybe outside of it, shows."""
     if size == 1:
         return 0
     place = abs(place)
@@ -43,7 +44,7 @@ def _coherent(images, mean, weights, first, top, left, rows, columns, block):
     start, stop = max(0, left - MARGIN), min(width, left + columns + MARGIN)
     inner = start - (left - MARGIN)
     for row in range(rows + 2 * MARGIN):
-        y = _mirrored(top + row - MARGIN, height)
+        y = mirrored(top + row - MARGIN, height)
         line = block[row, inner : inner + stop - start]
         if count == 7:
             a, b = images[first, y, start:stop], images[first + 1, y, start:stop]
@@ -68,13 +69,13 @@ def _coherent(images, mean, weights, first, top, left, rows, columns, block):
             for x in range(stop - start):
                 line[x] += rest * source[x]
         for x in range(inner):
-            block[row, x] = block[row, _mirrored(left - MARGIN + x, width) - (left - MARGIN)]
+            block[row, x] = block[row, mirrored(left - MARGIN + x, width) - (left - MARGIN)]
         for x in range(inner + stop - start, columns + 2 * MARGIN):
-            block[row, x] = block[row, _mirrored(left - MARGIN + x, width) - (left - MARGIN)]
+            block[row, x] = block[row, mirrored(left - MARGIN + x, width) - (left - MARGIN)]
 
 
 @compiled
-def _energies(block, quarter, rows, columns, sums, energy):
+def energies(block, quarter, rows, columns, sums, energy):
     """Squared answers of the kernel to a block, with REACH pixels around.
 
     The kernel is the same in all four quarters: pixels of the rows at equal distance are added first.
@@ -160,7 +161,7 @@ def logits(images, mean, weights, first, counts, quarter, taps, floor, span, res
             columns = min(COLUMNS, width - left)
             for k in range(len(images)):
                 _coherent(images, mean, weights[k, : counts[k]], first[k], top, left, rows, columns, block)
-                _energies(block, quarter, rows, columns, sums, energy)
+                energies(block, quarter, rows, columns, sums, energy)
                 for row in range(rows):
                     line = result[k, top + row, left : left + columns]
                     _windowed(energy, taps, floor, row, columns, sums, line)
@@ -206,7 +207,7 @@ def cells(images, mean, weights, first, counts, quarter, taps, floor, bare, plac
             columns = min(COLUMNS, width - left)
             for k in range(len(images)):
                 _coherent(images, mean, weights[k, : counts[k]], first[k], top, left, rows, columns, block)
-                _energies(block, quarter, rows, columns, sums, energy)
+                energies(block, quarter, rows, columns, sums, energy)
                 without = bare[place[k], top : top + rows, left : left + columns] if place[k] >= 0 else nothing
                 for corner in range(0, rows, CELL):
                     _cell_row(energy, taps, floor, corner, height - 1 - top, columns, without, sums, line, total)

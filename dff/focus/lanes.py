@@ -46,15 +46,42 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any
     return builder.bitcast(first, vector.as_pointer())
 
 
+def loaded(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
+    """A vector of an array."""
+    value = builder.load(_place(context, builder, kind, array, start))
+    value.align = kind.dtype.bitwidth // 8
+    return value if kind.dtype is types.float32 else builder.fpext(value, _VECTOR)
+
+
+def stored(context: Any, builder: Any, kind: Any, array: Any, start: Any, value: Any) -> None:
+    """Put a vector into an array."""
+    if kind.dtype is not types.float32:
+        value = builder.fptrunc(value, _HALVES)
+    put = builder.store(value, _place(context, builder, kind, array, start))
+    put.align = kind.dtype.bitwidth // 8
+
+
+def spread(builder: Any, number: Any) -> Any:
+    """A vector of one number."""
+    index = ir.IntType(32)
+    first = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), number, ir.Constant(index, 0))
+    order = ir.Constant(ir.VectorType(index, LANES), [0] * LANES)
+    return builder.shuffle_vector(first, ir.Constant(_VECTOR, ir.Undefined), order)
+
+
+def _operation(build: Callable[..., Any]) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return build(builder, *args)
+
+    return emit
+
+
 @_emitted
 def load(typing: Any, array: Any, start: Any) -> Any:
     """The numbers of an array (n,) from `start` on, which is not checked."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = signature.args[0]
-        value = builder.load(_place(context, builder, kind, *args))
-        value.align = kind.dtype.bitwidth // 8
-        return value if kind.dtype is types.float32 else builder.fpext(value, _VECTOR)
+        return loaded(context, builder, signature.args[0], *args)
 
     return lanes(array, types.intp), emit
 
@@ -64,14 +91,26 @@ def save(typing: Any, array: Any, start: Any, value: Any) -> Any:
     """Put numbers into an array (n,) from `start` on, which is not checked."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind, value = signature.args[0], args[2]
-        if kind.dtype is not types.float32:
-            value = builder.fptrunc(value, _HALVES)
-        stored = builder.store(value, _place(context, builder, kind, *args[:2]))
-        stored.align = kind.dtype.bitwidth // 8
+        stored(context, builder, signature.args[0], *args)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), emit
+
+
+@_emitted
+def fetch(typing: Any, array: Any, start: Any) -> Any:
+    """Have the numbers of an array (n,) around `start` brought to the second cache, while other work goes on."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        name, kinds = "llvm.prefetch.p0i8", [byte, number, number, number]
+        function = builder.module.globals.get(name)
+        function = function or ir.Function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
+        place = builder.bitcast(_place(context, builder, signature.args[0], *args), byte)
+        builder.call(function, [place, *(ir.Constant(number, option) for option in (0, 2, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), emit
 
 
 @_emitted
@@ -89,20 +128,7 @@ def apart(typing: Any) -> Any:
 def every(typing: Any, value: Any) -> Any:
     """One number in all lanes."""
 
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        index = ir.IntType(32)
-        first = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), args[0], ir.Constant(index, 0))
-        order = ir.Constant(ir.VectorType(index, LANES), [0] * LANES)
-        return builder.shuffle_vector(first, ir.Constant(_VECTOR, ir.Undefined), order)
-
-    return lanes(types.float32), emit
-
-
-def _operation(build: Callable[[Any, Any, Any], Any]) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return build(builder, *args)
-
-    return emit
+    return lanes(types.float32), _operation(spread)
 
 
 @_emitted
@@ -118,19 +144,45 @@ def times(typing: Any, a: Any, b: Any) -> Any:
 
 
 @_emitted
+def over(typing: Any, a: Any, b: Any) -> Any:
+    """a / b."""
+    return lanes(lanes, lanes), _operation(lambda builder, a, b: builder.fdiv(a, b))
+
+
+@_emitted
 def larger(typing: Any, a: Any, b: Any) -> Any:
     """The larger of a and b."""
     return lanes(lanes, lanes), _operation(lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
 
 
+def called(builder: Any, name: str, *args: Any) -> Any:
+    """What an operation of the compiler's own gives, of vectors alike."""
+    whole = f"llvm.{name}.v{LANES}f32"
+    function = builder.module.globals.get(whole)
+    function = function or ir.Function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * len(args)), whole)
+    return builder.call(function, args)
+
+
 @_emitted
 def add_times(typing: Any, total: Any, a: Any, b: Any) -> Any:
     """total + a b, rounded once."""
+    return lanes(lanes, lanes, lanes), _operation(lambda builder, total, a, b: called(builder, "fma", a, b, total))
+
+
+@_emitted
+def root(typing: Any, a: Any) -> Any:
+    """Square root."""
+    return lanes(lanes), _operation(lambda builder, a: called(builder, "sqrt", a))
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[misc]
+def from_both(typing: Any, a: Any, b: Any, first: Any) -> Any:
+    """LANES of the numbers of a followed by those of b, from number `first` on, which is known to the compiler."""
+    if not isinstance(first, types.IntegerLiteral):
+        return None
+    order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [first.literal_value + i for i in range(LANES)])
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        name = f"llvm.fma.v{LANES}f32"
-        fused = builder.module.globals.get(name)
-        fused = fused or ir.Function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), name)
-        return builder.call(fused, [args[1], args[2], args[0]])
+        return builder.shuffle_vector(args[0], args[1], order)
 
-    return lanes(lanes, lanes, lanes), emit
+    return lanes(lanes, lanes, first), emit

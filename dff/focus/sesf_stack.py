@@ -268,7 +268,9 @@ def open_rows(network: SesfStack, count: int, size_px: tuple[int, int], *, pixel
         size_px: Height and width.
         pixelwise: Give probabilities of pixels, (N, H, W), instead of those of cells.
     """
-    from dff.focus.stack_rows import Limits, StackRows, Weights
+    from dff.focus.stack_pass import Limits
+    from dff.focus.stack_rows import StackRows
+    from dff.focus.stack_weights import Weights
 
     limits = Limits(CONTRAST_STEEPNESS, LEAST_CONTRAST, SURE_LOGIT, LEAST_LOG_SHARE)
     return StackRows(Weights.of(network), limits, count, size_px, pixelwise=pixelwise)

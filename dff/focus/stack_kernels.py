@@ -1,328 +1,426 @@
-"""Layers of the stack network for the processor: what `stack_layers` says in tensors, compiled, row by row.
+"""Layers of the stack network on rows of sites: `stack_layers` says the same in tensors, compiled, row by row.
 
-Rows of sites are kept in rings, (rows, frames, channels, MARGIN + width + MARGIN): row y lies at y modulo their
-number.
+Rows of sites are kept in rings of blocks, (rows, segments, frames, channels, SITES), or, of the stack as a whole,
+(rows, 1, channels, MARGIN + width + MARGIN): row y lies at y modulo their number. Every function here works on one
+segment of the rows from y0 to y1.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, log_of
-from dff.focus.lanes import LANES, add, add_times, every, larger, load, save, times
+from dff.compiled import compiled, exp_of, log_of
+from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, from_both, larger, load, save, times
 from dff.focus.stack_scratch import (
     BANK,
     CHANNELS,
     ENERGY_FLOOR,
     KEPT,
-    NORMAL,
+    MARGIN,
     ONE,
     PIXELS,
     SEEN,
     SITES,
     SIZE,
     SOURCE,
+    STACK,
     TARGET,
+    TOGETHER,
     ZERO,
     U,
-    add_bias,
-    add_product,
+    add_products,
+    add_products_of_sums,
     add_statistics,
     begin_statistics,
     block,
-    copy,
-    exp_of,
-    fill,
-    give,
+    change,
+    clear,
+    fetch_part,
     log_sigmoid,
     look_around,
-    normalise,
     place,
+    put_normal,
+    put_product,
     rectify,
-    ringed,
-    take,
+    sigmoid,
     tell_stack,
 )
+from dff.focus.tiles import ROWS, added, put_tile, rectified, scaled, squared, tile_at, tile_of
+
+_WIDE = SITES + 2 * MARGIN
+_FACTORS = 4 * PIXELS * _WIDE
+"""Where the scratch holds what scales pixels, after four rows of them."""
+_NOTHING = np.zeros(ROWS, np.float32)
 
 
 @compiled
-def bank_energy(pixels, bank, energy, y0, y1, first, last, height, width, s):
-    """Squared answers of the learned filters in the rows from y0 to y1, in the segments from first to last."""
-    flat, pitch, frames = pixels.reshape(-1), pixels.shape[3], pixels.shape[1]
-    target = energy.reshape(-1)
-    for y in range(y0, y1):
-        for segment in range(first, last):
-            x0 = segment * SITES
-            for k in range(frames):
-                for x in range(TARGET * SITES, (TARGET + BANK) * SITES, LANES):
-                    save(s, x, every(ZERO))
-                for tap in range(9):
-                    row = place(pixels, min(max(y + tap // 3 - 1, 0), height - 1), k)
-                    take(s, SOURCE, flat, row + x0 + tap % 3 - 1, pitch, PIXELS)
-                    add_product(s, SOURCE, TARGET, TARGET, bank, tap * PIXELS * BANK, PIXELS, BANK)
-                for x in range(TARGET * SITES, (TARGET + BANK) * SITES, LANES):
-                    answer = load(s, x)
-                    save(s, x, times(answer, answer))
-                give(s, TARGET, target, ringed(energy, y, k) + x0, energy.shape[3], BANK, min(SITES, width - x0))
+def _take_pixels(pixels, noise, y, segment, k, width, s, to):
+    """Pixels in standard deviations of the noise, with the site on either side, the border repeated."""
+    flat, variance = pixels.reshape(-1), noise.reshape(-1)
+    first, count = segment * SITES, min(SITES, width - segment * SITES)
+    at = place(noise, y, 0) + first - MARGIN
+    for x in range(_WIDE):
+        s[U(_FACTORS + x)] = ONE / np.sqrt(variance[U(at + x)])
+    here = block(pixels, y, segment, k)
+    before, after = block(pixels, y, max(0, segment - 1), k), block(pixels, y, segment + 1, k)
+    for c in range(PIXELS):
+        row = to + c * _WIDE + MARGIN
+        for x in range(0, SITES, LANES):
+            save(s, row + x, times(load(flat, here + c * SITES + x), load(s, _FACTORS + MARGIN + x)))
+        end = row + count
+        s[U(row - 1)] = s[U(row)]
+        if first:
+            s[U(row - 1)] = flat[U(before + (c + 1) * SITES - 1)] * s[U(_FACTORS + MARGIN - 1)]
+        s[U(end)] = s[U(end - 1)]
+        if first + count < width:
+            s[U(end)] = flat[U(after + c * SITES)] * s[U(_FACTORS + MARGIN + SITES)]
 
 
 @compiled
-def _three(flat, at):
-    return add(add(load(flat, at - 1), load(flat, at)), load(flat, at + 1))
+def bank_energy(pixels, noise, bank, energy, y0, y1, segment, height, width, s):
+    """Squared answers of the learned filters."""
+    apart()
+    target, count = energy.reshape(-1), min(SITES, width - segment * SITES)
+    for k in range(pixels.shape[2]):
+        for row in range(y0 - 1, y1 + 1):
+            to = (row - y0 + 1) * PIXELS * _WIDE
+            _take_pixels(pixels, noise, min(max(row, 0), height - 1), segment, k, width, s, to)
+        for y in range(y0, y1):
+            at = block(energy, y, segment, k)
+            for x in range(0, SITES, 2 * LANES):
+                for o in range(0, BANK, ROWS):
+                    sums = tile_of(_NOTHING, 0)
+                    for tap in range(9):
+                        of = (y - y0 + tap // 3) * PIXELS * _WIDE + MARGIN + x + tap % 3 - 1
+                        first = (tap * BANK + o) * PIXELS
+                        sums = add_products(sums, s, of, _WIDE, PIXELS, bank, first)
+                    put_tile(target, at + o * SITES + x, SITES, LANES, squared(sums))
+            clear(target, at, SITES, BANK, count)
 
 
 @compiled
-def mean_around(s, energy, y, k, x0, height, width):
-    """Logarithm of the mean energy of 3 x 3 sites, of fewer at the borders, as the first rows of the source."""
-    flat, pitch = energy.reshape(-1), energy.shape[3]
-    zeros = place(energy, energy.shape[0] - 1, k) + x0
-    above = zeros if y == 0 else ringed(energy, y - 1, k) + x0
-    here = ringed(energy, y, k) + x0
-    below = zeros if y == height - 1 else ringed(energy, y + 1, k) + x0
+def _three(flat, above, here, below, at, up, down):
+    return add_times(add_times(load(flat, here + at), load(flat, above + at), up), load(flat, below + at), down)
+
+
+@compiled
+def mean_around(s, energy, y, segment, k, height):
+    """Mean energy of 3 x 3 sites, as the first rows of the source; shares are in the row of sizes."""
+    apart()
+    flat, segments = energy.reshape(-1), energy.shape[1]
+    above, here = block(energy, max(y - 1, 0), segment, k), block(energy, y, segment, k)
+    below, step = block(energy, min(y + 1, height - 1), segment, k), energy.shape[2] * BANK * SITES
+    up, down = every(np.float32(y > 0)), every(np.float32(y < height - 1))
+    edges = every(np.float32(segment > 0)), every(np.float32(segment < segments - 1))
+    left, right = SITES - LANES - step * (segment > 0), step * (segment < segments - 1)
+    for c in range(0, BANK * SITES, SITES):
+        before = times(_three(flat, above, here, below, c + left, up, down), edges[0])
+        now = _three(flat, above, here, below, c, up, down)
+        for x in range(0, SITES, LANES):
+            if x < SITES - LANES:
+                after = _three(flat, above, here, below, c + x + LANES, up, down)
+            else:
+                after = times(_three(flat, above, here, below, c + right, up, down), edges[1])
+            total = add(add(from_both(before, now, 15), now), from_both(now, after, 1))
+            save(s, SOURCE * SITES + c + x, times(total, load(s, SIZE * SITES + x)))
+            before, now = now, after
+
+
+@compiled
+def _shares_around(s, y, segment, height, width):
+    """Shares of 3 x 3 sites, of fewer at the borders, as the row of sizes."""
     share = np.float32(1 / 9)
     for end in (0, height - 1):
         if y == end:
             share *= np.float32(1.5)
     for x in range(SITES):
         s[U(SIZE * SITES + x)] = share
-    if x0 == 0:
+    if segment == 0:
         s[U(SIZE * SITES)] *= np.float32(1.5)
-    if x0 <= width - 1 < x0 + SITES:
-        s[U(SIZE * SITES + width - 1 - x0)] *= np.float32(1.5)
-    for c in range(BANK):
-        for x in range(c * pitch, c * pitch + SITES, LANES):
-            total = _three(flat, above + x)
-            total = add(total, _three(flat, here + x))
-            total = add(total, _three(flat, below + x))
-            save(s, (SOURCE + c) * SITES + x - c * pitch, total)
-    for c in range(BANK):
-        for x in range(SITES):
-            at = (SOURCE + c) * SITES + x
-            s[U(at)] = log_of(s[U(at)] * s[U(SIZE * SITES + x)] + ENERGY_FLOOR)
+    last = width - 1 - segment * SITES
+    if last < SITES:
+        s[U(SIZE * SITES + last)] *= np.float32(1.5)
+
+
+@compiled
+def _tell(s, flat, at, k, frames, scale):
+    """Add frames to the statistics, when there are TOGETHER of them or this is the last."""
+    number = k % TOGETHER
+    if number == TOGETHER - 1 or k == frames - 1:
+        add_statistics(s, flat, at - number * (CHANNELS + 1) * SITES, number + 1, scale)
 
 
 @compiled
 def first_features(
     energy, fine, cells, noise, stem, bias, scale, focus, squeeze, squeeze_bias, detail, features, stack,
-    y0, y1, first, last, height, width, s,
+    y0, y1, segment, height, width, s,
 ):  # fmt: skip
-    """Features of what is seen of the frames in the rows from y0 to y1, and what the stack is told of them.
+    """Features of what is seen of the frames, and what the stack is told of them.
 
     The logarithms of the fine energies relative to the noise are kept as detail.
     """
-    frames = features.shape[1]
-    flat, fines, variance, coarse = features.reshape(-1), fine.reshape(-1), noise.reshape(-1), cells.reshape(-1)
+    apart()
+    frames, count = features.shape[2], min(SITES, width - segment * SITES)
+    flat, variance, details = features.reshape(-1), noise.reshape(-1), detail.reshape(-1)
+    fines, coarse = fine.reshape(-1), cells.reshape(-1)
     for y in range(y0, y1):
-        for segment in range(first, last):
-            x0 = segment * SITES
-            count = min(SITES, width - x0)
-            begin_statistics(s)
-            at = place(noise, y, 0) + x0
-            for x in range(SITES):
-                s[U(KEPT * SITES + x)] = ONE / variance[U(at + x)]
-            for k in range(frames):
-                mean_around(s, energy, y, k, x0, height, width)
-                at = place(fine, y, k) + x0
-                take(s, SOURCE + BANK, fines, at, fine.shape[3], PIXELS)
-                for c in range(SOURCE + BANK, SOURCE + BANK + PIXELS):
-                    for x in range(SITES):
-                        relative = s[U(c * SITES + x)] * s[U(KEPT * SITES + x)]
-                        s[U(c * SITES + x)] = log_of(relative + ENERGY_FLOOR)
-                to = block(detail, y, k, segment)
-                give(s, SOURCE + BANK, detail.reshape(-1), to, SITES, PIXELS, count)
-                take(s, SOURCE + BANK + PIXELS, coarse, place(cells, y, k) + x0, cells.shape[3], 4)
-                fill(s, TARGET, bias, CHANNELS)
-                add_product(s, SOURCE, TARGET, TARGET, stem, 0, SEEN, CHANNELS)
-                give(s, TARGET, flat, block(features, y, k, segment), SITES, CHANNELS, count)
-                normalise(s, TARGET, NORMAL)
-                add_statistics(s, NORMAL, scale, focus)
-            tell_stack(s, frames, squeeze, squeeze_bias, stack, y, x0, count)
+        begin_statistics(s)
+        _shares_around(s, y, segment, height, width)
+        at = place(noise, y, 0) + segment * SITES
+        for x in range(SITES):
+            s[U(KEPT * SITES + x)] = ONE / variance[U(at + x)]
+        for k in range(frames):
+            mean_around(s, energy, y, segment, k, height)
+            at, to = block(fine, y, segment, k), (SOURCE + BANK) * SITES
+            for x in range(0, PIXELS * SITES, LANES):
+                save(s, to + x, times(load(fines, at + x), load(s, KEPT * SITES + x % SITES)))
+            for x in range((BANK + PIXELS) * SITES):
+                s[U(SOURCE * SITES + x)] = log_of(s[U(SOURCE * SITES + x)] + ENERGY_FLOOR)
+            at = block(detail, y, segment, k)
+            for x in range(0, PIXELS * SITES, LANES):
+                save(details, at + x, load(s, to + x))
+            at, to = block(cells, y, segment, k), to + PIXELS * SITES
+            for x in range(0, 4 * SITES, LANES):
+                save(s, to + x, load(coarse, at + x))
+            at = block(features, y, segment, k)
+            change(s, SOURCE, SEEN, stem, bias, focus, flat, at, k % TOGETHER, True)
+            _tell(s, flat, at, k, frames, scale)
+        tell_stack(s, frames, squeeze, squeeze_bias, stack, y, segment, count)
 
 
 @compiled
 def mix(
     features, stack, around, around_bias, excite, excite_bias, mixture, mix_bias, gates, mixtures,
-    y0, y1, first, last, height, width, s,
+    y0, y1, segment, height, width, s,
 ):  # fmt: skip
-    """Mixtures of a frame's features, its neighbours' and the stack's in the rows from y0 to y1."""
-    frames = features.shape[1]
-    flat, mixed, gated = features.reshape(-1), mixtures.reshape(-1), gates.reshape(-1)
-    here, beside, before = SOURCE, SOURCE + CHANNELS, KEPT + CHANNELS
+    """Mixtures of a frame's features, its neighbours' and the stack's."""
+    apart()
+    frames, count = features.shape[2], min(SITES, width - segment * SITES)
+    flat, gated, mixed = features.reshape(-1), gates.reshape(-1), mixtures.reshape(-1)
     for y in range(y0, y1):
-        for segment in range(first, last):
-            x0 = segment * SITES
-            count = min(SITES, width - x0)
-            look_around(s, stack, y, x0, height, around, around_bias)
-            rectify(s, TARGET, SOURCE, CHANNELS)
-            add_bias(s, TARGET, mix_bias, CHANNELS)
-            copy(s, TARGET, KEPT, CHANNELS)
-            fill(s, TARGET, excite_bias, CHANNELS)
-            add_product(s, SOURCE, TARGET, TARGET, excite, 0, CHANNELS, CHANNELS)
-            for x in range(CHANNELS * SITES):
-                s[U(TARGET * SITES + x)] = ONE / (ONE + exp_of(-s[U(TARGET * SITES + x)]))
-            give(s, TARGET, gated, place(gates, y, 0) + x0, gates.shape[3], CHANNELS, count)
-            take(s, here, flat, block(features, y, 0, segment), SITES, CHANNELS)
-            normalise(s, here, here)
-            copy(s, here, before, CHANNELS)
-            copy(s, here, NORMAL, CHANNELS)
-            for k in range(frames):
-                if k + 1 < frames:
-                    take(s, NORMAL, flat, block(features, y, k + 1, segment), SITES, CHANNELS)
-                    normalise(s, NORMAL, NORMAL)
-                for x in range(0, CHANNELS * SITES, LANES):
-                    later = load(s, NORMAL * SITES + x)
-                    save(s, beside * SITES + x, add(load(s, before * SITES + x), later))
-                add_product(s, here, KEPT, TARGET, mixture, 0, 2 * CHANNELS, CHANNELS)
-                rectify(s, TARGET, TARGET, CHANNELS)
-                give(s, TARGET, mixed, ringed(mixtures, y, k) + x0, mixtures.shape[3], CHANNELS, count)
-                copy(s, here, before, CHANNELS)
-                copy(s, NORMAL, here, CHANNELS)
+        look_around(s, stack, y, segment, height, around, around_bias)
+        rectify(s, TARGET, SOURCE, CHANNELS)
+        for c in range(CHANNELS):
+            for x in range(c * SITES, (c + 1) * SITES, LANES):
+                save(s, KEPT * SITES + x, add(load(s, TARGET * SITES + x), every(mix_bias[U(c)])))
+        put_product(s, SOURCE, TARGET, excite, CHANNELS, excite_bias, CHANNELS)
+        at = block(gates, y, segment, 0)
+        for x in range(CHANNELS * SITES):
+            gated[U(at + x)] = sigmoid(s[U(TARGET * SITES + x)])
+        put_normal(s, STACK, flat, block(features, y, segment, 0))
+        for k in range(frames):
+            if k + 1 < frames:
+                put_normal(s, _slot(k + 1), flat, block(features, y, segment, k + 1))
+            around_it = _slot(max(0, k - 1)), _slot(min(k + 1, frames - 1))
+            at, to = block(features, y, segment, k + 2), block(mixtures, y, segment, k)
+            _put_mixture(s, _slot(k), *around_it, mixture, flat, at, mixed, to, count)
 
 
 @compiled
-def _add_row(total, flat, at, reach, taps, q):
-    total = add_times(total, every(taps[U(q)]), load(flat, at - reach))
-    total = add_times(total, every(taps[U(q + 1)]), load(flat, at))
-    return add_times(total, every(taps[U(q + 2)]), load(flat, at + reach))
+def _slot(k):
+    """First row of the scratch that holds a frame's features while its neighbours are mixed."""
+    return STACK + k % 3 * CHANNELS
 
 
 @compiled
-def look_at(s, mixtures, y, k, x0, reach, height, taps, bias, gate):
-    """Each channel of the mixtures weighed over 3 x 3 sites that are `reach` apart, let through by the gate, as source.
+def _put_mixture(s, here, before, after, mixture, flat, ahead, mixed, at, count):
+    """What is kept and the products with a frame and with the sum of its neighbours, rectified: LANES sites at a time."""
+    apart()
+    for x in range(0, SITES, 2 * LANES):
+        for o in range(0, CHANNELS, ROWS):
+            sums, first = tile_at(s, (KEPT + o) * SITES + x, SITES), o * 2 * CHANNELS
+            fetch_part(flat, ahead, (CHANNELS + 1) * SITES, (x // LANES * CHANNELS // 2 + o) // ROWS)
+            fetch_part(mixed, at + CHANNELS * SITES, CHANNELS * SITES, (x // LANES * CHANNELS // 2 + o) // ROWS)
+            sums = add_products(sums, s, here * SITES + x, SITES, CHANNELS, mixture, first)
+            first += CHANNELS * ROWS
+            of, other = before * SITES + x, after * SITES + x
+            sums = add_products_of_sums(sums, s, of, other, SITES, CHANNELS, mixture, first)
+            put_tile(mixed, at + x * CHANNELS + o * LANES, LANES, LANES * CHANNELS, rectified(sums))
+    for x in range(count, SITES):
+        for c in range(CHANNELS):
+            mixed[U(at + x // LANES * LANES * CHANNELS + c * LANES + x % LANES)] = 0
 
-    Above and below the picture is the row of zeros that the ring ends with.
-    """
-    flat, pitch = mixtures.reshape(-1), mixtures.shape[3]
-    zeros = place(mixtures, mixtures.shape[0] - 1, k) + x0
-    above = zeros if y < reach else ringed(mixtures, y - reach, k) + x0
-    here = ringed(mixtures, y, k) + x0
-    below = zeros if y + reach >= height else ringed(mixtures, y + reach, k) + x0
-    zero = every(ZERO)
-    for c in range(CHANNELS):
-        for x in range(0, SITES, LANES):
-            at, q = c * pitch + x, 9 * c
-            value = every(bias[U(c)])
-            value = _add_row(value, flat, above + at, reach, taps, q)
-            value = _add_row(value, flat, here + at, reach, taps, q + 3)
-            value = _add_row(value, flat, below + at, reach, taps, q + 6)
-            at = c * SITES + x
-            save(s, SOURCE * SITES + at, times(larger(value, zero), load(s, gate * SITES + at)))
+
+def _look_at(reach):
+    """Looks around at sites that are `reach` apart."""
+    rest = LANES - reach
+
+    @compiled
+    def look_at(s, mixed, above, here, below, left, right, edges, taps, bias, gated, gate):
+        apart()
+        zero = every(ZERO)
+        for c in range(CHANNELS):
+            q = 9 * c
+            t0, t1, t2 = every(taps[U(q)]), every(taps[U(q + 1)]), every(taps[U(q + 2)])
+            t3, t4, t5 = every(taps[U(q + 3)]), every(taps[U(q + 4)]), every(taps[U(q + 5)])
+            t6, t7, t8 = every(taps[U(q + 6)]), every(taps[U(q + 7)]), every(taps[U(q + 8)])
+            constant = every(bias[U(c)])
+            for row in (above, here, below):
+                fetch(mixed, row + (CHANNELS + c) * SITES)
+                fetch(mixed, row + (CHANNELS + c) * SITES + SITES // 2)
+            at = c * LANES + left
+            a, b, d = load(mixed, above + at), load(mixed, here + at), load(mixed, below + at)
+            l0 = times(add_times(add_times(times(t0, a), t3, b), t6, d), edges[0])
+            at = c * LANES
+            a, b, d = load(mixed, above + at), load(mixed, here + at), load(mixed, below + at)
+            l1 = add_times(add_times(times(t0, a), t3, b), t6, d)
+            middle = add_times(add_times(add_times(constant, t1, a), t4, b), t7, d)
+            r0 = add_times(add_times(times(t2, a), t5, b), t8, d)
+            for x in range(0, SITES, LANES):
+                at = c * LANES + (x + LANES) * CHANNELS if x < SITES - LANES else c * LANES + right
+                a, b, d = load(mixed, above + at), load(mixed, here + at), load(mixed, below + at)
+                r1 = add_times(add_times(times(t2, a), t5, b), t8, d)
+                if x == SITES - LANES:
+                    r1 = times(r1, edges[1])
+                value = add(add(middle, from_both(l0, l1, rest)), from_both(r0, r1, reach))
+                at = c * SITES + x
+                save(s, SOURCE * SITES + at, times(larger(value, zero), load(gated, gate + at)))
+                l0, r0 = l1, r1
+                l1 = add_times(add_times(times(t0, a), t3, b), t6, d)
+                middle = add_times(add_times(add_times(constant, t1, a), t4, b), t7, d)
+
+    return look_at
+
+
+_look_at_1, _look_at_2, _look_at_4, _look_at_6 = _look_at(1), _look_at(2), _look_at(4), _look_at(6)
+
+
+@compiled
+def _put_taps(s, taps, up, down):
+    """The taps, as kept in the scratch: 0 in rows that lie outside of the picture."""
+    for q in range(9 * CHANNELS):
+        row = q % 9 // 3
+        s[U(KEPT * SITES + q)] = taps[q] if row == 1 or (row == 0 and up) or (row == 2 and down) else ZERO
 
 
 @compiled
 def look(
     features, mixtures, gates, reach, taps, taps_bias, out, out_bias, scale, focus, squeeze, squeeze_bias, stack,
-    y0, y1, first, last, height, width, s,
+    y0, y1, segment, height, width, s,
 ):  # fmt: skip
-    """Change the features in the rows from y0 to y1 by what is around them; tell the stack of the next layer."""
-    frames = features.shape[1]
-    flat, gated = features.reshape(-1), gates.reshape(-1)
+    """Change the features by what is around them; tell the stack of the next layer.
+
+    Each channel of the mixtures is weighed over 3 x 3 sites that are `reach` apart, and let through by the gate.
+    """
+    apart()
+    segments, frames = mixtures.shape[1], features.shape[2]
+    flat, mixed, gated = features.reshape(-1), mixtures.reshape(-1), gates.reshape(-1)
+    step, count = frames * CHANNELS * SITES, min(SITES, width - segment * SITES)
+    edges = every(np.float32(segment > 0)), every(np.float32(segment < segments - 1))
+    left = (SITES - LANES) * CHANNELS - step * (segment > 0)
+    right = step * (segment < segments - 1)
     for y in range(y0, y1):
-        for segment in range(first, last):
-            x0 = segment * SITES
-            count = min(SITES, width - x0)
-            begin_statistics(s)
-            take(s, KEPT, gated, place(gates, y, 0) + x0, gates.shape[3], CHANNELS)
-            for k in range(frames):
-                look_at(s, mixtures, y, k, x0, reach, height, taps, taps_bias, KEPT)
-                at = block(features, y, k, segment)
-                take(s, TARGET, flat, at, SITES, CHANNELS)
-                add_bias(s, TARGET, out_bias, CHANNELS)
-                add_product(s, SOURCE, TARGET, TARGET, out, 0, CHANNELS, CHANNELS)
-                give(s, TARGET, flat, at, SITES, CHANNELS, count)
-                normalise(s, TARGET, NORMAL)
-                add_statistics(s, NORMAL, scale, focus)
-            tell_stack(s, frames, squeeze, squeeze_bias, stack, y, x0, count)
+        begin_statistics(s)
+        _put_taps(s, taps, y >= reach, y + reach < height)
+        held = s[KEPT * SITES : KEPT * SITES + 9 * CHANNELS]
+        gate = block(gates, y, segment, 0)
+        for k in range(frames):
+            above, here = block(mixtures, max(y - reach, 0), segment, k), block(mixtures, y, segment, k)
+            below = block(mixtures, min(y + reach, height - 1), segment, k)
+            if reach == 1:
+                _look_at_1(s, mixed, above, here, below, left, right, edges, held, taps_bias, gated, gate)
+            elif reach == 2:
+                _look_at_2(s, mixed, above, here, below, left, right, edges, held, taps_bias, gated, gate)
+            elif reach == 4:
+                _look_at_4(s, mixed, above, here, below, left, right, edges, held, taps_bias, gated, gate)
+            else:
+                _look_at_6(s, mixed, above, here, below, left, right, edges, held, taps_bias, gated, gate)
+            at = block(features, y, segment, k)
+            change(s, SOURCE, CHANNELS, out, out_bias, focus, flat, at, k % TOGETHER, False)
+            _tell(s, flat, at, k, frames, scale)
+        tell_stack(s, frames, squeeze, squeeze_bias, stack, y, segment, count)
 
 
 @compiled
 def decide(
     features, detail, cells, stack, contrast, around, around_bias, gains, gains_bias, unanswered, unanswered_bias,
-    correction, steepness, least_contrast, sure, logits, answered,
-    y0, y1, first, last, height, width, s,
+    correction, steepness, least_contrast, sure, logits, answered, y, segment, height, s,
 ):  # fmt: skip
-    """Logits (frames, rows, PIXELS, width) of the rows from y0 to y1, and (rows, PIXELS, width) of any answer."""
-    frames = features.shape[1]
-    flat, details, coarse = features.reshape(-1), detail.reshape(-1), cells.reshape(-1)
-    contrasts, gain, energies = contrast.reshape(-1), KEPT, KEPT + 4
-    for y in range(y0, y1):
-        for segment in range(first, last):
-            x0 = segment * SITES
-            count = min(SITES, width - x0)
-            look_around(s, stack, y, x0, height, around, around_bias)
-            rectify(s, TARGET, SOURCE, CHANNELS)
-            fill(s, TARGET, gains_bias, 8)
-            add_product(s, SOURCE, TARGET, TARGET, gains, 0, CHANNELS, 8)
-            for x in range(4 * SITES):
-                s[U(gain * SITES + x)] = -log_sigmoid(-s[U(TARGET * SITES + x)])
-            fill(s, TARGET, unanswered_bias, PIXELS)
-            add_product(s, SOURCE, TARGET, TARGET, unanswered, 0, CHANNELS, PIXELS)
-            at = place(contrast, y, 0) + x0
-            for c in range(PIXELS):
-                for x in range(count):
-                    learned = log_sigmoid(-min(max(s[U((TARGET + c) * SITES + x)], -sure), sure))
-                    known = log_sigmoid((contrasts[U(at + x)] - least_contrast) * steepness)
-                    answered[y - y0, c, x0 + x] = learned + known
-            for k in range(frames):
-                take(s, SOURCE, flat, block(features, y, k, segment), SITES, CHANNELS)
-                normalise(s, SOURCE, SOURCE)
-                take(s, TARGET, details, block(detail, y, k, segment), SITES, PIXELS)
-                take(s, energies, coarse, place(cells, y, k) + x0, cells.shape[3], 4)
-                for x in range(SITES):
-                    wide = s[U(energies * SITES + x)] * s[U((gain + 1) * SITES + x)]
-                    broad = s[U((energies + 1) * SITES + x)] * s[U((gain + 2) * SITES + x)]
-                    s[U(SIZE * SITES + x)] = wide + broad
-                for c in range(TARGET, TARGET + PIXELS):
-                    for x in range(SITES):
-                        at = U(c * SITES + x)
-                        s[at] = s[at] * s[U(gain * SITES + x)] + s[U(SIZE * SITES + x)]
-                add_product(s, SOURCE, TARGET, TARGET, correction, 0, CHANNELS, PIXELS)
-                for c in range(PIXELS):
-                    for x in range(count):
-                        logits[k, y - y0, c, x0 + x] = s[U((TARGET + c) * SITES + x)]
+    """Logits (frames, PIXELS, SITES) of a row, and (PIXELS, SITES) logarithm of the probability of any answer."""
+    apart()
+    frames, flat = features.shape[2], features.reshape(-1)
+    given, contrasts = logits.reshape(-1), contrast.reshape(-1)
+    look_around(s, stack, y, segment, height, around, around_bias)
+    rectify(s, TARGET, SOURCE, CHANNELS)
+    put_product(s, SOURCE, KEPT, gains, CHANNELS, gains_bias, ROWS)
+    for x in range(KEPT * SITES, (KEPT + 4) * SITES):
+        s[U(x)] = -log_sigmoid(-s[U(x)])
+    put_product(s, SOURCE, TARGET, unanswered, CHANNELS, unanswered_bias, PIXELS)
+    at = place(contrast, y, 0) + segment * SITES
+    for c in range(PIXELS):
+        for x in range(SITES):
+            learned = log_sigmoid(-min(max(s[U((TARGET + c) * SITES + x)], -sure), sure))
+            known = log_sigmoid((contrasts[U(at + x)] - least_contrast) * steepness)
+            answered[U(c * SITES + x)] = learned + known
+    for k in range(frames):
+        at, of = block(detail, y, segment, k), block(cells, y, segment, k)
+        _weigh_energies(s, detail.reshape(-1), at, cells.reshape(-1), of)
+        at = block(features, y, segment, k)
+        for x in range(0, SITES, 2 * LANES):
+            size = at + CHANNELS * SITES + x
+            row = load(flat, size), load(flat, size + LANES)
+            for o in range(0, PIXELS, ROWS):
+                sums = tile_of(_NOTHING, 0)
+                sums = add_products(sums, flat, at + x, SITES, CHANNELS, correction, o * CHANNELS)
+                known = tile_at(s, (TARGET + o) * SITES + x, SITES)
+                put_tile(given, (k * PIXELS + o) * SITES + x, SITES, LANES, added(scaled(sums, row), known))
 
 
 @compiled
-def log_shares(logits, answered, least, result, first, last):
-    """Logarithm of each frame's probability in the pixels of rows from first to last, (frames, rows, 4, width, 4)."""
-    frames, _, _, width = logits.shape
-    largest, total = np.empty(width, np.float32), np.empty(width, np.float32)
-    for row in range(first, last):
+def _weigh_energies(s, details, at, coarse, of):
+    """Energies of a frame's pixels and around them, weighed by the gains that are kept, as target."""
+    for x in range(0, SITES, LANES):
+        gain, wide = load(s, KEPT * SITES + x), load(s, (KEPT + 1) * SITES + x)
+        broad = load(s, (KEPT + 2) * SITES + x)
+        around = add_times(times(wide, load(coarse, of + x)), broad, load(coarse, of + SITES + x))
+        for c in range(x, PIXELS * SITES + x, SITES):
+            save(s, TARGET * SITES + c, add_times(around, gain, load(details, at + c)))
+
+
+@compiled
+def put_pixel_shares(logits, answered, least, result, count):
+    """Logarithm of each frame's probability in the pixels of a row, (frames, 4, sites, 4)."""
+    apart()
+    total = _exponentials(logits, answered, False)
+    for k in range(len(logits)):
         for c in range(PIXELS):
-            _sum_of_exponentials(logits, row, c, largest, total)
-            for x in range(width):
-                largest[x] += log_of(total[x]) - answered[row, c, x]
-            for k in range(frames):
-                for x in range(width):
-                    result[k, row, c // 4, x, c % 4] = max(logits[k, row, c, x] - largest[x], least)
+            for x in range(count):
+                at = U(c * SITES + x)
+                result[k, c // 4, x, c % 4] = max(logits[k, at] - total[at], least)
 
 
 @compiled
-def _sum_of_exponentials(logits, row, c, largest, total):
-    largest[:], total[:] = -np.inf, 0
-    for k in range(logits.shape[0]):
-        for x in range(len(largest)):
-            largest[x] = max(largest[x], logits[k, row, c, x])
-    for k in range(logits.shape[0]):
-        for x in range(len(largest)):
-            total[x] += exp_of(logits[k, row, c, x] - largest[x])
+def put_cell_shares(logits, answered, least, result, count):
+    """Logarithm of each frame's mean probability in the cells of a row, (frames, sites). Logits are used up."""
+    apart()
+    shares, mean = _exponentials(logits, answered, True), np.empty(SITES, np.float32)
+    for k in range(len(logits)):
+        mean[:] = 0
+        for c in range(0, PIXELS * SITES, SITES):
+            for x in range(SITES):
+                mean[U(x)] += logits[k, U(c + x)] * shares[U(c + x)]
+        for x in range(count):
+            result[k, x] = max(log_of(mean[x] * np.float32(1 / PIXELS)), least)
 
 
 @compiled
-def log_cell_shares(logits, answered, least, result, first, last):
-    """Logarithm of each frame's mean probability in the cells of rows from first to last, (frames, rows, width)."""
-    frames, _, _, width = logits.shape
-    largest, total = np.empty(width, np.float32), np.empty(width, np.float32)
-    for row in range(first, last):
-        for k in range(frames):
-            result[k, row] = 0
-        for c in range(PIXELS):
-            _sum_of_exponentials(logits, row, c, largest, total)
-            for x in range(width):
-                largest[x] += log_of(total[x]) - answered[row, c, x]
-            for k in range(frames):
-                for x in range(width):
-                    result[k, row, x] += exp_of(logits[k, row, c, x] - largest[x])
-        for k in range(frames):
-            for x in range(width):
-                result[k, row, x] = max(log_of(result[k, row, x] * np.float32(1 / PIXELS)), least)
+def _exponentials(logits, answered, kept):
+    """What takes logits, or their exponentials where these are kept in their place, to probabilities.
+
+    That is the logarithm of what to divide by, or the factor.
+    """
+    size = logits.shape[1]
+    largest, total = np.empty(size, np.float32), np.zeros(size, np.float32)
+    largest[:] = -np.inf
+    for k in range(len(logits)):
+        for i in range(size):
+            largest[i] = max(largest[i], logits[k, i])
+    for k in range(len(logits)):
+        for i in range(size):
+            power = exp_of(logits[k, i] - largest[i])
+            total[i] += power
+            if kept:
+                logits[k, i] = power
+    for i in range(size):
+        total[i] = exp_of(answered[i]) / total[i] if kept else largest[i] + log_of(total[i]) - answered[i]
+    return total

@@ -1,7 +1,7 @@
 """What the compiled loops of the stack network are made of: a scratch array, and what is done to its rows.
 
 SITES neighbouring sites of a row of the picture are worked on at a time, in a scratch array whose rows are channels: it
-stays in the first cache. Every site's sums are added up in the same order wherever it lies, so that results depend on
+stays in the first caches. Every site's sums are added up in the same order wherever it lies, so that results depend on
 neither threads nor strips.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, log_of
-from dff.focus.lanes import LANES, add, add_times, apart, every, larger, load, save, times
+from dff.compiled import compiled, exp_of, log_of
+from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, larger, load, over, root, save, times
+from dff.focus.tiles import ROWS, add_dots, add_squares, add_weighed, added, put_tile, tile_at, tile_of
 
 SITES = 64
 MARGIN = 16
@@ -19,6 +20,12 @@ BANK = 32
 PIXELS = 16
 SEEN = 52
 """Rows that the first layer sees: bank, fine energies, wide, broad and low-pass energies, nothing."""
+TOGETHER = 4
+"""Frames that are added to the statistics at a time."""
+PARTS = SITES // (2 * LANES) * CHANNELS // ROWS
+"""Tiles of a block; with each a part of the next frame's is fetched, so that memory is never waited for."""
+LINE = 64
+"""Bytes of a line of the cache."""
 LARGEST_FOCUS = np.float32(60.0)
 """Logarithm of the focus weight beyond which frames count no more: sums stay finite."""
 U = np.uint64
@@ -26,40 +33,31 @@ U = np.uint64
 
 SOURCE = 0
 """First row of the scratch array of what is multiplied by a matrix,"""
-TARGET = 3 * CHANNELS
-"""of what products are added to,"""
-NORMAL = TARGET + CHANNELS
-"""of that in mean square 1,"""
-STACK = NORMAL + CHANNELS
+TARGET = SEEN
+"""of what becomes of the stack's own features,"""
+STACK = TARGET + CHANNELS
 """of the sum, maximum and weighted sum over frames,"""
 KEPT = STACK + 3 * CHANNELS
 """of what stays while frames pass;"""
-SIZE = KEPT + 2 * CHANNELS
+SIZE = KEPT + CHANNELS
 """the row of the factor that scales a site,"""
-WEIGHT = SIZE + 1
-"""of its focus weight,"""
-TOTAL = WEIGHT + 1
-"""and of the sum of those."""
-SCRATCH_ROWS = TOTAL + 1
+TOTAL = SIZE + 1
+"""of the sum of focus weights,"""
+WEIGHT = TOTAL + 1
+"""and rows of those of the frames that are added next."""
+SCRATCH_ROWS = WEIGHT + TOGETHER
+_BLOCK = (CHANNELS + 1) * SITES
 _NORM_FLOOR = np.float32(1e-3)
+_SHARE = np.float32(1 / CHANNELS)
+_LARGEST = np.float32(80)
 ENERGY_FLOOR = np.float32(0.1)
-ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
+ZERO, ONE = np.float32(0), np.float32(1)
 
 
 @compiled
-def exp_of(x):
-    """e to a float32 between -87 and 87, to 1e-7 (polynomial of the Cephes library)."""
-    x = min(max(x, np.float32(-87)), np.float32(87))
-    n = np.floor(x * np.float32(1.44269504) + HALF)
-    r = x - n * np.float32(0.693359375)
-    r = r - n * np.float32(-2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    return (p * (r * r) + r + ONE) * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+def sigmoid(x):
+    """1 / (1 + e^-x)."""
+    return ONE / (ONE + exp_of(min(-x, _LARGEST)))
 
 
 @compiled
@@ -69,138 +67,78 @@ def log_sigmoid(x):
 
 
 @compiled
-def add_product(s, source, base, target, weight, first, inputs, outputs):
-    """s[target + o] = s[base + o] + the sum of weight[o, c] s[source + c].
+def add_products(sums, flat, at, pitch, inputs, weight, first):
+    """A tile of sums and the products of a matrix with the rows of an array.
 
     Args:
-        s: Scratch.
-        source: First row of what is multiplied.
-        base: First row of what is added to.
-        target: First row of the sums; not among the source's.
-        weight: (outputs, inputs) as `packed` makes them.
-        first: Where they begin.
-        inputs: Number of rows multiplied.
-        outputs: Number of rows added to, a multiple of 8.
+        sums: A tile: as many outputs as it has rows.
+        flat: (n,) array.
+        at: Where its first row begins.
+        pitch: From one row to the next.
+        inputs: Number of rows.
+        weight: Matrices as `packed` makes them.
+        first: Where that of these outputs begins.
     """
-    apart()
-    for x in range(0, SITES, 2 * LANES):
-        q = first
-        for o in range(0, outputs, 8):
-            at = (base + o) * SITES + x
-            a0, b0 = load(s, at), load(s, at + LANES)
-            a1, b1 = load(s, at + SITES), load(s, at + SITES + LANES)
-            a2, b2 = load(s, at + 2 * SITES), load(s, at + 2 * SITES + LANES)
-            a3, b3 = load(s, at + 3 * SITES), load(s, at + 3 * SITES + LANES)
-            a4, b4 = load(s, at + 4 * SITES), load(s, at + 4 * SITES + LANES)
-            a5, b5 = load(s, at + 5 * SITES), load(s, at + 5 * SITES + LANES)
-            a6, b6 = load(s, at + 6 * SITES), load(s, at + 6 * SITES + LANES)
-            a7, b7 = load(s, at + 7 * SITES), load(s, at + 7 * SITES + LANES)
-            for c in range(source * SITES + x, (source + inputs) * SITES + x, SITES):
-                u, v = load(s, c), load(s, c + LANES)
-                w = every(weight[U(q)])
-                a0, b0 = add_times(a0, w, u), add_times(b0, w, v)
-                w = every(weight[U(q + 1)])
-                a1, b1 = add_times(a1, w, u), add_times(b1, w, v)
-                w = every(weight[U(q + 2)])
-                a2, b2 = add_times(a2, w, u), add_times(b2, w, v)
-                w = every(weight[U(q + 3)])
-                a3, b3 = add_times(a3, w, u), add_times(b3, w, v)
-                w = every(weight[U(q + 4)])
-                a4, b4 = add_times(a4, w, u), add_times(b4, w, v)
-                w = every(weight[U(q + 5)])
-                a5, b5 = add_times(a5, w, u), add_times(b5, w, v)
-                w = every(weight[U(q + 6)])
-                a6, b6 = add_times(a6, w, u), add_times(b6, w, v)
-                w = every(weight[U(q + 7)])
-                a7, b7 = add_times(a7, w, u), add_times(b7, w, v)
-                q += 8
-            at = (target + o) * SITES + x
-            _save_two(s, at, a0, b0)
-            _save_two(s, at + SITES, a1, b1)
-            _save_two(s, at + 2 * SITES, a2, b2)
-            _save_two(s, at + 3 * SITES, a3, b3)
-            _save_two(s, at + 4 * SITES, a4, b4)
-            _save_two(s, at + 5 * SITES, a5, b5)
-            _save_two(s, at + 6 * SITES, a6, b6)
-            _save_two(s, at + 7 * SITES, a7, b7)
+    for c in range(inputs):
+        sums = add_weighed(sums, weight, first + c * ROWS, load(flat, at), load(flat, at + LANES))
+        at += pitch
+    return sums
 
 
 @compiled
-def _save_two(s, at, a, b):
-    save(s, at, a)
-    save(s, at + LANES, b)
+def add_products_of_sums(sums, flat, at, other, pitch, inputs, weight, first):
+    """The same with rows that are the sums of two."""
+    for c in range(inputs):
+        u, v = add(load(flat, at), load(flat, other)), add(load(flat, at + LANES), load(flat, other + LANES))
+        sums = add_weighed(sums, weight, first + c * ROWS, u, v)
+        at, other = at + pitch, other + pitch
+    return sums
+
+
+@compiled
+def put_product(s, source, target, weight, inputs, bias, outputs):
+    """s[target + o] = bias[o] + the sum of weight[o, c] s[source + c]."""
+    apart()
+    for x in range(0, SITES, 2 * LANES):
+        for o in range(0, outputs, ROWS):
+            sums = add_products(tile_of(bias, o), s, source * SITES + x, SITES, inputs, weight, o * inputs)
+            put_tile(s, (target + o) * SITES + x, SITES, LANES, sums)
 
 
 def packed(matrix: np.ndarray) -> np.ndarray:
-    """(outputs, inputs) input by input for every 8 outputs, filled up with zeros, as `add_product` takes it."""
-    outputs = -(-matrix.shape[0] // 8)
-    whole = np.zeros((8 * outputs, matrix.shape[1]), np.float32)
+    """(outputs, inputs) input by input for every tile of outputs, filled up with zeros, as `add_products` takes it."""
+    outputs = -(-matrix.shape[0] // ROWS)
+    whole = np.zeros((ROWS * outputs, matrix.shape[1]), np.float32)
     whole[: matrix.shape[0]] = matrix
-    return np.ascontiguousarray(whole.reshape(outputs, 8, -1).transpose(0, 2, 1)).ravel()
-
-
-@compiled
-def fill(s, target, values, rows):
-    """s[target + c] = values[c]."""
-    for c in range(rows):
-        value = every(values[c])
-        for x in range((target + c) * SITES, (target + c + 1) * SITES, LANES):
-            save(s, x, value)
-
-
-@compiled
-def add_bias(s, target, values, rows):
-    """s[target + c] += values[c]."""
-    for c in range(rows):
-        value = every(values[c])
-        for x in range((target + c) * SITES, (target + c + 1) * SITES, LANES):
-            save(s, x, add(load(s, x), value))
-
-
-@compiled
-def copy(s, source, target, rows):
-    """s[target + c] = s[source + c]."""
-    for x in range(0, rows * SITES, LANES):
-        save(s, target * SITES + x, load(s, source * SITES + x))
+    return np.ascontiguousarray(whole.reshape(outputs, ROWS, -1).transpose(0, 2, 1)).ravel()
 
 
 @compiled
 def place(ring, y, k):
-    """Where the sites of a row of a frame begin in a flattened ring."""
+    """Where the sites of a row of a frame begin in a flattened ring (rows, frames, channels, pitch)."""
     rows, frames, channels, pitch = ring.shape
     return ((y % rows) * frames + k) * channels * pitch + MARGIN
 
 
 @compiled
-def block(ring, y, k, segment):
-    """Where a segment of a row of a frame begins in a flattened ring (rows, frames, segments, channels, SITES)."""
-    rows, frames, segments, channels, _ = ring.shape
-    return (((y % rows) * frames + k) * segments + segment) * channels * SITES
+def block(ring, y, segment, k):
+    """Where a segment of a row of a frame begins in a flattened ring (rows, segments, frames, channels, SITES)."""
+    rows, segments, frames, channels, _ = ring.shape
+    return (((y % rows) * segments + segment) * frames + k) * channels * SITES
 
 
 @compiled
-def ringed(ring, y, k):
-    """The same in a ring that ends with a row of zeros."""
-    rows, frames, channels, pitch = ring.shape
-    return ((y % (rows - 1)) * frames + k) * channels * pitch + MARGIN
+def fetch_part(flat, at, size, part):
+    """Have a part of PARTS of the `size` numbers of an array from `at` on brought near."""
+    step = size // PARTS
+    for of in range(at + part * step, at + (part + 1) * step, LINE // flat.itemsize):
+        fetch(flat, of)
 
 
 @compiled
-def take(s, target, flat, at, pitch, rows):
-    """s[target + c] = flat[at + c pitch] and the SITES after."""
-    apart()
+def clear(flat, at, pitch, rows, count):
+    """flat[at + c pitch] = 0 at those of SITES sites that are not among the first so many."""
     for c in range(rows):
-        for x in range(0, SITES, LANES):
-            save(s, (target + c) * SITES + x, load(flat, at + c * pitch + x))
-
-
-@compiled
-def give(s, source, flat, at, pitch, rows, count):
-    """flat[at + c pitch] = s[source + c] of SITES sites, of which so many are in the picture; the others are 0."""
-    apart()
-    for c in range(rows):
-        for x in range(0, SITES, LANES):
-            save(flat, at + c * pitch + x, load(s, (source + c) * SITES + x))
         for x in range(count, SITES):
             flat[U(at + c * pitch + x)] = ZERO
 
@@ -214,21 +152,51 @@ def rectify(s, source, target, rows):
 
 
 @compiled
-def normalise(s, source, target):
-    """Each site's channels, scaled to mean square 1."""
+def put_normal(s, target, flat, at):
+    """Put a block of features into the scratch, scaled to mean square 1 by the factors that follow them."""
     apart()
     for x in range(0, SITES, LANES):
-        total = every(ZERO)
-        for c in range(source * SITES + x, (source + CHANNELS) * SITES + x, SITES):
-            value = load(s, c)
-            total = add_times(total, value, value)
-        save(s, SIZE * SITES + x, total)
-    for x in range(SIZE * SITES, (SIZE + 1) * SITES):
-        s[U(x)] = ONE / np.sqrt(s[U(x)] * np.float32(1 / CHANNELS) + _NORM_FLOOR)
-    for x in range(0, SITES, LANES):
-        size = load(s, SIZE * SITES + x)
+        size = load(flat, at + CHANNELS * SITES + x)
         for c in range(x, CHANNELS * SITES + x, SITES):
-            save(s, target * SITES + c, times(load(s, source * SITES + c), size))
+            save(s, target * SITES + c, times(load(flat, at + c), size))
+
+
+@compiled
+def change(s, source, inputs, weight, bias, focus, flat, at, number, anew):
+    """Features of a frame, from the rows that a matrix makes them of; the factors that scale them; the focus weight.
+
+    Args:
+        s: Scratch.
+        source: First row of what is multiplied.
+        inputs: Number of rows multiplied.
+        weight: (CHANNELS, inputs) as `packed` makes them.
+        bias: (CHANNELS,).
+        focus: (CHANNELS,) what the focus weight's logarithm is made of.
+        flat: Flattened ring of features.
+        at: Where their block begins; a row of factors follows the channels.
+        number: Among the frames that are added to the statistics next.
+        anew: Whether there are none yet to which to add.
+    """
+    apart()
+    floor, share, one = every(_NORM_FLOOR), every(_SHARE), every(ONE)
+    for x in range(0, SITES, 2 * LANES):
+        squares = focused = (every(ZERO), every(ZERO))
+        for o in range(0, CHANNELS, ROWS):
+            sums = add_products(tile_of(bias, o), s, source * SITES + x, SITES, inputs, weight, o * inputs)
+            to = at + o * SITES + x
+            fetch_part(flat, at + _BLOCK, _BLOCK, (x // LANES * CHANNELS // 2 + o) // ROWS)
+            if not anew:
+                sums = added(sums, tile_at(flat, to, SITES))
+            put_tile(flat, to, SITES, LANES, sums)
+            squares, focused = add_squares(squares, sums), add_dots(focused, sums, focus, o)
+        size = over(one, root(add_times(floor, squares[0], share)))
+        beside = over(one, root(add_times(floor, squares[1], share)))
+        to = at + CHANNELS * SITES + x
+        save(flat, to, size)
+        save(flat, to + LANES, beside)
+        to = (WEIGHT + number) * SITES + x
+        save(s, to, times(focused[0], size))
+        save(s, to + LANES, times(focused[1], beside))
 
 
 @compiled
@@ -243,60 +211,73 @@ def begin_statistics(s):
 
 
 @compiled
-def add_statistics(s, normal, scale, focus):
-    """One more frame to the sum, the maximum and the focus-weighted sum of its channels.
+def add_statistics(s, flat, at, frames, scale):
+    """Some more frames to the sum, the maximum and the focus-weighted sum of their channels.
 
     Args:
-        s: Scratch.
-        normal: First row of its channels, of mean square 1.
-        scale: (channels,) of the norm.
-        focus: (channels,) what the focus weight's logarithm is made of, with that scale.
+        s: Scratch, with the logarithms of the focus weights.
+        flat: Flattened ring of features.
+        at: Where the block of the first of the frames begins; a row of factors follows the channels.
+        frames: Number of frames, at most TOGETHER.
+        scale: (channels,) of the norm, by which the maximum is scaled.
     """
     apart()
-    for x in range(0, SITES, LANES):
-        total = every(ZERO)
-        for c in range(CHANNELS):
-            total = add_times(total, every(focus[U(c)]), load(s, (normal + c) * SITES + x))
-        save(s, WEIGHT * SITES + x, total)
-    for x in range(WEIGHT * SITES, (WEIGHT + 1) * SITES):
+    for x in range(WEIGHT * SITES, (WEIGHT + frames) * SITES):
         s[U(x)] = exp_of(min(max(s[U(x)], -LARGEST_FOCUS), LARGEST_FOCUS))
     for x in range(0, SITES, LANES):
-        weight, at = load(s, WEIGHT * SITES + x), TOTAL * SITES + x
-        save(s, at, add(load(s, at), weight))
+        weights = load(s, TOTAL * SITES + x)
+        for k in range(frames):
+            weights = add(weights, load(s, (WEIGHT + k) * SITES + x))
+        save(s, TOTAL * SITES + x, weights)
         for c in range(CHANNELS):
-            value = times(every(scale[U(c)]), load(s, (normal + c) * SITES + x))
-            at = (STACK + c) * SITES + x
-            save(s, at, add(load(s, at), value))
-            at += CHANNELS * SITES
-            save(s, at, larger(load(s, at), value))
-            at += CHANNELS * SITES
-            save(s, at, add_times(load(s, at), value, weight))
+            to, scaling = (STACK + c) * SITES + x, every(scale[U(c)])
+            total, most = load(s, to), load(s, to + CHANNELS * SITES)
+            weighted = load(s, to + 2 * CHANNELS * SITES)
+            of, factor = at + c * SITES + x, at + CHANNELS * SITES + x
+            for k in range(frames):
+                value = times(load(flat, of + k * _BLOCK), load(flat, factor + k * _BLOCK))
+                total = add(total, value)
+                most = larger(most, times(value, scaling))
+                weighted = add_times(weighted, value, load(s, (WEIGHT + k) * SITES + x))
+            save(s, to, total)
+            save(s, to + CHANNELS * SITES, most)
+            save(s, to + 2 * CHANNELS * SITES, weighted)
 
 
 @compiled
-def tell_stack(s, frames, squeeze, bias, stack, y, x0, count):
-    """Squeeze mean, maximum and weighted mean of the frames into a row of the stack's own features."""
+def tell_stack(s, frames, squeeze, bias, stack, y, segment, count):
+    """Squeeze mean, maximum and weighted mean of the frames into a row of the stack's own features, also rectified."""
     apart()
-    share = every(np.float32(1 / frames))
-    for x in range(STACK * SITES, (STACK + CHANNELS) * SITES, LANES):
-        save(s, x, times(load(s, x), share))
-    for x in range(CHANNELS * SITES):
-        s[U((STACK + 2 * CHANNELS) * SITES + x)] /= s[U(TOTAL * SITES + x % SITES)]
-    fill(s, TARGET, bias, CHANNELS)
-    add_product(s, STACK, TARGET, TARGET, squeeze, 0, 3 * CHANNELS, CHANNELS)
-    give(s, TARGET, stack.reshape(-1), place(stack, y, 0) + x0, stack.shape[3], CHANNELS, count)
+    share = every(ONE / np.float32(frames))
+    for x in range(0, SITES, LANES):
+        weight = over(every(ONE), load(s, TOTAL * SITES + x))
+        for c in range(STACK * SITES + x, (STACK + CHANNELS) * SITES + x, SITES):
+            save(s, c, times(load(s, c), share))
+            at = c + 2 * CHANNELS * SITES
+            save(s, at, times(load(s, at), weight))
+    put_product(s, STACK, TARGET, squeeze, 3 * CHANNELS, bias, CHANNELS)
+    flat, pitch = stack.reshape(-1), stack.shape[3]
+    first, zero = place(stack, y, 0) + segment * SITES, every(ZERO)
+    for c in range(CHANNELS):
+        for x in range(0, SITES, LANES):
+            value, at = load(s, (TARGET + c) * SITES + x), first + c * pitch + x
+            save(flat, at, value)
+            save(flat, at + CHANNELS * pitch, larger(value, zero))
+    clear(flat, first, pitch, 2 * CHANNELS, count)
 
 
 @compiled
-def look_around(s, stack, y, x0, height, around, bias):
+def look_around(s, stack, y, segment, height, around, bias):
     """The stack's features and what is made of those around, as target."""
     apart()
     flat, pitch = stack.reshape(-1), stack.shape[3]
-    take(s, TARGET, flat, place(stack, y, 0) + x0, pitch, CHANNELS)
-    add_bias(s, TARGET, bias, CHANNELS)
-    for tap in range(9):
-        row = y + tap // 3 - 1
-        if 0 <= row < height:
-            take(s, SOURCE, flat, place(stack, row, 0) + x0 + tap % 3 - 1, pitch, CHANNELS)
-            rectify(s, SOURCE, SOURCE, CHANNELS)
-            add_product(s, SOURCE, TARGET, TARGET, around, tap * CHANNELS * CHANNELS, CHANNELS, CHANNELS)
+    here, whole = place(stack, y, 0) + segment * SITES, CHANNELS * CHANNELS
+    for x in range(0, SITES, 2 * LANES):
+        for o in range(0, CHANNELS, ROWS):
+            sums = added(tile_of(bias, o), tile_at(flat, here + o * pitch + x, pitch))
+            for row in range(max(0, y - 1), min(height, y + 2)):
+                at = place(stack, row, 0) + segment * SITES + CHANNELS * pitch + x
+                for across in range(3):
+                    tap = (3 * (row - y + 1) + across) * whole + o * CHANNELS
+                    sums = add_products(sums, flat, at + across - 1, pitch, CHANNELS, around, tap)
+            put_tile(s, (TARGET + o) * SITES + x, SITES, LANES, sums)

@@ -5,55 +5,107 @@ from __future__ import annotations
 import numpy as np
 
 from dff.compiled import compiled, log_of
-from dff.focus.stack_scratch import ENERGY_FLOOR, MARGIN, ONE, PIXELS, U, place
+from dff.focus.energy_loops import REACH as RING_REACH
+from dff.focus.energy_loops import energies, mirrored
+from dff.focus.lanes import fetch
+from dff.focus.stack_scratch import ENERGY_FLOOR, MARGIN, ONE, PIXELS, SITES, U, block
 
 REACH = 4
-"""Pixels on either side that the ring filter, and the window, reach at most."""
+"""Pixels on either side that the window reaches."""
+_EDGE = REACH + RING_REACH
+_COLUMNS = 512
+"""Pixels of a row that are seen at a time."""
 
 
 @compiled
-def _mirrored(place, size):
-    if size == 1:
-        return 0
-    place = abs(place) % (2 * size - 2)
-    return min(place, 2 * size - 2 - place)
+def put_row(line, ring, y, k, channel):
+    """A row of sites of one channel."""
+    flat = ring.reshape(-1)
+    for left in range(0, len(line), SITES):
+        at = block(ring, y, left // SITES, k) + channel * SITES
+        for x in range(min(SITES, len(line) - left)):
+            flat[U(at + x)] = line[left + x]
 
 
 @compiled
-def _put_mirrored(line, row, width):
-    """A row of pixels with REACH more on either side."""
-    for x in range(width):
-        line[REACH + x] = row[x]
-    for x in range(REACH):
-        line[x] = row[_mirrored(x - REACH, width)]
-        line[REACH + width + x] = row[_mirrored(width + x, width)]
+def _put_cells(line, ring, y, k, row, left):
+    """A row of pixels from a segment's first on, as channels of the cells that it is row number `row` of."""
+    flat = ring.reshape(-1)
+    for start in range(0, len(line) // 4, SITES):
+        at = block(ring, y, left // (4 * SITES) + start // SITES, k) + 4 * row * SITES
+        for x in range(min(SITES, len(line) // 4 - start)):
+            for across in range(4):
+                flat[U(at + across * SITES + x)] = line[U(4 * (start + x) + across)]
 
 
 @compiled
-def _add_answers(answer, line, weights, width):
-    """Add a row of pixels, weighed by half a row of a kernel that is the same to the left and to the right."""
-    w0, w1, w2, w3, w4 = weights[0], weights[1], weights[2], weights[3], weights[4]
-    for x in range(width):
-        c = REACH + x
-        near = w0 * line[c] + w1 * (line[c - 1] + line[c + 1]) + w2 * (line[c - 2] + line[c + 2])
-        answer[x] += near + w3 * (line[c - 3] + line[c + 3]) + w4 * (line[c - 4] + line[c + 4])
+def _fetch(plane, row, left, columns):
+    """Have pixels of a row brought near, if there are such."""
+    if 0 <= row < len(plane):
+        flat, width = plane.reshape(-1), plane.shape[1]
+        for x in range(left, min(width, left + columns), 16):
+            fetch(flat, row * width + x)
 
 
 @compiled
-def _put_cells(line, ring, y, k, row):
-    """A row of pixels as channels of the cells that it is row number `row` of."""
-    flat, pitch = ring.reshape(-1), ring.shape[3]
-    at = place(ring, y, k) + 4 * row * pitch
+def _fetch_cells(ring, y, k, row, left, columns):
+    """Have those channels of cells brought near that are rows number `row` of them."""
+    flat = ring.reshape(-1)
+    for start in range(0, columns // 4, SITES):
+        at = block(ring, y, left // (4 * SITES) + start // SITES, k) + 4 * row * SITES
+        for x in range(0, 4 * SITES, 16):
+            fetch(flat, at + x)
+
+
+@compiled
+def _add_to_cells(line, cells, left):
+    first = left // 4
     for x in range(len(line) // 4):
-        for across in range(4):
-            flat[U(at + across * pitch + x)] = line[U(4 * x + across)]
+        four = (line[4 * x] + line[4 * x + 1]) + (line[4 * x + 2] + line[4 * x + 3])
+        cells[U(first + x)] += four * np.float32(1 / PIXELS)
 
 
 @compiled
-def _add_to_cells(line, cells):
-    for x in range(len(cells)):
-        four = (line[4 * x] + line[4 * x + 1]) + (line[4 * x + 2] + line[4 * x + 3])
-        cells[x] += four * np.float32(1 / PIXELS)
+def _put_part(plane, first, left, size, part):
+    """A part of the plane, repeated to whole cells, with _EDGE pixels around, mirrored at its edges."""
+    (height, width), (rows, columns) = plane.shape, size
+    inner, outer = max(0, _EDGE - left), min(columns + 2 * _EDGE, width - left + _EDGE)
+    tall, wide = -(-height // 4) * 4, -(-width // 4) * 4
+    for row in range(rows + 2 * _EDGE):
+        source, line = plane[min(mirrored(first + row - _EDGE, tall), height - 1)], part[row]
+        for x in range(inner, outer):
+            line[x] = source[left + x - _EDGE]
+        for x in range(inner):
+            line[x] = source[min(mirrored(left + x - _EDGE, wide), width - 1)]
+        for x in range(outer, columns + 2 * _EDGE):
+            line[x] = source[min(mirrored(left + x - _EDGE, wide), width - 1)]
+
+
+@compiled
+def _corners(part, corner, row, columns, line):
+    """Squared answers of the filter of the finest diagonal detail to a row of a block."""
+    up, here, down = part[_EDGE + row - 1], part[_EDGE + row], part[_EDGE + row + 1]
+    c00, c01, c10, c11 = corner[0, 0], corner[0, 1], corner[1, 0], corner[1, 1]
+    for x in range(columns):
+        a, c, b = _EDGE + x - 1, _EDGE + x, _EDGE + x + 1
+        sides = (up[a] + down[a]) + (up[b] + down[b])
+        answer = c00 * here[c] + c01 * (here[a] + here[b]) + c10 * (up[c] + down[c]) + c11 * sides
+        line[x] = answer * answer
+
+
+@compiled
+def _windowed(energy, taps, row, columns, total, line):
+    """Energies of a row of a block averaged over the window."""
+    o, p, q, r, s = energy[row + 4], energy[row + 3], energy[row + 2], energy[row + 1], energy[row]
+    u, v, w, z = energy[row + 5], energy[row + 6], energy[row + 7], energy[row + 8]
+    t0, t1, t2, t3, t4 = taps[0], taps[1], taps[2], taps[3], taps[4]
+    for x in range(columns + 2 * REACH):
+        near = t0 * o[x] + t1 * (p[x] + u[x]) + t2 * (q[x] + v[x])
+        total[x] = near + t3 * (r[x] + w[x]) + t4 * (s[x] + z[x])
+    for x in range(columns):
+        c = x + REACH
+        near = t0 * total[c] + t1 * (total[c - 1] + total[c + 1]) + t2 * (total[c - 2] + total[c + 2])
+        line[x] = near + t3 * (total[c - 3] + total[c + 3]) + t4 * (total[c - 4] + total[c + 4])
 
 
 @compiled
@@ -61,51 +113,41 @@ def see(plane, first, rows, kernel, corner, window, pixels, fine, maps, y, k):
     """Take in cells of a frame: their pixels, their fine energies, and means of what is averaged over more cells.
 
     Args:
-        plane: (height, 4 width) luminance, with what lies above and below as far as there is any.
+        plane: (height, width) luminance, with what lies above and below as far as there is any.
         first: Its first row that is taken in.
         rows: Number of rows of cells.
-        kernel: (REACH + 1, REACH + 1) ring filter from its centre, the same in its four quarters.
-        corner: (REACH + 1, REACH + 1) filter of the finest diagonal detail, likewise.
+        kernel: (RING_REACH + 1, RING_REACH + 1) ring filter from its centre, the same in its four quarters.
+        corner: (2, 2) filter of the finest diagonal detail, likewise.
         window: (REACH + 1,) of the fine energies, likewise.
         pixels: Ring of the pixels of cells.
         fine: Ring of their fine energies.
-        maps: (3, rows, width) energies of corners and of rings, and luminance.
+        maps: (3, rows, cells) energies of corners and of rings, and luminance.
         y: Row of the first cells in the picture.
         k: Number of the frame.
     """
-    height, width = plane.shape
-    total = 4 * rows + 2 * REACH
-    energy, line = np.zeros((total, width), np.float32), np.empty(width + 2 * REACH, np.float32)
-    answer = np.empty(width, np.float32)
+    part = np.empty((4 * rows + 2 * _EDGE, _COLUMNS + 2 * _EDGE), np.float32)
+    energy = np.empty((4 * rows + 2 * REACH, _COLUMNS + 2 * REACH), np.float32)
+    sums = np.empty((RING_REACH + 1, _COLUMNS + 2 * _EDGE), np.float32)
+    room = np.empty(_COLUMNS, np.float32)
     maps[:] = 0
-    for row in range(4 * rows):
-        _put_cells(plane[first + row], pixels, y + row // 4, k, row % 4)
-        _add_to_cells(plane[first + row], maps[2, row // 4])
-        answer[:] = 0
-        for down in range(-1, 2):
-            _put_mirrored(line, plane[_mirrored(first + row + down, height)], width)
-            _add_answers(answer, line, corner[abs(down)], width)
-        for x in range(width):
-            answer[x] *= answer[x]
-        _add_to_cells(answer, maps[0, row // 4])
-    for row in range(total):
-        centre = _mirrored(first + row - REACH, height)
-        for down in range(-REACH, REACH + 1):
-            _put_mirrored(line, plane[_mirrored(centre + down, height)], width)
-            _add_answers(energy[row], line, kernel[abs(down)], width)
-        for x in range(width):
-            energy[row, x] *= energy[row, x]
-    for row in range(4 * rows):
-        _add_to_cells(energy[REACH + row], maps[1, row // 4])
-        answer[:] = 0
-        for down in range(-REACH, REACH + 1):
-            weight, here = window[abs(down)], energy[REACH + row + down]
-            for x in range(width):
-                answer[x] += weight * here[x]
-        _put_mirrored(line, answer, width)
-        answer[:] = 0
-        _add_answers(answer, line, window, width)
-        _put_cells(answer, fine, y + row // 4, k, row % 4)
+    for left in range(0, 4 * maps.shape[2], _COLUMNS):
+        columns = min(_COLUMNS, 4 * maps.shape[2] - left)
+        line = room[:columns]
+        _put_part(plane, first, left, (4 * rows, columns), part)
+        # The window reaches a pixel farther than the kernel.
+        energies(part, kernel, 4 * rows + 2, columns + 2, sums, energy)
+        for row in range(4 * rows):
+            for ring in (pixels, fine):
+                _fetch_cells(ring, y + (row + 1) // 4, k, (row + 1) % 4, left, columns)
+            _fetch(plane, first + row, left + columns + _EDGE, _COLUMNS)
+            seen = part[_EDGE + row, _EDGE : _EDGE + columns]
+            _put_cells(seen, pixels, y + row // 4, k, row % 4, left)
+            _add_to_cells(seen, maps[2, row // 4], left)
+            _corners(part, corner, row, columns, line)
+            _add_to_cells(line, maps[0, row // 4], left)
+            _add_to_cells(energy[REACH + row, REACH : REACH + columns], maps[1, row // 4], left)
+            _windowed(energy, window, row, columns, sums[0], line)
+            _put_cells(line, fine, y + row // 4, k, row % 4, left)
 
 
 @compiled
@@ -126,6 +168,7 @@ def relative_energies(maps, first, y0, y1, noise_floor, noise, contrast, cells):
     frames, width = maps.shape[1], maps.shape[3]
     mean, least = np.empty(width, np.float32), np.empty(width, np.float32)
     inside = slice(MARGIN, MARGIN + width)
+    relative, change = np.empty((2, width), np.float32), np.empty(width, np.float32)
     for y in range(y0, y1):
         variance, span = noise[y % len(noise), 0, 0, inside], contrast[y % len(contrast), 0, 0, inside]
         variance[:], mean[:], least[:], span[:] = np.inf, 0, np.inf, -np.inf
@@ -139,28 +182,16 @@ def relative_energies(maps, first, y0, y1, noise_floor, noise, contrast, cells):
             mean[x] *= np.float32(1 / frames)
         for k in range(frames):
             for c in range(2):
-                energy, relative = maps[1 + c, k, y - first], cells[y % len(cells), k, c, inside]
+                energy, row = maps[1 + c, k, y - first], relative[c]
                 for x in range(width):
-                    relative[x] = log_of(energy[x] / variance[x] + ENERGY_FLOOR)
-            broad, change = cells[y % len(cells), k, 1, inside], cells[y % len(cells), k, 2, inside]
-            luminance = maps[3, k, y - first]
+                    row[x] = log_of(energy[x] / variance[x] + ENERGY_FLOOR)
+                put_row(row, cells, y, k, c)
+            broad, luminance = relative[1], maps[3, k, y - first]
             for x in range(width):
                 span[x], least[x] = max(span[x], broad[x]), min(least[x], broad[x])
                 steps = (luminance[x] - mean[x]) / (np.float32(4) * np.sqrt(variance[x]))
                 size = abs(steps)
                 change[x] = np.copysign(log_of(size + np.sqrt(size * size + ONE)), steps)
+            put_row(change, cells, y, k, 2)
         for x in range(width):
             span[x] -= least[x]
-
-
-@compiled
-def in_noise(pixels, noise, y0, y1, width):
-    """Pixels from row y0 to y1 in standard deviations of the noise, the border repeated once on either side."""
-    flat, pitch, variance = pixels.reshape(-1), pixels.shape[3], noise.reshape(-1)
-    for y in range(y0, y1):
-        for k in range(pixels.shape[1]):
-            for c in range(PIXELS):
-                at, of = place(pixels, y, k) + c * pitch, place(noise, y, 0)
-                for x in range(width):
-                    flat[U(at + x)] *= ONE / np.sqrt(variance[U(of + x)])
-                flat[U(at - 1)], flat[U(at + width)] = flat[U(at)], flat[U(at + width - 1)]
