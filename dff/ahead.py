@@ -1,10 +1,15 @@
-"""Work that goes on in another thread while the last of it is used."""
+"""Work that goes on in other threads: the next item while the last is used, or several items at the same time."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
+
+import cv2
+import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,3 +31,43 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator
             coming = following
         if coming is not None:
             yield coming.result()
+
+
+def at_once(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """A function of each item, in their order, of which several are worked on at the same time.
+
+    Where it is left before the end, items that were not begun are dropped, and those that were are waited for.
+
+    Args:
+        function: Called in other threads, among which the threads of the libraries are divided.
+        items: What it is called with.
+        workers: How many items are worked on at the same time; as many more may wait to be used.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    waiting: deque[Future[Result]] = deque()
+    with divided_threads(workers):
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) == 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def divided_threads(workers: int) -> Iterator[None]:
+    """Threads that are begun within find as many threads of the libraries as there are for each of some workers."""
+    threads, threads_cv = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(max(1, threads // workers))
+    cv2.setNumThreads(max(1, threads_cv // workers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads_cv)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import align, filters
+from dff.ahead import at_once
 from dff.depth import DepthEstimator, Sites
-from dff.pipeline.plan import LANES, Plan
+from dff.pipeline.plan import Plan
+from dff.pipeline.tiling import LANES
 from dff.stack import Alignment
 
 Span = tuple[int, int]
@@ -58,6 +61,33 @@ def tiles(plan: Plan, strip: Span, size_px: tuple[int, int]) -> list[Tile]:
     return [Tile(strip, part, read_rows, plan.with_halo(part, width, LANES)) for part in plan.parts(width)]
 
 
+def work_through(
+    plan: Plan,
+    size_px: tuple[int, int],
+    work: Callable[[Tile], None],
+    on_strip: Callable[[Span], None],
+    *,
+    finished: int = 0,
+    workers: int = 1,
+) -> None:
+    """Work on every tile of a picture, several at the same time, and tell of every strip that is done, from the top.
+
+    Args:
+        plan: How the picture is cut.
+        size_px: Height and width of the picture.
+        work: Called with each tile, in other threads.
+        on_strip: Called with the first row of a strip and the row after its last.
+        finished: Rows of the strips to be left out.
+        workers: How many tiles are worked on at the same time.
+    """
+    left = [strip for strip in plan.strips(size_px[0]) if strip[1] > finished]
+    every = [tile for strip in left for tile in tiles(plan, strip, size_px)]
+    with closing(at_once(work, every, workers)) as done:
+        for tile, _ in zip(every, done):
+            if tile.columns[1] >= size_px[1]:
+                on_strip(tile.rows)
+
+
 @dataclass(frozen=True)
 class Strips:
     """The aligned frames and how depth is found in them."""
@@ -95,9 +125,12 @@ class Strips:
         """
         plan, (height, width) = self.plan.for_sites(), self.size_px
         if not self.estimator.by_rows:
-            for strip in plan.strips(height):
-                for tile in tiles(plan, strip, self.size_px) if strip[1] > finished else ():
-                    yield strip[1] if tile.columns[1] >= width else strip[0], tile, self.sites(tile)
+            left = [strip for strip in plan.strips(height) if strip[1] > finished]
+            every = [tile for strip in left for tile in tiles(plan, strip, self.size_px)]
+            workers = 1 if self.estimator.refit is not None or self.estimator.measure.network_bytes else plan.workers[0]
+            with closing(at_once(self.sites, every, workers)) as found:
+                for tile, sites in zip(every, found):
+                    yield tile.rows[1] if tile.columns[1] >= width else tile.rows[0], tile, sites
             return
         for number, part in enumerate(plan.parts(width)):
             top = min(height, max(0, finished - number * height))
