@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
     """A function of each item, in their order; the next one is begun before the last is used.
 
     Args:
@@ -33,7 +33,7 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator
             yield coming.result()
 
 
-def at_once(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def at_once(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Generator[Result, None, None]:
     """A function of each item, in their order, of which several are worked on at the same time.
 
     Where it is left before the end, items that were not begun are dropped, and those that were are waited for.
@@ -43,19 +43,43 @@ def at_once(function: Callable[[Item], Result], items: Iterable[Item], workers: 
         items: What it is called with.
         workers: How many items are worked on at the same time; as many more may wait to be used.
     """
-    if workers == 1:
+    with crew(workers) as pool:
+        yield from in_turn(pool, function, items, 2 * workers - 1)
+
+
+def in_turn(
+    pool: ThreadPoolExecutor | None, function: Callable[[Item], Result], items: Iterable[Item], waiting: int
+) -> Generator[Result, None, None]:
+    """A function of each item, in their order, worked on by a crew that other work may be given, too.
+
+    Args:
+        pool: Of `crew`; None works on each item when it is asked for.
+        function: Called in other threads.
+        items: What it is called with; may depend on what the crew has found before.
+        waiting: Items that are begun, or wait to be used, beside the one that is asked for.
+    """
+    if pool is None:
         yield from map(function, items)
         return
-    waiting: deque[Future[Result]] = deque()
+    begun: deque[Future[Result]] = deque()
+    for item in items:
+        begun.append(pool.submit(function, item))
+        if len(begun) > waiting:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
+
+
+@contextmanager
+def crew(workers: int) -> Iterator[ThreadPoolExecutor | None]:
+    """Threads that share the work, and the threads of the libraries; None where there is but one."""
+    if workers == 1:
+        yield None
+        return
     with divided_threads(workers):
         pool = ThreadPoolExecutor(workers)
         try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) == 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield pool
         finally:
             pool.shutdown(cancel_futures=True)
 

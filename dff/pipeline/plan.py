@@ -43,8 +43,8 @@ _NETWORK_TILE_GB = (0.25, 1.0)
 """and what such a tile takes at least and at most."""
 _ROWS = 64
 """Rows that a network which looks at rows is shown at a time,"""
-_ROW_BYTES = 14
-"""and bytes a pixel and frame of them."""
+_ROW_BYTES = 24
+"""and bytes a pixel and frame of them, while the next ones are read."""
 _LARGEST_PX = 900_000
 """Pixels of a tile beyond which the halo no longer counts."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import align, filters
-from dff.ahead import at_once
-from dff.depth import DepthEstimator, Sites
+from dff.ahead import ahead, at_once, divided_threads
+from dff.depth import DepthEstimator, SeenRows, Sites
 from dff.pipeline.plan import Plan
 from dff.pipeline.tiling import LANES
 from dff.stack import Alignment
 
 Span = tuple[int, int]
 WHOLE = (slice(None), slice(None))
+_SEEN_SHARE = 4
+"""A network takes some times as long as it takes to read what it looks at."""
 
 
 @dataclass(frozen=True)
@@ -143,17 +145,23 @@ class Strips:
         first = max(0, top - plan.halo_px)
         columns = plan.with_halo(part, self.size_px[1], LANES)
         lattice = self.estimator.site_rows(len(self.frames), (height - first, columns[1] - columns[0]))
-        waiting: list[Tile] = []
-        for start in range(first, height, plan.strip_rows):
-            rows, halo_px = (start, min(height, start + plan.strip_rows)), self.estimator.row_halo_px
-            tile = Tile(rows, part, (max(first, rows[0] - halo_px), min(height, rows[1] + halo_px)), columns)
+        halo_px, waiting = self.estimator.row_halo_px, list[Tile]()
+
+        def seen(rows: Span) -> SeenRows:
+            read_rows = max(first, rows[0] - halo_px), min(height, rows[1] + halo_px)
+            tile = Tile(rows, part, read_rows, columns)
             images = self.estimator.coherent(self.images(tile, self.estimator.channels))
-            above_px, below_px = rows[0] - tile.read_rows[0], tile.read_rows[1] - rows[1]
-            waiting.append(replace(tile, read_rows=rows))
-            for sites in lattice.push(images, self.uncovered(tile, self.estimator.border_px), above_px, below_px):
-                decided = waiting.pop(0)
-                if decided.rows[1] > top:
-                    yield decided, sites
+            uncovered = self.uncovered(tile, self.estimator.border_px)
+            return lattice.seen(images, uncovered, rows[0] - read_rows[0], read_rows[1] - rows[1])
+
+        strips = [(start, min(height, start + plan.strip_rows)) for start in range(first, height, plan.strip_rows)]
+        with divided_threads(_SEEN_SHARE), closing(ahead(seen, strips)) as ready:
+            for rows, strip in zip(strips, ready):
+                waiting.append(Tile(rows, part, rows, columns))
+                for sites in lattice.push(strip):
+                    decided = waiting.pop(0)
+                    if decided.rows[1] > top:
+                        yield decided, sites
 
     def sites(self, tile: Tile) -> Sites:
         """The lattice of a tile with its halo."""

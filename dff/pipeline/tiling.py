@@ -30,7 +30,7 @@ class Tiling:
 
     @classmethod
     def soonest(
-        cls, size: tuple[int, int], budget_px: int, halo_px: int, threads: int, multiple: int = LATTICE
+        cls, size: tuple[int, int], budget_px: int, halo_px: int, threads: int = 1, multiple: int = LATTICE
     ) -> Tiling:
         """The tiles that are done soonest; as large as one tile may be where there is too little memory for any.
 
