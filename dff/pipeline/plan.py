@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from dff.depth import LATTICE
@@ -23,8 +24,8 @@ _MEASURE_BYTES, _REFINE_BYTES = 150, 600
 """and bytes a pixel whatever the number of frames, while images are there too, and afterwards."""
 _LATTICE_BYTES = 2
 """Bytes a lattice site and frame."""
-_LABEL_BYTES = 5
-"""Bytes a lattice site and frame while labels are regularised."""
+_PATH_BYTES = 20
+"""Bytes a lattice site and frame more while labels are regularised, over the square root of the lattice's height."""
 _FUSION_BYTES = 190
 """Bytes a pixel while a tile is blended, and one more for every frame."""
 _VEIL_BYTES = 170
@@ -45,6 +46,8 @@ _ROWS = 64
 """Rows that a network which looks at rows is shown at a time,"""
 _ROW_BYTES = 24
 """and bytes a pixel and frame of them, while the next ones are read."""
+_LEAST_CONTEXTS = 6
+"""Widths of its context that a part takes in at least, where the limit allows it: a third of that is context."""
 _LARGEST_PX = 900_000
 """Pixels of a tile beyond which the halo no longer counts."""
 
@@ -141,7 +144,8 @@ def make_plan(
     fixed, lattice = _BASE_GB * _GB + outputs, cells * _LATTICE_BYTES
     pixel = count * (_VOLUME_BYTES + 4 * channels + measure_bytes) + _MEASURE_BYTES
     pixel = max(pixel, count * _VOLUME_BYTES + _REFINE_BYTES)
-    others = fixed + max(cells * _LABEL_BYTES, height * width * _SURFACE_BYTES)
+    labelling = lattice + cells * _PATH_BYTES / math.sqrt(-(-height // LATTICE))
+    others = fixed + max(labelling, height * width * _SURFACE_BYTES)
     least: float = pixel * (2 * halo + LATTICE) * min(width, 4 * LANES)
     seen, seen_halo = pixel + count * network_bytes, rounded_up(network_halo_px, LATTICE)
     column = 0.0 if rows is None else count * (rows.column_bytes + _ROWS * _ROW_BYTES)
@@ -163,6 +167,7 @@ def make_plan(
     sites_tile = tiling.rows, tiling.columns, min(seen_halo or halo, halo)
     looking = 0.0
     if rows is not None:
+        share = max(share, column * _LEAST_CONTEXTS * rows.context_px)
         columns = _columns(width, int(min(share, limit - fixed - lattice) // column), rows.context_px)
         sites_tile = _ROWS, columns, rows.context_px
         looking = column * min(width, columns + 2 * rows.context_px)
