@@ -160,15 +160,21 @@ def make_plan(
             f"{settings.max_memory_gb:g} GB; raise it to {smallest / _GB + 0.1:.1f} or use --every 2"
         )
     threads = 1 if measure_bytes else threads
-    share = max(_SHARE * limit - lattice, _LEAST_SHARE * limit, others - fixed - lattice)
-    budget_px = int(min(share, limit - fixed - lattice) // pixel)
-    tiling = Tiling.soonest((height, width), min(budget_px, threads * _LARGEST_PX), halo, threads)
+    # What a network looks at is labelled, and its lattice gone, before depth is found.
+    held = lattice if rows is None and not network_bytes else 0
+
+    def share(held: float) -> float:
+        share = max(_SHARE * limit - held, _LEAST_SHARE * limit, others - fixed - held)
+        return min(share, limit - fixed - held)
+
+    tiling_px = min(int(share(held) // pixel), threads * _LARGEST_PX)
+    tiling = Tiling.soonest((height, width), tiling_px, halo, threads)
     # A lattice takes less context than depth does.
     sites_tile = tiling.rows, tiling.columns, min(seen_halo or halo, halo)
     looking = 0.0
     if rows is not None:
-        share = max(share, column * _LEAST_CONTEXTS * rows.context_px)
-        columns = _columns(width, int(min(share, limit - fixed - lattice) // column), rows.context_px)
+        wanted = max(share(lattice), column * _LEAST_CONTEXTS * rows.context_px)
+        columns = _columns(width, int(min(wanted, limit - fixed - lattice) // column), rows.context_px)
         sites_tile = _ROWS, columns, rows.context_px
         looking = column * min(width, columns + 2 * rows.context_px)
     elif network_bytes:
@@ -179,10 +185,10 @@ def make_plan(
         looking = seen * seeing.area_px
     blended = _FUSION_BYTES + count * (1 + fusion_bytes)
     veiled = blended + (_VEIL_BYTES if settings.fusion == "unveiled" else 0)
-    fusion_px = int(min(_FUSION_SHARE * limit / blended, (limit - fixed) / veiled))
+    fusion_px = int(min(max(_FUSION_SHARE * limit / blended, (others - fixed) / veiled), (limit - fixed) / veiled))
     fusion = Tiling.soonest((height, width), fusion_px, fusion_halo_px, threads, fusion_multiple)
     refining = pixel * tiling.workers * tiling.area_px
-    measuring = fixed + lattice + max(refining, looking)
+    measuring = fixed + max(held + refining, lattice + looking)
     fusing = fixed + veiled * fusion.workers * fusion.area_px
     return Plan(
         strip_rows=tiling.rows,
