@@ -16,8 +16,10 @@ _BASE_GB = 0.46
 """Interpreter, libraries and their buffers."""
 _OUTPUT_BYTES = 17
 """Bytes a pixel of the index, its standard deviation, its confidence and the index of the picture."""
-_SURFACE_BYTES = 45
-"""Bytes a pixel while cloud, mesh and previews are made."""
+_SURFACE_BYTES = 35
+"""Bytes a pixel while cloud and mesh, or previews, are made,"""
+_SHOWN_PX, _SHOWN_BYTES = 2_000_000, 125
+"""and bytes for each of so many pixels, which meshes and stills do not exceed by much."""
 _VOLUME_BYTES = 5
 """Bytes a pixel and frame of a tile's logits, and of what frames do not cover;"""
 _MEASURE_BYTES, _REFINE_BYTES = 150, 600
@@ -67,6 +69,8 @@ class Plan:
     """Rows and columns of a tile while the picture is blended, halo included."""
     workers: tuple[int, int]
     """Tiles that are worked on at the same time while depth is found, and while the picture is blended."""
+    beside: bool
+    """Whether surfaces and previews are made at the same time."""
     memory_gb: float
     """Predicted peak memory of the process."""
     scratch_gb: float
@@ -145,7 +149,8 @@ def make_plan(
     pixel = count * (_VOLUME_BYTES + 4 * channels + measure_bytes) + _MEASURE_BYTES
     pixel = max(pixel, count * _VOLUME_BYTES + _REFINE_BYTES)
     labelling = lattice + cells * _PATH_BYTES / math.sqrt(-(-height // LATTICE))
-    others = fixed + max(labelling, height * width * _SURFACE_BYTES)
+    surface = height * width * _SURFACE_BYTES + min(height * width, _SHOWN_PX) * _SHOWN_BYTES
+    others = fixed + max(labelling, surface)
     least: float = pixel * (2 * halo + LATTICE) * min(width, 4 * LANES)
     seen, seen_halo = pixel + count * network_bytes, rounded_up(network_halo_px, LATTICE)
     column = 0.0 if rows is None else count * (rows.column_bytes + _ROWS * _ROW_BYTES)
@@ -190,6 +195,7 @@ def make_plan(
     refining = pixel * tiling.workers * tiling.area_px
     measuring = fixed + max(held + refining, lattice + looking)
     fusing = fixed + veiled * fusion.workers * fusion.area_px
+    beside = threads > 1 and fixed + 2 * surface <= limit
     return Plan(
         strip_rows=tiling.rows,
         tile_columns=tiling.columns,
@@ -197,7 +203,8 @@ def make_plan(
         sites=sites_tile,
         fusion=(fusion.rows + 2 * fusion_halo_px, fusion.columns + 2 * rounded_up(fusion_halo_px, LANES)),
         workers=(tiling.workers, fusion.workers),
-        memory_gb=max(measuring, others, fusing) / _GB,
+        beside=beside,
+        memory_gb=max(measuring, others, fusing, fixed + (1 + beside) * surface) / _GB,
         scratch_gb=scratch_bytes(stack) / _GB,
     )
 
