@@ -1,16 +1,21 @@
-"""Work that goes on in another thread while the last of it is used."""
+"""Work that goes on in other threads: the next item while the last is used, or several items at the same time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
+
+import cv2
+import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
     """A function of each item, in their order; the next one is begun before the last is used.
 
     Args:
@@ -26,3 +31,67 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator
             coming = following
         if coming is not None:
             yield coming.result()
+
+
+def at_once(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Generator[Result, None, None]:
+    """A function of each item, in their order, of which several are worked on at the same time.
+
+    Where it is left before the end, items that were not begun are dropped, and those that were are waited for.
+
+    Args:
+        function: Called in other threads, among which the threads of the libraries are divided.
+        items: What it is called with.
+        workers: How many items are worked on at the same time; as many more may wait to be used.
+    """
+    with crew(workers) as pool:
+        yield from in_turn(pool, function, items, 2 * workers - 1)
+
+
+def in_turn(
+    pool: ThreadPoolExecutor | None, function: Callable[[Item], Result], items: Iterable[Item], waiting: int
+) -> Generator[Result, None, None]:
+    """A function of each item, in their order, worked on by a crew that other work may be given, too.
+
+    Args:
+        pool: Of `crew`; None works on each item when it is asked for.
+        function: Called in other threads.
+        items: What it is called with; may depend on what the crew has found before.
+        waiting: Items that are begun, or wait to be used, beside the one that is asked for.
+    """
+    if pool is None:
+        yield from map(function, items)
+        return
+    begun: deque[Future[Result]] = deque()
+    for item in items:
+        begun.append(pool.submit(function, item))
+        if len(begun) > waiting:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
+
+
+@contextmanager
+def crew(workers: int) -> Iterator[ThreadPoolExecutor | None]:
+    """Threads that share the work, and the threads of the libraries; None where there is but one."""
+    if workers == 1:
+        yield None
+        return
+    with divided_threads(workers):
+        pool = ThreadPoolExecutor(workers)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def divided_threads(workers: int) -> Iterator[None]:
+    """Threads that are begun within find as many threads of the libraries as there are for each of some workers."""
+    threads, threads_cv = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(max(1, threads // workers))
+    cv2.setNumThreads(max(1, threads_cv // workers))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads_cv)

@@ -307,7 +307,7 @@ def test_a_network_sees_every_row_once_and_parts_change_nothing(dome: Scene, mon
 
 def test_the_plan_counts_the_network(dome: Scene) -> None:
     """A network's rows and strips of a wide picture take their share of the memory, and no more disk."""
-    stack = replace(without_geometry(dome.stack), shape=(400, 9600, 3))
+    stack = replace(without_geometry(dome.stack), shape=(64, 9600, 3))
     operator, network = (
         run.plan_for(stack, ALIGNED.but(measure=name, max_memory_gb=1.5)) for name in ("ring-difference", "sesf-stack")
     )

@@ -31,6 +31,8 @@ STANDING_PX = 0.1
 """A refinement that moves the corners less, in px of the level, is the last."""
 FINER_TRUST = 2.0
 """A finer level is preferred unless it is less certain than the coarser one by more than this factor."""
+BETTER = 0.01
+"""Difference of correlation that makes another start worth while."""
 DIFFERENT_PX = 0.5
 """Starting motions closer than this at the corners of the thumbnail are one."""
 
@@ -88,13 +90,34 @@ def climb(fixed: Pyramid, moving: Pyramid, starts: Sequence[FloatArray]) -> Floa
         moving: Frame that is moved.
         starts: Full-size maps from the moving frame's pixels to the fixed frame's.
     """
-    coarse = [k for k, level in enumerate(fixed.levels) if min(level.shape) <= COARSE_SIDES_PX[1]]
-    first, *finer = coarse[::-1] or [len(fixed.levels) - 1]
+    first, *finer = _coarse(fixed)
     climbed = [_correlate(fixed, moving, first, start) for start in _distinct(starts, fixed, first)]
     best = max(climbed, key=lambda result: result[0])[1]
     for level in finer:
         best = _correlate(fixed, moving, level, best)[1]
     return best
+
+
+def is_better_start(fixed: Pyramid, moving: Pyramid, start: FloatArray, found: PairMotion) -> bool:
+    """Whether another start leads to a clearly larger correlation than that of a motion that was found without it.
+
+    Args:
+        fixed: Frame that stays.
+        moving: Frame that is moved.
+        start: Full-size map.
+        found: What `register_pair` gave.
+    """
+    first = _coarse(fixed)[0]
+    if len(_distinct([found.transform, start], fixed, first)) == 1:
+        return False
+    other, own = (_correlate(fixed, moving, first, motion)[0] for motion in (start, found.transform))
+    return other > own + BETTER
+
+
+def _coarse(pyramid: Pyramid) -> list[int]:
+    """The levels on which the correlation is climbed, from the coarsest on."""
+    coarse = [k for k, level in enumerate(pyramid.levels) if min(level.shape) <= COARSE_SIDES_PX[1]]
+    return coarse[::-1] or [len(pyramid.levels) - 1]
 
 
 def _distinct(starts: Sequence[FloatArray], fixed: Pyramid, level: int) -> list[FloatArray]:

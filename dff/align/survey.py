@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+import torch
 
-from dff.align.local import misregistration
+from dff.ahead import crew, in_turn
 from dff.align.motion import Bounds, corner_shift
-from dff.align.pair import PairMotion, refine_pair, register_pair
+from dff.align.pair import PairMotion, is_better_start, refine_pair, register_pair
 from dff.align.pyramid import Plane, Pyramid, is_coded, luminance_pyramid
 from dff.stack import FloatArray, FocalStack, Progress
 
@@ -20,6 +21,8 @@ LONG_GAPS = (2, 4)
 SLOW_PX = 2.0
 """Corner motion per frame below which patterns that stand still (noise, dust, compression) pull neighbours together;
 over a longer gap they pull less."""
+_READING_SHARE = 4
+"""Registering a frame takes some times as long as reading and reducing it."""
 
 
 @dataclass
@@ -51,7 +54,9 @@ class Survey:
 
 
 def survey_stack(stack: FocalStack, model: str, bounds: Bounds, on_progress: Progress) -> Survey:
-    """Motions between the frames of a stack, decoding each frame once and keeping five of them, reduced.
+    """Motions between the frames of a stack, decoding each frame once and keeping a few of them, reduced.
+
+    Pairs of frames are registered at the same time, on as many threads as torch may use.
 
     Args:
         stack: The frames, in order along z.
@@ -59,46 +64,108 @@ def survey_stack(stack: FocalStack, model: str, bounds: Bounds, on_progress: Pro
         bounds: Largest believed motion between neighbours.
         on_progress: Called after each frame.
     """
-    survey = Survey(size=stack.shape[:2])
-    recent: deque[tuple[int, Pyramid]] = deque(maxlen=max(LONG_GAPS))
-    for k in range(len(stack)):
-        current = luminance_pyramid(stack.frames[k], stack.white, coded=is_coded(stack))
-        _note(survey, current)
-        if model == "none":
-            before = [misregistration(recent[-1][1], current, np.eye(3))] if recent else [float("nan")]
-            survey.still_px += before
-        else:
-            _link_back(survey, recent, k, current, model, bounds)
-            _link_far(survey, recent, k, current, model)
-        recent.append((k, current))
-        on_progress("align", k + 1, len(stack))
+    survey, workers = Survey(size=stack.shape[:2]), torch.get_num_threads()
+    with crew(workers) as pool:
+
+        def seen(k: int) -> tuple[Pyramid, float]:
+            pyramid = luminance_pyramid(stack.frames[k], stack.white, coded=is_coded(stack))
+            return pyramid, float(cv2.Laplacian(pyramid.levels[0], cv2.CV_32F).var())
+
+        def registered(pair: tuple[Pyramid | None, Pyramid]) -> PairMotion | None:
+            return None if pair[0] is None else register_pair(pair[0], pair[1], model, bounds)
+
+        def refined(pair: _Far) -> PairMotion | None:
+            return refine_pair(pair.fixed, pair.moving, pair.start, model, levels=1)
+
+        # Whole frames are large, so that few of them are read at the same time.
+        frames = in_turn(pool, seen, range(len(stack)), 1 + workers // _READING_SHARE)
+        pairs = _neighbours(_noted(survey, frames))
+        motions = in_turn(pool, lambda pair: (pair, registered(pair)), pairs, 2 * workers)
+        far = _linked(survey, motions, model, bounds, lambda k: on_progress("align", k + 1, len(stack)))
+        longer = [
+            ((pair.earlier, pair.later), motion)
+            for pair, motion in in_turn(pool, lambda pair: (pair, refined(pair)), far, 2 * workers)
+            if motion is not None
+        ]
+    survey.links.update(longer)
+    # Whoever was first: least squares adds them up in this order.
+    survey.links = dict(sorted(survey.links.items(), key=lambda item: (item[0][1], np.ptp(item[0]) > 1, item[0][0])))
     return survey
 
 
-def _note(survey: Survey, pyramid: Pyramid) -> None:
-    survey.factor = pyramid.factors[-1]
-    survey.codes.append(pyramid.codes)
-    survey.light.append(pyramid.thumbnail)
-    survey.texture.append(float(cv2.Laplacian(pyramid.levels[0], cv2.CV_32F).var()))
+@dataclass(frozen=True)
+class _Far:
+    """Two frames that are some apart, and how one is moved onto the other by way of those between."""
+
+    earlier: int
+    later: int
+    fixed: Pyramid
+    moving: Pyramid
+    start: FloatArray
+
+
+def _noted(survey: Survey, frames: Iterable[tuple[Pyramid, float]]) -> Iterator[Pyramid]:
+    for pyramid, texture in frames:
+        survey.factor = pyramid.factors[-1]
+        survey.codes.append(pyramid.codes)
+        survey.light.append(pyramid.thumbnail)
+        survey.texture.append(texture)
+        yield pyramid
+
+
+def _neighbours(pyramids: Iterable[Pyramid]) -> Iterator[tuple[Pyramid | None, Pyramid]]:
+    """Each frame with the one before, the first with none."""
+    before = None
+    for pyramid in pyramids:
+        yield before, pyramid
+        before = pyramid
+
+
+def _linked(
+    survey: Survey,
+    motions: Iterable[tuple[tuple[Pyramid | None, Pyramid], PairMotion | None]],
+    model: str,
+    bounds: Bounds,
+    on_frame: Callable[[int], None],
+) -> Iterator[_Far]:
+    """Link every frame to one before; gives the pairs farther apart that are worth a link, too."""
+    recent: deque[tuple[int, Pyramid]] = deque(maxlen=max(LONG_GAPS))
+    for k, ((_, current), motion) in enumerate(motions):
+        if model == "none":
+            survey.still_px.append(float("nan") if motion is None else motion.residual_px)
+        elif motion is not None:
+            _link_back(survey, recent, k, current, motion, model, bounds)
+            yield from _worth_a_link(survey, recent, k, current)
+        recent.append((k, current))
+        on_frame(k)
 
 
 def _link_back(
-    survey: Survey, recent: Sequence[tuple[int, Pyramid]], k: int, current: Pyramid, model: str, bounds: Bounds
+    survey: Survey,
+    recent: Sequence[tuple[int, Pyramid]],
+    k: int,
+    current: Pyramid,
+    found: PairMotion,
+    model: str,
+    bounds: Bounds,
 ) -> None:
-    """Link a frame to the one before, or, past frames that show nothing, to the nearest that it can be linked to."""
-    last = list(survey.links.values())[-1:]
+    """Link a frame to the one before, or, past frames that show nothing, to the nearest that it can be linked to.
+
+    Args:
+        found: The motion onto the frame before, as nothing but the two frames tell it.
+    """
+    last = [link.transform for link in list(survey.links.values())[-1:]]
     for earlier, pyramid in reversed(recent):
-        motion = register_pair(pyramid, current, model, bounds, [link.transform for link in last])
+        motion = found
+        if earlier < k - 1 or (last and is_better_start(pyramid, current, last[0], found)):
+            motion = register_pair(pyramid, current, model, bounds, last)
         if np.isfinite(motion.sigma_px).all():
             survey.links[earlier, k] = motion
             return
 
 
-def _link_far(survey: Survey, recent: Sequence[tuple[int, Pyramid]], k: int, current: Pyramid, model: str) -> None:
+def _worth_a_link(survey: Survey, recent: Sequence[tuple[int, Pyramid]], k: int, current: Pyramid) -> Iterator[_Far]:
     for earlier, pyramid in recent:
         start = survey.chained(earlier, k) if k - earlier in LONG_GAPS else None
-        if start is None or corner_shift(start, survey.size) > SLOW_PX * (k - earlier):
-            continue
-        motion = refine_pair(pyramid, current, start, model, levels=1)
-        if motion is not None:
-            survey.links[earlier, k] = motion
+        if start is not None and corner_shift(start, survey.size) <= SLOW_PX * (k - earlier):
+            yield _Far(earlier, k, pyramid, current, start)

@@ -34,23 +34,27 @@ class StageCost:
 
 
 class StageMeter:
-    """Costs of each stage, taken between the calls of a progress callback."""
+    """Costs of each stage, taken between the calls of a progress callback; stages that overlap share them."""
 
     def __init__(self) -> None:
         self.stages: dict[str, StageCost] = {}
-        self._stage = "start"
+        self._begun = ["start"]
+        """Stages that are not done; after those, the last that was."""
+        self._open: set[str] = set()
         self._since = self._now()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        now = self._now()
-        cost = self.stages.setdefault(self._stage, StageCost())
-        cost.cpu_s += now[0] - self._since[0]
-        cost.wall_s += now[1] - self._since[1]
-        cost.file_bytes += now[2] - self._since[2]
-        cost.peak_gb = max(cost.peak_gb, pipeline.peak_memory_gb())
-        if stage != self._stage:
+        now, share = self._now(), 1 / len(self._begun)
+        for name in self._begun:
+            cost = self.stages.setdefault(name, StageCost())
+            cost.cpu_s += share * (now[0] - self._since[0])
+            cost.wall_s += share * (now[1] - self._since[1])
+            cost.file_bytes += round(share * (now[2] - self._since[2]))
+            cost.peak_gb = max(cost.peak_gb, pipeline.peak_memory_gb())
+        if stage not in self._begun:
             pipeline.forget_peak()
-        self._stage, self._since = stage, now
+        (self._open.discard if done >= total else self._open.add)(stage)
+        self._begun, self._since = sorted(self._open) or [stage], now
 
     @staticmethod
     def _now() -> tuple[float, float, int]:

@@ -28,7 +28,7 @@ from dff.depth.refine import Refined, fit_peak, has_peak, highest_near
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth, upsample_label
 from dff.depth.sequence import follows_sweep
-from dff.depth.sites import INVALID_LOGIT, SiteRows, Sites
+from dff.depth.sites import INVALID_LOGIT, SeenRows, SiteRows, Sites
 from dff.depth.surface import Averaging, Pixels, Surface
 from dff.focus import FocusMeasure, coherent, focus_cells, focus_volume, frame_units, with_channels
 from dff.stack import DepthMap
@@ -39,6 +39,7 @@ __all__ = [
     "DepthEstimator",
     "Labels",
     "Refined",
+    "SeenRows",
     "SiteRows",
     "Sites",
     "estimate_depth",

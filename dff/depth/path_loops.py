@@ -80,40 +80,46 @@ def _cheapest_step(paths, best, other, penalty, jump):
 
 
 @compiled
-def down(cost, step, penalty, jump, backward, unit, total):
-    """Add the costs of the paths from the first row on, or from the last: straight, and along both diagonals.
+def down(cost, rows, paths, step, penalty, jump, backward, unit, total):
+    """Follow paths from row to row, straight and along both diagonals, and add their costs.
 
     Args:
         cost: (N, h, w) uint16 data cost.
-        step: Its unit.
+        rows: First row and row after the last.
+        paths: (3, N, w) float32 costs of the paths that come from the rows before, changed in place; zeros at first.
+        step: Unit of the costs.
         penalty: Of a change of the label by one.
         jump: Largest penalty.
-        backward: Whether paths come from the last row.
+        backward: Whether paths go from the last row to the first.
         unit: Unit of the sums.
-        total: (N, h, w) int16, changed in place.
+        total: (N, rows, w) int16, changed in place; with no rows nothing is added.
     """
-    count, height, width = cost.shape
-    paths, moved = np.zeros((3, count, width), np.float32), np.empty((3, count, width), np.float32)
+    count, _, width = cost.shape
+    now, moved = paths, np.empty((3, count, width), np.float32)
     best, other = np.empty((count, width), np.float32), np.empty((count, width), np.float32)
-    for row in range(height):
-        y = height - 1 - row if backward else row
-        moved[0] = paths[0]
+    for row in range(rows[1] - rows[0]):
+        y = rows[1] - 1 - row if backward else rows[0] + row
+        moved[0] = now[0]
         for k in range(count):
             moved[1, k, 0], moved[2, k, width - 1] = _ZERO, _ZERO
-            moved[1, k, 1:] = paths[1, k, : width - 1]
-            moved[2, k, : width - 1] = paths[2, k, 1:]
+            moved[1, k, 1:] = now[1, k, : width - 1]
+            moved[2, k, : width - 1] = now[2, k, 1:]
         for way in range(3):
             _cheapest_step(moved[way], best, other, penalty, jump)
         for k in range(count):
-            source, target = cost[k, y], total[k, y]
+            source = cost[k, y]
             for way in range(3):
                 path = moved[way, k]
                 for x in range(width):
                     path[x] += np.float32(source[x]) * step
-            a, b, c = moved[0, k], moved[1, k], moved[2, k]
-            for x in range(width):
-                target[x] += np.int16((a[x] + b[x] + c[x]) * unit)
-        paths, moved = moved, paths
+        if total.shape[1] > 0:
+            for k in range(count):
+                a, b, c, target = moved[0, k], moved[1, k], moved[2, k], total[k, y - rows[0]]
+                for x in range(width):
+                    target[x] += np.int16((a[x] + b[x] + c[x]) * unit)
+        now, moved = moved, now
+    if (rows[1] - rows[0]) % 2 == 1:
+        paths[:] = now
 
 
 @compiled

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import closing
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import filters
+from dff.ahead import ahead
+
+Span = tuple[int, int]
 
 _STEP_COST = 0.06
 _JUMP_COST = 0.7
@@ -15,6 +23,8 @@ _TRUNCATION = 3.0
 _TIE = 4
 """Sums of path costs that differ by no more than this, in steps of `resolution`, are as good."""
 _COST_ROWS = 16
+_LEAST_BLOCK_ROWS = 16
+"""Rows of a block at least; of high lattices as many as hold the least memory, some 0.6 bytes a site and frame."""
 _APART = 4
 """Frames from the best peak beyond which another is the second."""
 
@@ -23,8 +33,7 @@ def regularise_depth(lattice: Tensor, *, smoothness: float = 1.0) -> Tensor:
     """Labels that are smooth except where the volume insists (Hirschmueller, PAMI 2008).
 
     The data term is the drop of the logit from its peak, cut at a ceiling and scaled by how much the best peak
-    stands out from the second, so that empty sites follow their neighbours. Beside the lattice the sums of the
-    path costs are all that is held, as 16-bit integers.
+    stands out from the second, so that empty sites follow their neighbours.
 
     Args:
         lattice: (N, h, w) logits, of any floating type; their place is taken by the data term.
@@ -57,17 +66,67 @@ def _compiled(lattice: Tensor, smoothness: float) -> Tensor:
         rows = slice(top, top + _COST_ROWS)
         logits = lattice[:, rows].to(torch.float32).numpy()
         path_loops.site_costs(logits, _APART, np.float32(_TRUNCATION), step, cost[:, rows])
-    total = np.zeros(cost.shape, np.int16)
-    weights = step, np.float32(_STEP_COST * smoothness), np.float32(_JUMP_COST * smoothness)
-    unit = np.float32(1 / resolution(smoothness))
-    for backward in (False, True):
-        path_loops.down(cost, *weights, backward, unit, total)
-    for top in range(0, height, path_loops.ROWS):
-        rows = slice(top, top + path_loops.ROWS)
-        path_loops.along(cost[:, rows], *weights, unit, total[:, rows])
     label = np.empty((height, width), np.int64)
-    path_loops.cheapest(total, _TIE, label)
+    _Paths(cost, step, smoothness).follow(label)
     return torch.from_numpy(label)
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """Paths through all sites, of which sums are held for some rows at a time.
+
+    Those from above are followed once to note where they stand at the first row of every block, then again block by
+    block from below, where those from below meet them.
+    """
+
+    cost: NDArray[np.uint16]
+    step: np.float32
+    smoothness: float
+
+    def follow(self, label: NDArray[np.int64]) -> None:
+        """Find the label (h, w) of least total at every site, in place."""
+        from dff.depth import path_loops
+
+        count, height, width = self.cost.shape
+        rows = max(_LEAST_BLOCK_ROWS, math.isqrt(2 * height))
+        blocks = [(top, min(top + rows, height)) for top in range(0, height, rows)]
+        begun, nothing = [np.zeros((3, count, width), np.float32)], np.empty((count, 0, width), np.int16)
+        for block in blocks[:-1]:
+            begun.append(begun[-1].copy())
+            self._down(block, begun[-1], nothing)
+
+        def from_above(block: Span) -> NDArray[np.int16]:
+            total = np.zeros((count, block[1] - block[0], width), np.int16)
+            self._down(block, begun.pop(), total)
+            self._along(block, total)
+            return total
+
+        below = np.zeros_like(begun[0])
+        with closing(ahead(from_above, blocks[::-1])) as totals:
+            for block, total in zip(blocks[::-1], totals):
+                self._down(block, below, total, True)
+                path_loops.cheapest(total, _TIE, label[slice(*block)])
+
+    def _down(self, rows: Span, paths: NDArray[np.float32], total: NDArray[np.int16], backward: bool = False) -> None:
+        from dff.depth import path_loops
+
+        path_loops.down(self.cost, rows, paths, self.step, *self._penalties, backward, self._unit, total)
+
+    def _along(self, rows: Span, total: NDArray[np.int16]) -> None:
+        from dff.depth import path_loops
+
+        for top in range(*rows, path_loops.ROWS):
+            stop = min(top + path_loops.ROWS, rows[1])
+            target = total[:, top - rows[0] : stop - rows[0]]
+            path_loops.along(self.cost[:, top:stop], self.step, *self._penalties, self._unit, target)
+
+    @property
+    def _penalties(self) -> tuple[np.float32, np.float32]:
+        return np.float32(_STEP_COST * self.smoothness), np.float32(_JUMP_COST * self.smoothness)
+
+    @property
+    def _unit(self) -> np.float32:
+        return np.float32(1 / resolution(self.smoothness))
 
 
 def _cheapest(total: Tensor) -> Tensor:

@@ -84,6 +84,20 @@ class Sites:
         return float(self.drop[clear].median()) if clear.any() else 0.0
 
 
+@dataclass(frozen=True)
+class SeenRows:
+    """Rows of the frames, and what their energies say."""
+
+    planes: Tensor
+    """(N, above + rows + below, W) luminance."""
+    above_px: int
+    below_px: int
+    energies: Tensor
+    """(N, h, w) logarithm of the energies of the sites."""
+    bare: dict[int, Tensor]
+    """(h, w) by frame: the logit of what it does not cover."""
+
+
 @dataclass
 class SiteRows:
     """The lattice of a picture whose rows come strip by strip, from top to bottom, to a network that looks at rows."""
@@ -97,21 +111,25 @@ class SiteRows:
     """Strips that the network has not decided: energies, and by frame the logit of what it does not cover."""
     _shares: list[Tensor] = field(default_factory=list)
 
-    def push(self, images: Tensor, uncovered: Mapping[int, Tensor], above_px: int, below_px: int) -> Iterator[Sites]:
-        """Take in a strip; gives the strips that are decided, each as it was taken in.
+    def seen(self, images: Tensor, uncovered: Mapping[int, Tensor], above_px: int, below_px: int) -> SeenRows:
+        """A strip as it is taken in, which another thread may make ready while those above are decided.
 
         Args:
             images: (N, C, above + rows + below, W) frames, filtered along the stack, from a multiple of LATTICE on.
             uncovered: (H, W) bool by the number of the frame: what it does not cover.
-            above_px: Rows that were taken in before.
-            below_px: Rows that come next.
+            above_px: Rows that belong to the strip before.
+            below_px: Rows that belong to the next one.
         """
         rows = slice(above_px // LATTICE, -(-(images.shape[2] - below_px) // LATTICE))
         bare = {k: self._logit(where)[rows] for k, where in uncovered.items()}
-        self._waiting.append((self.energies(images, uncovered)[:, rows], bare))
         above, below = min(above_px, self.edge_px), min(below_px, self.edge_px)
-        seen = images[:, 0, above_px - above : images.shape[2] - below_px + below]
-        self._shares.append(self.network.push(seen, above, below))
+        planes = images[:, 0, above_px - above : images.shape[2] - below_px + below]
+        return SeenRows(planes, above, below, self.energies(images, uncovered)[:, rows], bare)
+
+    def push(self, strip: SeenRows) -> Iterator[Sites]:
+        """Take in the next strip; gives the strips that are decided, each as it was taken in."""
+        self._waiting.append((strip.energies, strip.bare))
+        self._shares.append(self.network.push(strip.planes, strip.above_px, strip.below_px))
         yield from self._decided()
 
     def _logit(self, where: Tensor) -> Tensor:

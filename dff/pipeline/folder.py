@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff import io, optics, preview, surface
+from dff.ahead import crew, in_turn
 from dff.pipeline.journal import Stages, fingerprint, open_journal
 from dff.pipeline.memory import reuse_freed_memory
 from dff.pipeline.prepare import recorded_warnings
-from dff.pipeline.run import reconstruct
+from dff.pipeline.run import plan_for, reconstruct
 from dff.pipeline.slabs import write_slabs
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
@@ -92,12 +93,18 @@ def reconstruct_to_folder(
             outlier_sigma=settings.outlier_sigma,
             cut_frames=settings.cut_frames,
         )
-        if shown.known.any():
-            write_surfaces(result, shown, staging, stages)
-        else:
+        if not shown.known.any():
             warnings.warn("no pixel has a trustworthy depth: no point cloud and no mesh were written", stacklevel=2)
+
+        def write_products(kind: str) -> None:
+            if kind == "previews":
+                write_previews(result, shown, staging, stages)
+            elif shown.known.any():
+                write_surfaces(result, shown, staging, stages)
+
+        with crew(2 if plan_for(stack, settings).beside else 1) as pool:
+            list(in_turn(pool, write_products, ("surfaces", "previews"), 2))
         write_slabs(result, staging, journal, stages)
-        write_previews(result, shown, staging, stages)
         told = tuple(messages) or result.warnings
         result = replace(result, warnings=told, fingerprint=digest)
         result = write_maps(result, staging, stages)

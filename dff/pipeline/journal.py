@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -137,7 +138,10 @@ class Journal:
 
 
 class Stages:
-    """The stages of one run: who is told of their progress, how long they took, and what of them is finished."""
+    """The stages of one run: who is told of their progress, how long they took, and what of them is finished.
+
+    Several threads may be at stages of their own; who is told is told of one thing at a time.
+    """
 
     def __init__(self, on_progress: Progress, journal: Journal, messages: Sequence[str] = ()) -> None:
         self.on_progress = on_progress
@@ -145,6 +149,7 @@ class Stages:
         self.messages = messages
         """Warnings so far."""
         self.timings_s = dict(journal.timings_s)
+        self._one_at_a_time = threading.Lock()
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -155,14 +160,17 @@ class Stages:
             return before + time.perf_counter() - started
 
         def done(step: int) -> None:
-            self.journal.note(name, step, elapsed(), self.messages)
-            self.on_progress(name, step, total)
+            with self._one_at_a_time:
+                self.journal.note(name, step, elapsed(), self.messages)
+                self.on_progress(name, step, total)
 
-        self.on_progress(name, min(self.journal.finished(name), total), total)
+        with self._one_at_a_time:
+            self.on_progress(name, min(self.journal.finished(name), total), total)
         yield done
         give_back_freed_memory()
-        self.timings_s[name] = elapsed()
-        self.journal.note(name, total, elapsed(), self.messages)
+        with self._one_at_a_time:
+            self.timings_s[name] = elapsed()
+            self.journal.note(name, total, elapsed(), self.messages)
 
     def remaining(self, stage: str, items: Sequence[Any]) -> list[tuple[int, Any]]:
         """The (number, item) pairs of a stage that are not finished."""

@@ -9,7 +9,7 @@ from pathlib import Path
 _STATUS = Path("/proc/self/status")
 _MACHINE = Path("/proc/meminfo")
 _LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
-_TRIM_THRESHOLD, _MAP_THRESHOLD, _LARGE, _SMALL = -1, -3, 1 << 30, 1 << 20
+_TRIM_THRESHOLD, _MAP_THRESHOLD, _ARENAS, _LARGE, _SMALL = -1, -3, -8, 1 << 30, 1 << 20
 _GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -29,8 +29,10 @@ def forget_peak() -> None:
 def reuse_freed_memory(reuse: bool = True) -> None:
     """Let memory that is freed be used again instead of going back to the system, which clears it anew each time.
 
-    That pays where tile follows on tile; blocks of many sizes would leave gaps between them.
+    That pays where tile follows on tile; blocks of many sizes would leave gaps between them. What one thread frees is
+    there for all: blocks of a thread's own arena cannot be large, and go back always.
     """
+    _allocator("mallopt", _ARENAS, 1)
     for option in (_TRIM_THRESHOLD, _MAP_THRESHOLD):
         _allocator("mallopt", option, _LARGE if reuse else _SMALL)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from dff.depth import LATTICE
 from dff.focus import RowMeasure
+from dff.pipeline.tiling import LANES, Tiling, rounded_up, spans
 from dff.settings import Settings
 from dff.stack import FocalStack
 
@@ -14,16 +16,18 @@ _BASE_GB = 0.46
 """Interpreter, libraries and their buffers."""
 _OUTPUT_BYTES = 17
 """Bytes a pixel of the index, its standard deviation, its confidence and the index of the picture."""
-_SURFACE_BYTES = 45
-"""Bytes a pixel while cloud, mesh and previews are made."""
-_VOLUME_BYTES = 6
-"""Bytes a pixel and frame while a tile is measured, without the images themselves."""
-_TILE_BYTES = 700
-"""Bytes a pixel of a tile whatever the number of frames."""
+_SURFACE_BYTES = 35
+"""Bytes a pixel while cloud and mesh, or previews, are made,"""
+_SHOWN_PX, _SHOWN_BYTES = 2_000_000, 125
+"""and bytes for each of so many pixels, which meshes and stills do not exceed by much."""
+_VOLUME_BYTES = 5
+"""Bytes a pixel and frame of a tile's logits, and of what frames do not cover;"""
+_MEASURE_BYTES, _REFINE_BYTES = 150, 600
+"""and bytes a pixel whatever the number of frames, while images are there too, and afterwards."""
 _LATTICE_BYTES = 2
 """Bytes a lattice site and frame."""
-_LABEL_BYTES = 5
-"""Bytes a lattice site and frame while labels are regularised."""
+_PATH_BYTES = 20
+"""Bytes a lattice site and frame more while labels are regularised, over the square root of the lattice's height."""
 _FUSION_BYTES = 190
 """Bytes a pixel while a tile is blended, and one more for every frame."""
 _VEIL_BYTES = 170
@@ -42,13 +46,12 @@ _NETWORK_TILE_GB = (0.25, 1.0)
 """and what such a tile takes at least and at most."""
 _ROWS = 64
 """Rows that a network which looks at rows is shown at a time,"""
-_ROW_BYTES = 14
-"""and bytes a pixel and frame of them."""
+_ROW_BYTES = 24
+"""and bytes a pixel and frame of them, while the next ones are read."""
+_LEAST_CONTEXTS = 6
+"""Widths of its context that a part takes in at least, where the limit allows it: a third of that is context."""
 _LARGEST_PX = 900_000
 """Pixels of a tile beyond which the halo no longer counts."""
-_MOST_PARTS = 16
-LANES = 32
-"""Tiles begin at multiples of so many columns: the vector units then take the same pixels together in every tile."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,10 @@ class Plan:
     """Rows and columns of a tile without its halo, and the halo, while the lattice is measured."""
     fusion: tuple[int, int]
     """Rows and columns of a tile while the picture is blended, halo included."""
+    workers: tuple[int, int]
+    """Tiles that are worked on at the same time while depth is found, and while the picture is blended."""
+    beside: bool
+    """Whether surfaces and previews are made at the same time."""
     memory_gb: float
     """Predicted peak memory of the process."""
     scratch_gb: float
@@ -71,15 +78,15 @@ class Plan:
 
     def strips(self, height: int) -> list[tuple[int, int]]:
         """First row and row after the last of every strip."""
-        return _spans(height, self.strip_rows)
+        return spans(height, self.strip_rows)
 
     def parts(self, width: int) -> list[tuple[int, int]]:
         """First column and column after the last of every tile of a strip."""
-        return _spans(width, self.tile_columns)
+        return spans(width, self.tile_columns)
 
     def with_halo(self, span: tuple[int, int], size: int, multiple: int = 1) -> tuple[int, int]:
         """The rows or columns that a strip or tile reads, of so many, with a halo of a multiple of some pixels."""
-        halo = _rounded_up(self.halo_px, multiple)
+        halo = rounded_up(self.halo_px, multiple)
         return max(0, span[0] - halo), min(size, span[1] + halo)
 
     def for_sites(self) -> Plan:
@@ -89,9 +96,9 @@ class Plan:
 
     def for_fusion(self, halo_px: int, multiple: int) -> Plan:
         """The tiles for blending: with another halo, cut at multiples of some pixels."""
-        halo = _rounded_up(halo_px, multiple)
+        halo = rounded_up(halo_px, multiple)
         rows = max(multiple, (self.fusion[0] - 2 * halo) // multiple * multiple)
-        columns = max(LANES, (self.fusion[1] - 2 * _rounded_up(halo, LANES)) // LANES * LANES)
+        columns = max(LANES, (self.fusion[1] - 2 * rounded_up(halo, LANES)) // LANES * LANES)
         return replace(self, strip_rows=rows, tile_columns=columns, halo_px=halo)
 
 
@@ -102,6 +109,8 @@ def make_plan(
     halo_px: int,
     channels: int,
     fusion_halo_px: int,
+    fusion_multiple: int = LATTICE,
+    threads: int = 1,
     measure_bytes: float = 0,
     network_bytes: float = 0,
     network_halo_px: int = 0,
@@ -120,6 +129,8 @@ def make_plan(
         halo_px: Pixels of context that measuring by operators, and refining, need.
         channels: Channels of the images that the focus measure takes.
         fusion_halo_px: Pixels of context that blending needs.
+        fusion_multiple: Rows that tiles to blend, halo included, begin at multiples of.
+        threads: Tiles that may be worked on at the same time; those of networks never are.
         measure_bytes: Bytes a pixel and frame that the measure itself takes; 0 for an operator.
         network_bytes: Bytes a pixel and frame that a network takes; 0 where none measures the lattice.
         network_halo_px: Pixels of context of the network.
@@ -131,54 +142,69 @@ def make_plan(
     """
     height, width, depth = stack.shape
     count, limit = len(stack), settings.max_memory_gb * _GB
-    halo = _rounded_up(halo_px, LATTICE)
+    halo = rounded_up(halo_px, LATTICE)
     cells = count * -(-height // LATTICE) * -(-width // LATTICE)
     outputs = height * width * (_OUTPUT_BYTES + depth * stack.dtype.itemsize)
     fixed, lattice = _BASE_GB * _GB + outputs, cells * _LATTICE_BYTES
-    pixel = count * (_VOLUME_BYTES + 4 * channels + measure_bytes) + _TILE_BYTES
-    others = fixed + max(cells * _LABEL_BYTES, height * width * _SURFACE_BYTES)
+    pixel = count * (_VOLUME_BYTES + 4 * channels + measure_bytes) + _MEASURE_BYTES
+    pixel = max(pixel, count * _VOLUME_BYTES + _REFINE_BYTES)
+    labelling = lattice + cells * _PATH_BYTES / math.sqrt(-(-height // LATTICE))
+    surface = height * width * _SURFACE_BYTES + min(height * width, _SHOWN_PX) * _SHOWN_BYTES
+    others = fixed + max(labelling, surface)
     least: float = pixel * (2 * halo + LATTICE) * min(width, 4 * LANES)
-    seen, seen_halo = pixel + count * network_bytes, _rounded_up(network_halo_px, LATTICE)
+    seen, seen_halo = pixel + count * network_bytes, rounded_up(network_halo_px, LATTICE)
     column = 0.0 if rows is None else count * (rows.column_bytes + _ROWS * _ROW_BYTES)
     if rows is not None:
         least = max(least, column * min(width, LANES + 2 * rows.context_px))
     elif network_bytes:
-        least = max(least, seen * _with_halos((LATTICE, LATTICE), (height, width), seen_halo))
+        least = max(least, seen * Tiling((height, width), LATTICE, LANES, seen_halo, 1).area_px)
     smallest = max(others, fixed + lattice + least)
     if smallest > limit:
         raise ValueError(
             f"--max-memory: {count} frames of {width} x {height} px need at least {smallest / _GB:.1f} GB; got "
             f"{settings.max_memory_gb:g} GB; raise it to {smallest / _GB + 0.1:.1f} or use --every 2"
         )
-    share = max(_SHARE * limit - lattice, _LEAST_SHARE * limit, others - fixed - lattice)
-    budget_px = int(min(share, limit - fixed - lattice) // pixel)
-    tile = tile_size((height, width), min(budget_px, _LARGEST_PX), halo)
+    threads = 1 if measure_bytes else threads
+    # What a network looks at is labelled, and its lattice gone, before depth is found.
+    held = lattice if rows is None and not network_bytes else 0
+
+    def share(held: float) -> float:
+        share = max(_SHARE * limit - held, _LEAST_SHARE * limit, others - fixed - held)
+        return min(share, limit - fixed - held)
+
+    tiling_px = min(int(share(held) // pixel), threads * _LARGEST_PX)
+    tiling = Tiling.soonest((height, width), tiling_px, halo, threads)
     # A lattice takes less context than depth does.
-    sites_tile = *tile, min(seen_halo or halo, halo)
+    sites_tile = tiling.rows, tiling.columns, min(seen_halo or halo, halo)
     looking = 0.0
     if rows is not None:
-        columns = _columns(width, int(min(share, limit - fixed - lattice) // column), rows.context_px)
+        wanted = max(share(lattice), column * _LEAST_CONTEXTS * rows.context_px)
+        columns = _columns(width, int(min(wanted, limit - fixed - lattice) // column), rows.context_px)
         sites_tile = _ROWS, columns, rows.context_px
         looking = column * min(width, columns + 2 * rows.context_px)
     elif network_bytes:
         low, high = _NETWORK_TILE_GB
         allowed = min(max(_NETWORK_GB * _GB - fixed - lattice, low * _GB), high * _GB, limit - fixed - lattice)
-        sites_tile = *tile_size((height, width), min(int(allowed // seen), _LARGEST_PX), seen_halo), seen_halo
+        seeing = Tiling.soonest((height, width), min(int(allowed // seen), _LARGEST_PX), seen_halo)
+        sites_tile = seeing.rows, seeing.columns, seen_halo
+        looking = seen * seeing.area_px
     blended = _FUSION_BYTES + count * (1 + fusion_bytes)
     veiled = blended + (_VEIL_BYTES if settings.fusion == "unveiled" else 0)
-    fusion_px = int(min(_FUSION_SHARE * limit / blended, (limit - fixed) / veiled))
-    fusion = tile_size((height, width), fusion_px, fusion_halo_px)
-    refining = pixel * _with_halos(tile, (height, width), halo)
-    looking = looking or seen * _with_halos(sites_tile[:2], (height, width), sites_tile[2])
-    measuring = fixed + lattice + max(refining, looking)
-    fusing = fixed + veiled * _with_halos(fusion, (height, width), fusion_halo_px)
+    fusion_px = int(min(max(_FUSION_SHARE * limit / blended, (others - fixed) / veiled), (limit - fixed) / veiled))
+    fusion = Tiling.soonest((height, width), fusion_px, fusion_halo_px, threads, fusion_multiple)
+    refining = pixel * tiling.workers * tiling.area_px
+    measuring = fixed + max(held + refining, lattice + looking)
+    fusing = fixed + veiled * fusion.workers * fusion.area_px
+    beside = threads > 1 and fixed + 2 * surface <= limit
     return Plan(
-        strip_rows=tile[0],
-        tile_columns=tile[1],
+        strip_rows=tiling.rows,
+        tile_columns=tiling.columns,
         halo_px=halo,
         sites=sites_tile,
-        fusion=(fusion[0] + 2 * fusion_halo_px, fusion[1] + 2 * _rounded_up(fusion_halo_px, LANES)),
-        memory_gb=max(measuring, others, fusing) / _GB,
+        fusion=(fusion.rows + 2 * fusion_halo_px, fusion.columns + 2 * rounded_up(fusion_halo_px, LANES)),
+        workers=(tiling.workers, fusion.workers),
+        beside=beside,
+        memory_gb=max(measuring, others, fusing, fixed + (1 + beside) * surface) / _GB,
         scratch_gb=scratch_bytes(stack) / _GB,
     )
 
@@ -201,44 +227,8 @@ def scratch_bytes(stack: FocalStack) -> int:
     return len(stack) * height * width * depth * stack.dtype.itemsize
 
 
-def tile_size(size: tuple[int, int], budget_px: int, halo: int) -> tuple[int, int]:
-    """Rows and columns of tiles, without halo, of which each fits into a budget with it: those of least halo.
-
-    Args:
-        size: (H, W) of the picture.
-        budget_px: Pixels of a tile, halo included.
-        halo: Pixels of context on every side.
-    """
-    height, width = size
-
-    def tile(parts: int) -> tuple[int, int]:
-        columns = _rounded_up(-(-width // parts), LANES)
-        rows = budget_px // min(width, columns + 2 * _rounded_up(halo, LANES)) - 2 * halo
-        return min(max(LATTICE, rows // LATTICE * LATTICE), _rounded_up(height, LATTICE)), columns
-
-    def waste(parts: int) -> float:
-        chosen = tile(parts)
-        # Each part reads the whole rows again.
-        return _with_halos(chosen, size, halo) / (chosen[0] * min(chosen[1], width)) + 0.02 * parts
-
-    return tile(min(range(1, _MOST_PARTS + 1), key=waste))
-
-
 def _columns(width: int, most: int, context_px: int) -> int:
     """Columns of as few even parts, each with its context, as are at most so wide."""
     if width <= most:
         return width
-    return _rounded_up(-(-width // max(1, -(-width // max(LANES, most - 2 * context_px)))), LANES)
-
-
-def _with_halos(tile: tuple[int, int], size: tuple[int, int], halo: int) -> int:
-    rows, columns = min(tile[0] + 2 * halo, size[0]), min(tile[1] + 2 * _rounded_up(halo, LANES), size[1])
-    return rows * columns
-
-
-def _spans(size: int, step: int) -> list[tuple[int, int]]:
-    return [(start, min(start + step, size)) for start in range(0, size, step)]
-
-
-def _rounded_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
+    return rounded_up(-(-width // max(1, -(-width // max(LANES, most - 2 * context_px)))), LANES)

@@ -37,12 +37,18 @@ def open_stack(source: str | Path | list[str], settings: Settings) -> FocalStack
     return io.read_stack(source, every=settings.every, skip_bad=settings.skip_bad)
 
 
+def thread_count(threads: int) -> int:
+    """How many threads a run uses; 0 is one a core that it may use."""
+    if threads:
+        return threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_threads(threads: int) -> None:
     """Set how many threads the libraries use, 0 is one a core, and that they do not clear memory over and over."""
-    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count()
     reuse_freed_memory()
-    torch.set_num_threads(int(count or 1))
-    cv2.setNumThreads(int(count or 1))
+    torch.set_num_threads(thread_count(threads))
+    cv2.setNumThreads(thread_count(threads))
 
 
 @contextmanager

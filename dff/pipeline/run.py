@@ -24,12 +24,13 @@ from dff.pipeline.prepare import (
     ordered,
     read_frames,
     recorded_warnings,
+    thread_count,
     use_threads,
     warp_frames,
 )
 from dff.pipeline.sequence import warn_of_order
 from dff.pipeline.slabs import fuse_slabs
-from dff.pipeline.strips import Strips, Tile, tiles
+from dff.pipeline.strips import Span, Strips, Tile, work_through
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
@@ -163,6 +164,8 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
         halo_px=estimator.halo_px,
         channels=estimator.channels,
         fusion_halo_px=fuse.halo_px(settings.fusion),
+        fusion_multiple=fuse.row_multiple(settings.fusion),
+        threads=thread_count(settings.threads),
         measure_bytes=estimator.energies.network_bytes,
         network_bytes=0 if estimator.refit is None else estimator.measure.network_bytes,
         network_halo_px=estimator.network_halo_px,
@@ -233,16 +236,19 @@ def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) ->
     if finished:
         watcher.on_rows(0, DepthMap(index[:finished], confidence[:finished], sigma[:finished]))
     with stages.stage("refine depth", height) as done:
-        for strip in strips.plan.strips(height):
-            if strip[1] <= finished:
-                continue
-            for tile in tiles(strips.plan, strip, strips.size_px):
-                _refine_tile(strips, labels, tile, maps)
+
+        def refine(tile: Tile) -> None:
+            _refine_tile(strips, labels, tile, maps)
+
+        def keep(strip: Span) -> None:
             rows = slice(*strip)
             for name, values in maps.items():
                 stages.journal.keep_rows(name, values[rows], strip[0])
             watcher.on_rows(strip[0], DepthMap(index[rows], confidence[rows], sigma[rows]))
             done(strip[1])
+
+        workers = strips.plan.workers[0]
+        work_through(strips.plan, strips.size_px, refine, keep, finished=finished, workers=workers)
     known = np.isfinite(index)
     nearest[known] = index[known]
     return DepthMap(index, confidence, sigma), nearest
@@ -299,25 +305,27 @@ def _fuse(
     if finished:
         watcher.on_picture(0, picture[:finished])
     with stages.stage("fuse", height) as done:
-        for strip in plan.strips(height):
-            if strip[1] <= finished:
-                continue
-            for tile in tiles(plan, strip, strips.size_px):
-                fused = fuse.all_in_focus(
-                    strips.frame_tiles(tile),
-                    count=len(frames),
-                    index=torch.from_numpy(index[tile.read]),
-                    valid=strips.valid(tile),
-                    method=method,
-                    known=torch.from_numpy(depths.known[tile.read]),
-                    defocus=depths.defocus,
-                    noise=noise,
-                )
-                picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)
+
+        def blend(tile: Tile) -> None:
+            fused = fuse.all_in_focus(
+                strips.frame_tiles(tile),
+                count=len(frames),
+                index=torch.from_numpy(index[tile.read]),
+                valid=strips.valid(tile),
+                method=method,
+                known=torch.from_numpy(depths.known[tile.read]),
+                defocus=depths.defocus,
+                noise=noise,
+            )
+            picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)
+
+        def keep(strip: Span) -> None:
             rows = slice(*strip)
             stages.journal.keep_rows("picture", picture[rows], strip[0])
             watcher.on_picture(strip[0], picture[rows])
             done(strip[1])
+
+        work_through(plan, strips.size_px, blend, keep, finished=finished, workers=plan.workers[1])
     return picture
 
 

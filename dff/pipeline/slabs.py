@@ -15,8 +15,9 @@ from torch import Tensor
 
 from dff import fuse, io
 from dff.pipeline.journal import Journal, Stages
-from dff.pipeline.plan import LANES, Plan, make_plan
+from dff.pipeline.plan import Plan, make_plan
 from dff.pipeline.strips import Strips, Tile, tiles
+from dff.pipeline.tiling import LANES
 from dff.settings import Settings
 from dff.stack import FocalStack, Reconstruction
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -14,12 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import align, filters
-from dff.depth import DepthEstimator, Sites
-from dff.pipeline.plan import LANES, Plan
+from dff.ahead import ahead, at_once, divided_threads
+from dff.depth import DepthEstimator, SeenRows, Sites
+from dff.pipeline.plan import Plan
+from dff.pipeline.tiling import LANES
 from dff.stack import Alignment
 
 Span = tuple[int, int]
 WHOLE = (slice(None), slice(None))
+_SEEN_SHARE = 4
+"""A network takes some times as long as it takes to read what it looks at."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,33 @@ def tiles(plan: Plan, strip: Span, size_px: tuple[int, int]) -> list[Tile]:
     height, width = size_px
     read_rows = plan.with_halo(strip, height)
     return [Tile(strip, part, read_rows, plan.with_halo(part, width, LANES)) for part in plan.parts(width)]
+
+
+def work_through(
+    plan: Plan,
+    size_px: tuple[int, int],
+    work: Callable[[Tile], None],
+    on_strip: Callable[[Span], None],
+    *,
+    finished: int = 0,
+    workers: int = 1,
+) -> None:
+    """Work on every tile of a picture, several at the same time, and tell of every strip that is done, from the top.
+
+    Args:
+        plan: How the picture is cut.
+        size_px: Height and width of the picture.
+        work: Called with each tile, in other threads.
+        on_strip: Called with the first row of a strip and the row after its last.
+        finished: Rows of the strips to be left out.
+        workers: How many tiles are worked on at the same time.
+    """
+    left = [strip for strip in plan.strips(size_px[0]) if strip[1] > finished]
+    every = [tile for strip in left for tile in tiles(plan, strip, size_px)]
+    with closing(at_once(work, every, workers)) as done:
+        for tile, _ in zip(every, done):
+            if tile.columns[1] >= size_px[1]:
+                on_strip(tile.rows)
 
 
 @dataclass(frozen=True)
@@ -95,9 +127,12 @@ class Strips:
         """
         plan, (height, width) = self.plan.for_sites(), self.size_px
         if not self.estimator.by_rows:
-            for strip in plan.strips(height):
-                for tile in tiles(plan, strip, self.size_px) if strip[1] > finished else ():
-                    yield strip[1] if tile.columns[1] >= width else strip[0], tile, self.sites(tile)
+            left = [strip for strip in plan.strips(height) if strip[1] > finished]
+            every = [tile for strip in left for tile in tiles(plan, strip, self.size_px)]
+            workers = 1 if self.estimator.refit is not None or self.estimator.measure.network_bytes else plan.workers[0]
+            with closing(at_once(self.sites, every, workers)) as found:
+                for tile, sites in zip(every, found):
+                    yield tile.rows[1] if tile.columns[1] >= width else tile.rows[0], tile, sites
             return
         for number, part in enumerate(plan.parts(width)):
             top = min(height, max(0, finished - number * height))
@@ -110,17 +145,23 @@ class Strips:
         first = max(0, top - plan.halo_px)
         columns = plan.with_halo(part, self.size_px[1], LANES)
         lattice = self.estimator.site_rows(len(self.frames), (height - first, columns[1] - columns[0]))
-        waiting: list[Tile] = []
-        for start in range(first, height, plan.strip_rows):
-            rows, halo_px = (start, min(height, start + plan.strip_rows)), self.estimator.row_halo_px
-            tile = Tile(rows, part, (max(first, rows[0] - halo_px), min(height, rows[1] + halo_px)), columns)
+        halo_px, waiting = self.estimator.row_halo_px, list[Tile]()
+
+        def seen(rows: Span) -> SeenRows:
+            read_rows = max(first, rows[0] - halo_px), min(height, rows[1] + halo_px)
+            tile = Tile(rows, part, read_rows, columns)
             images = self.estimator.coherent(self.images(tile, self.estimator.channels))
-            above_px, below_px = rows[0] - tile.read_rows[0], tile.read_rows[1] - rows[1]
-            waiting.append(replace(tile, read_rows=rows))
-            for sites in lattice.push(images, self.uncovered(tile, self.estimator.border_px), above_px, below_px):
-                decided = waiting.pop(0)
-                if decided.rows[1] > top:
-                    yield decided, sites
+            uncovered = self.uncovered(tile, self.estimator.border_px)
+            return lattice.seen(images, uncovered, rows[0] - read_rows[0], read_rows[1] - rows[1])
+
+        strips = [(start, min(height, start + plan.strip_rows)) for start in range(first, height, plan.strip_rows)]
+        with divided_threads(_SEEN_SHARE), closing(ahead(seen, strips)) as ready:
+            for rows, strip in zip(strips, ready):
+                waiting.append(Tile(rows, part, rows, columns))
+                for sites in lattice.push(strip):
+                    decided = waiting.pop(0)
+                    if decided.rows[1] > top:
+                        yield decided, sites
 
     def sites(self, tile: Tile) -> Sites:
         """The lattice of a tile with its halo."""
