@@ -24,7 +24,7 @@ from dff.depth.claims import CLAIMS, claimed
 from dff.depth.edges import Frames, frames_of
 from dff.depth.plane import split_window
 from dff.depth.probability import read_probability
-from dff.depth.refine import Refined, fit_peak, has_peak, highest_near
+from dff.depth.refine import Refined, fit_peak, in_frames
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth, upsample_label
 from dff.depth.sequence import follows_sweep
@@ -53,7 +53,6 @@ __all__ = [
 ]
 
 
-_BLOCK_PX = 1 << 14
 _NARROW_RADIUS = 1
 """Frames on either side of the peak that are of use where curves are narrow: those farther off fit no parabola."""
 _SPREAD_FRAMES = 1
@@ -319,38 +318,26 @@ class DepthEstimator:
             label: (H, W) int64 label of every pixel.
             labels: What `regularise` gave.
         """
-        spread = confidence.label_range(label)
-        rows = max(1, _BLOCK_PX // label.shape[1])
-        blocks = [slice(top, top + rows) for top in range(0, len(label), rows)]
-        parts = [self._fitted_rows(volume[:, block], label[block], spread[block], labels) for block in blocks]
-        index, sigma, height, features = (torch.cat(maps, -2) for maps in zip(*parts))
-        shape = features[[confidence.FEATURES.index(name) for name in ("above_noise", "residual", "width")]]
-        return Pixels(index, sigma, label, height, shape), features
-
-    def averaging(self, labels: Labels) -> Averaging:
-        """How single pixels are put together."""
-        return Averaging(self.plane_sigma_px, self.energies.samples, self.near_first, labels.narrow, labels.drop)
-
-    def _fitted_rows(self, volume: Tensor, label: Tensor, spread: Tensor, labels: Labels) -> tuple[Tensor, ...]:
-        """Index, deviation, height and features of single pixels, in rows that stay in the processor's cache."""
-        times = frame_units(np.arange(len(volume)) if self.z is None else self.z)
-        start, radius = label, self.refit_radius
-        if labels.narrow:
-            start, radius = highest_near(volume, label, _NARROW_RADIUS), _NARROW_RADIUS
+        radius, search = (_NARROW_RADIUS, _NARROW_RADIUS) if labels.narrow else (self.refit_radius, 0)
+        times = None if self.z is None else frame_units(self.z)
         fit = fit_peak(
             volume,
-            start,
+            label,
             radius=radius,
+            search=search,
             position=times,
             noise_logit=labels.noise_logit,
             samples=self.energies.samples,
             narrow=labels.narrow,
         )
-        fit = replace(fit, index=_interpolate(fit.index, times))
-        features = confidence.curve_features(volume, label, spread, fit, labels.noise_logit)
-        known = has_peak(fit, start, len(volume), radius)
-        known &= features[confidence.FEATURES.index("drop")] > confidence.LEAST_DROP
-        return torch.where(known, fit.index, torch.nan), fit.sigma, fit.height, features
+        fit = fit if times is None else in_frames(fit, times)
+        index, features = confidence.curve_features(volume, label, fit, radius=radius, noise_logit=labels.noise_logit)
+        shape = features[[confidence.FEATURES.index(name) for name in ("above_noise", "residual", "width")]]
+        return Pixels(index, fit.sigma, label, fit.height, shape), features
+
+    def averaging(self, labels: Labels) -> Averaging:
+        """How single pixels are put together."""
+        return Averaging(self.plane_sigma_px, self.energies.samples, self.near_first, labels.narrow, labels.drop)
 
 
 def _without(volume: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
@@ -363,13 +350,6 @@ def _without(volume: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
 def _whole_frames(refined: Refined) -> Tensor:
     """(H, W) the label where the index is known, NaN elsewhere."""
     return torch.where(torch.isfinite(refined.index), refined.label.to(refined.index.dtype), torch.nan)
-
-
-def _interpolate(position: Tensor, times: NDArray[np.float64]) -> Tensor:
-    """Frame index at positions between frames; beyond the ends the last step goes on."""
-    knots = torch.as_tensor(times, dtype=position.dtype, device=position.device)
-    low = (torch.searchsorted(knots, position.contiguous()) - 1).clamp(0, len(knots) - 2)
-    return low + (position - knots[low]) / (knots[low + 1] - knots[low])
 
 
 def estimate_depth(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dff.depth import windows
 from dff.depth.edges import Settled
-from dff.depth.mixture import added, mixture_of
+from dff.depth.mixture import mixture_of
 from dff.depth.windows import Windows
 
 VALUES = ("settled", "single", *windows.VALUES)
@@ -77,4 +77,4 @@ class Beside:
 
     def mixed(self) -> Tensor:
         """(M,) the mixture of the estimates."""
-        return added(mixture_of("edge")(self.features) * self.values)
+        return mixture_of("edge").units.mixed(self.features, self.values)
