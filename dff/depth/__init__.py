@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth
 from dff.depth.sequence import follows_sweep
 from dff.depth.sites import INVALID_LOGIT, SiteRows, Sites
 from dff.depth.surface import Averaging, Pixels, Surface
-from dff.focus import FocusMeasure, coherent, focus_cells, focus_volume, frame_units, with_channels
+from dff.focus import COVERED, FocusMeasure, coherent, focus_cells, focus_volume, frame_units, with_channels
 from dff.stack import DepthMap
 
 __all__ = [
@@ -57,8 +56,6 @@ _NARROW_RADIUS = 1
 """Frames on either side of the peak that are of use where curves are narrow: those farther off fit no parabola."""
 _SPREAD_FRAMES = 1
 """Frames by which probabilities reach farther than focus curves are of use."""
-COVERED: Mapping[int, Tensor] = MappingProxyType({})
-"""Every frame covers all."""
 
 NARROW_DROP = 0.35
 """Focus curves that drop more than this within a frame are narrow: the blur grows by 0.6 px a frame or more."""
@@ -154,8 +151,9 @@ class DepthEstimator:
         Returns:
             (N, H, W).
         """
-        volume = focus_volume(images, self.energies, z_sigma_frames=self.z_sigma_frames, z=self.z)
-        return _without(volume, uncovered)
+        return focus_volume(
+            images, self.energies, z_sigma_frames=self.z_sigma_frames, z=self.z, uncovered=uncovered
+        )
 
     def sites(self, images: Tensor, uncovered: Mapping[int, Tensor] = COVERED) -> Sites:
         """The lattice of a part of the picture, to be put together for the whole.
@@ -205,8 +203,9 @@ class DepthEstimator:
         cells = focus_cells(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z, uncovered=uncovered)
         if cells is not None:
             return cells
-        volume = focus_volume(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z)
-        return lattice_volume(_without(volume, uncovered))
+        return lattice_volume(
+            focus_volume(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z, uncovered=uncovered)
+        )
 
     def _shares(self, images: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
         """(N, h, w) logarithm of what the measure gives each frame of a site."""
@@ -217,7 +216,9 @@ class DepthEstimator:
             return shares
         volume = focus_volume(images, self.measure)
         volume = volume if self.measure.probabilistic else volume.log_softmax(0)
-        return lattice_volume(_without(volume, uncovered))
+        for k, where in uncovered.items():
+            volume[k].masked_fill_(where, INVALID_LOGIT)
+        return lattice_volume(volume)
 
     def regularise(self, sites: Sites) -> Labels:
         """The labels and the noise of the whole picture, from its sites, of which the lattice is used up."""
@@ -338,13 +339,6 @@ class DepthEstimator:
     def averaging(self, labels: Labels) -> Averaging:
         """How single pixels are put together."""
         return Averaging(self.plane_sigma_px, self.energies.samples, self.near_first, labels.narrow, labels.drop)
-
-
-def _without(volume: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
-    """The logits, changed in place, with none where frames do not cover a pixel."""
-    for k, where in uncovered.items():
-        volume[k].masked_fill_(where, INVALID_LOGIT)
-    return volume
 
 
 def _whole_frames(refined: Refined) -> Tensor:

@@ -41,20 +41,17 @@ def remains(index, smooth, height, weight, pull, product):
 
 
 @compiled
-def tell(values, index, factors, floor, limits, distances, off, variance):
-    """Logarithms of the distances between planes, how far single pixels are off the middle one, variances.
+def tell(values, index, limits, distances, off):
+    """Logarithms of the distances between planes, and how far single pixels are off the middle one.
 
     Args:
         values: (5, H, W) float32 of the narrow plane, sharpened, of the middle one, sharpened, and of the wide one.
         index: (H, W) float32 of single pixels.
-        factors: (3, FACTORS, H, W) of the three windows.
-        floor: float32 variance that no noise explains.
-        limits: (4,) float32 least and largest distance, largest distance of single pixels, least variance.
+        limits: (3,) float32 least and largest distance, largest distance of single pixels.
         distances: (4, H, W) float32, changed in place.
         off: (H, W) float32 squared distances of single pixels, changed in place.
-        variance: (3, H, W) float32 from noise alone, changed in place.
     """
-    least, most, farthest, quiet = limits[0], limits[1], limits[2], limits[3]
+    least, most, farthest = limits[0], limits[1], limits[2]
     for y in range(index.shape[0]):
         narrow, sharp, middle, sharper, wide = values[0, y], values[1, y], values[2, y], values[3, y], values[4, y]
         one, two, three, four = distances[0, y], distances[1, y], distances[2, y], distances[3, y]
@@ -66,10 +63,22 @@ def tell(values, index, factors, floor, limits, distances, off, variance):
             four[x] = log_of(min(max(abs(middle[x] - wide[x]), least), most))
             away = min(max(own[x] - middle[x], -farthest), farthest)
             square[x] = away * away
-        for k in range(len(variance)):
-            mean, row = factors[k, 0, y], variance[k, y]
-            for x in range(index.shape[1]):
-                row[x] = max(_ONE / max(mean[x], quiet) - floor, quiet)
+
+
+@compiled
+def noise(mean, floor, least, variance):
+    """Mean variance (H, W) of the pixels in a window, from noise alone, of (H, W) their mean inverse variance.
+
+    Args:
+        mean: (H, W) float32.
+        floor: float32 variance that no noise explains, and that is part of their weight.
+        least: float32 that it is at least.
+        variance: (H, W) float32, changed in place.
+    """
+    for y in range(mean.shape[0]):
+        source, row = mean[y], variance[y]
+        for x in range(mean.shape[1]):
+            row[x] = max(_ONE / max(source[x], least) - floor, least)
 
 
 @compiled

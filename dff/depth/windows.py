@@ -35,7 +35,7 @@ _LEAST_FRAMES, _MOST_FRAMES = 1e-3, 3.0
 _LEAST = 1e-6
 _AROUND_SIGMA_PX, _SCATTER_SIGMA_PX = 2.5, 2.0
 _FARTHEST_OFF = 1.5
-_LIMITS = np.array([_LEAST_FRAMES, _MOST_FRAMES, _FARTHEST_OFF, _LEAST], np.float32)
+_LIMITS = np.array([_LEAST_FRAMES, _MOST_FRAMES, _FARTHEST_OFF], np.float32)
 _SLOPE_SIGMA_PX = 0.7
 _LEAST_DROP = 0.02
 _OWNERS = (0, 0, 1, 1, 2)
@@ -81,7 +81,7 @@ class Windows:
             curves: What single pixels say.
             sigma_px: Standard deviation of the middle window.
         """
-        from dff.depth.window_loops import remains, tell
+        from dff.depth.window_loops import noise, remains, tell
 
         planes = [Planes.of(curves.weight, scale * sigma_px) for scale in SCALES]
         weighted, values = curves.weight * curves.index, torch.empty(len(VALUES), *curves.index.shape)
@@ -94,10 +94,10 @@ class Windows:
                 remains(index, smooth, height, weight, np.float32(PIXEL_SIGMA_PX**2), rest.numpy())
                 torch.add(value, fitted.through(rest, 0.0), out=values[2 * k + 1])
         features, variance = torch.empty(len(FEATURES), *index.shape), torch.empty(len(SCALES), *index.shape)
-        off, factors = torch.empty_like(rest), torch.stack([fitted.factors for fitted in planes])
-        given = values.numpy(), index, factors.numpy(), np.float32(curves.floor), _LIMITS
-        tell(*given, features.numpy(), off.numpy(), variance.numpy())
-        _tell_others(features, off, variance, curves)
+        tell(values.numpy(), index, _LIMITS, features.numpy(), rest.numpy())
+        for fitted, target in zip(planes, variance):
+            noise(fitted.mean_weight.numpy(), np.float32(curves.floor), np.float32(_LEAST), target.numpy())
+        _tell_others(features, rest, variance, curves)
         return cls(values, variance, features, tuple(fitted.sigma_px for fitted in planes))
 
     def mixed(self, samples: float) -> tuple[Tensor, Tensor]:
