@@ -63,19 +63,22 @@ def gaussian_kernel(sigma: float) -> NDArray[np.float32]:
     return (taps / taps.sum()).astype(np.float32)
 
 
-def separable(planes: Tensor, row_taps: NDArray[np.float32], column_taps: NDArray[np.float32]) -> Tensor:
+def separable(
+    planes: Tensor, row_taps: NDArray[np.float32], column_taps: NDArray[np.float32], *, out: Tensor | None = None
+) -> Tensor:
     """Correlate every plane with the outer product of two kernels of odd length; borders are mirrored.
 
     Args:
         planes: (N, H, W) float32.
         row_taps: Taps along x.
         column_taps: Taps along y.
+        out: (N, H, W) contiguous on the processor, to be filled and given back; by default new memory.
 
     Returns:
         (N, H, W).
     """
     if by_opencv(planes):
-        return _separable_cpu(planes, row_taps, column_taps)
+        return _separable_cpu(planes, row_taps, column_taps, torch.empty(planes.shape) if out is None else out)
     across, down = len(row_taps) // 2, len(column_taps) // 2
     padded = F.pad(planes[:, None], (across, across, down, down), mode="reflect")
     rows = torch.as_tensor(row_taps, device=planes.device).view(1, 1, 1, -1)
@@ -83,18 +86,18 @@ def separable(planes: Tensor, row_taps: NDArray[np.float32], column_taps: NDArra
     return F.conv2d(F.conv2d(padded, rows), columns)[:, 0]
 
 
-def _separable_cpu(planes: Tensor, row_taps: NDArray[np.float32], column_taps: NDArray[np.float32]) -> Tensor:
-    source = planes.contiguous().numpy()
-    result = np.empty_like(source)
-    for plane, target in zip(source, result):
+def _separable_cpu(
+    planes: Tensor, row_taps: NDArray[np.float32], column_taps: NDArray[np.float32], out: Tensor
+) -> Tensor:
+    for plane, target in zip(planes.contiguous().numpy(), out.numpy()):
         cv2.sepFilter2D(plane, cv2.CV_32F, row_taps, column_taps, dst=target, borderType=cv2.BORDER_REFLECT_101)
-    return torch.from_numpy(result)
+    return out
 
 
-def gaussian(planes: Tensor, sigma_px: float) -> Tensor:
-    """Gaussian mean of every plane, (N, H, W) → (N, H, W)."""
+def gaussian(planes: Tensor, sigma_px: float, *, out: Tensor | None = None) -> Tensor:
+    """Gaussian mean of every plane, (N, H, W) → (N, H, W); `out` as for `separable`."""
     taps = gaussian_kernel(sigma_px)
-    return separable(planes, taps, taps)
+    return separable(planes, taps, taps, out=out)
 
 
 def correlate(planes: Tensor, kernel: NDArray[np.float32]) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from dff.align.resample import TAPS, can_resample, resample, separable_motion
@@ -96,7 +98,12 @@ def valid_area(alignment: Alignment) -> NDArray[np.bool_]:
 
 
 def covered(
-    transform: FloatArray, size: tuple[int, int], rows: Span | None = None, columns: Span | None = None
+    transform: FloatArray,
+    size: tuple[int, int],
+    rows: Span | None = None,
+    columns: Span | None = None,
+    *,
+    margin_px: int = 0,
 ) -> NDArray[np.bool_]:
     """(rows, columns) which pixels a frame covers with all samples that the interpolation reads.
 
@@ -105,15 +112,17 @@ def covered(
         size: (H, W) of the frames.
         rows: First row and row after the last; all by default.
         columns: Likewise.
+        margin_px: Pixels on either side, of the picture, that have to be covered too.
     """
     (top, bottom), (left, right) = rows or (0, size[0]), columns or (0, size[1])
     first, last = np.full(bottom - top, left), np.full(bottom - top, right - 1)
     if not is_identity(transform):
-        first, last = _spans(transform, size, np.arange(top, bottom), (left, right))
+        first, last = (ends[top:bottom] for ends in _inner_spans(transform.tobytes(), size, margin_px))
+        first, last = np.maximum(first, left), np.minimum(last, right - 1)
     if (first == left).all() and (last == right - 1).all():
         return np.ones((bottom - top, right - left), bool)
     across = np.arange(left, right, dtype=np.int32)
-    return (across >= first.astype(np.int32)[:, None]) & (across <= last.astype(np.int32)[:, None])
+    return (across >= first[:, None]) & (across <= last[:, None])
 
 
 def partly_covered(transform: FloatArray, size: tuple[int, int]) -> list[tuple[slice, slice]]:
@@ -134,6 +143,21 @@ def partly_covered(transform: FloatArray, size: tuple[int, int]) -> list[tuple[s
     left, right = int(first[top:bottom].max()), int(last[top:bottom].min()) + 1
     windows = [(0, top, 0, width), (bottom, height, 0, width), (top, bottom, 0, left), (top, bottom, right, width)]
     return [(slice(a, b), slice(c, d)) for a, b, c, d in windows if a < b and c < d]
+
+
+@lru_cache(maxsize=1024)
+def _inner_spans(
+    transform: bytes, size: tuple[int, int], margin_px: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """First and last column of each row that is covered with all pixels of the picture within a margin."""
+    height, width = size
+    matrix = np.frombuffer(transform).reshape(3, 3)
+    first, last = _spans(matrix, size, np.arange(height), (0, width))
+    first, last = first + margin_px * (first > 0), last - margin_px * (last < width - 1)
+    first, last = np.pad(first, margin_px), np.pad(last, margin_px, constant_values=width)
+    around = 2 * margin_px + 1
+    inner = sliding_window_view(first, around).max(1), sliding_window_view(last, around).min(1)
+    return inner[0].astype(np.int32), inner[1].astype(np.int32)
 
 
 def _spans(

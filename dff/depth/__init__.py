@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -24,13 +23,13 @@ from dff.depth.claims import CLAIMS, claimed
 from dff.depth.edges import Frames, frames_of
 from dff.depth.plane import split_window
 from dff.depth.probability import read_probability
-from dff.depth.refine import Refined, fit_peak, has_peak, highest_near
+from dff.depth.refine import Refined, fit_peak, in_frames
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth, upsample_label
 from dff.depth.sequence import follows_sweep
 from dff.depth.sites import INVALID_LOGIT, SeenRows, SiteRows, Sites
 from dff.depth.surface import Averaging, Pixels, Surface
-from dff.focus import FocusMeasure, coherent, focus_cells, focus_volume, frame_units, with_channels
+from dff.focus import COVERED, FocusMeasure, coherent, focus_cells, focus_volume, frame_units, with_channels
 from dff.stack import DepthMap
 
 __all__ = [
@@ -54,13 +53,10 @@ __all__ = [
 ]
 
 
-_BLOCK_PX = 1 << 14
 _NARROW_RADIUS = 1
 """Frames on either side of the peak that are of use where curves are narrow: those farther off fit no parabola."""
 _SPREAD_FRAMES = 1
 """Frames by which probabilities reach farther than focus curves are of use."""
-COVERED: Mapping[int, Tensor] = MappingProxyType({})
-"""Every frame covers all."""
 
 NARROW_DROP = 0.35
 """Focus curves that drop more than this within a frame are narrow: the blur grows by 0.6 px a frame or more."""
@@ -156,8 +152,9 @@ class DepthEstimator:
         Returns:
             (N, H, W).
         """
-        volume = focus_volume(images, self.energies, z_sigma_frames=self.z_sigma_frames, z=self.z)
-        return _without(volume, uncovered)
+        return focus_volume(
+            images, self.energies, z_sigma_frames=self.z_sigma_frames, z=self.z, uncovered=uncovered
+        )
 
     def sites(self, images: Tensor, uncovered: Mapping[int, Tensor] = COVERED) -> Sites:
         """The lattice of a part of the picture, to be put together for the whole.
@@ -207,8 +204,9 @@ class DepthEstimator:
         cells = focus_cells(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z, uncovered=uncovered)
         if cells is not None:
             return cells
-        volume = focus_volume(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z)
-        return lattice_volume(_without(volume, uncovered))
+        return lattice_volume(
+            focus_volume(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z, uncovered=uncovered)
+        )
 
     def _shares(self, images: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
         """(N, h, w) logarithm of what the measure gives each frame of a site."""
@@ -219,7 +217,9 @@ class DepthEstimator:
             return shares
         volume = focus_volume(images, self.measure)
         volume = volume if self.measure.probabilistic else volume.log_softmax(0)
-        return lattice_volume(_without(volume, uncovered))
+        for k, where in uncovered.items():
+            volume[k].masked_fill_(where, INVALID_LOGIT)
+        return lattice_volume(volume)
 
     def regularise(self, sites: Sites) -> Labels:
         """The labels and the noise of the whole picture, from its sites, of which the lattice is used up."""
@@ -320,57 +320,31 @@ class DepthEstimator:
             label: (H, W) int64 label of every pixel.
             labels: What `regularise` gave.
         """
-        spread = confidence.label_range(label)
-        rows = max(1, _BLOCK_PX // label.shape[1])
-        blocks = [slice(top, top + rows) for top in range(0, len(label), rows)]
-        parts = [self._fitted_rows(volume[:, block], label[block], spread[block], labels) for block in blocks]
-        index, sigma, height, features = (torch.cat(maps, -2) for maps in zip(*parts))
-        shape = features[[confidence.FEATURES.index(name) for name in ("above_noise", "residual", "width")]]
-        return Pixels(index, sigma, label, height, shape), features
-
-    def averaging(self, labels: Labels) -> Averaging:
-        """How single pixels are put together."""
-        return Averaging(self.plane_sigma_px, self.energies.samples, self.near_first, labels.narrow, labels.drop)
-
-    def _fitted_rows(self, volume: Tensor, label: Tensor, spread: Tensor, labels: Labels) -> tuple[Tensor, ...]:
-        """Index, deviation, height and features of single pixels, in rows that stay in the processor's cache."""
-        times = frame_units(np.arange(len(volume)) if self.z is None else self.z)
-        start, radius = label, self.refit_radius
-        if labels.narrow:
-            start, radius = highest_near(volume, label, _NARROW_RADIUS), _NARROW_RADIUS
+        radius, search = (_NARROW_RADIUS, _NARROW_RADIUS) if labels.narrow else (self.refit_radius, 0)
+        times = None if self.z is None else frame_units(self.z)
         fit = fit_peak(
             volume,
-            start,
+            label,
             radius=radius,
+            search=search,
             position=times,
             noise_logit=labels.noise_logit,
             samples=self.energies.samples,
             narrow=labels.narrow,
         )
-        fit = replace(fit, index=_interpolate(fit.index, times))
-        features = confidence.curve_features(volume, label, spread, fit, labels.noise_logit)
-        known = has_peak(fit, start, len(volume), radius)
-        known &= features[confidence.FEATURES.index("drop")] > confidence.LEAST_DROP
-        return torch.where(known, fit.index, torch.nan), fit.sigma, fit.height, features
+        fit = fit if times is None else in_frames(fit, times)
+        index, features = confidence.curve_features(volume, label, fit, radius=radius, noise_logit=labels.noise_logit)
+        shape = features[[confidence.FEATURES.index(name) for name in ("above_noise", "residual", "width")]]
+        return Pixels(index, fit.sigma, label, fit.height, shape), features
 
-
-def _without(volume: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
-    """The logits, changed in place, with none where frames do not cover a pixel."""
-    for k, where in uncovered.items():
-        volume[k].masked_fill_(where, INVALID_LOGIT)
-    return volume
+    def averaging(self, labels: Labels) -> Averaging:
+        """How single pixels are put together."""
+        return Averaging(self.plane_sigma_px, self.energies.samples, self.near_first, labels.narrow, labels.drop)
 
 
 def _whole_frames(refined: Refined) -> Tensor:
     """(H, W) the label where the index is known, NaN elsewhere."""
     return torch.where(torch.isfinite(refined.index), refined.label.to(refined.index.dtype), torch.nan)
-
-
-def _interpolate(position: Tensor, times: NDArray[np.float64]) -> Tensor:
-    """Frame index at positions between frames; beyond the ends the last step goes on."""
-    knots = torch.as_tensor(times, dtype=position.dtype, device=position.device)
-    low = (torch.searchsorted(knots, position.contiguous()) - 1).clamp(0, len(knots) - 2)
-    return low + (position - knots[low]) / (knots[low + 1] - knots[low])
 
 
 def estimate_depth(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dff.depth import windows
 from dff.depth.edges import Settled
-from dff.depth.mixture import added, mixture_of
+from dff.depth.mixture import mixture_of
 from dff.depth.windows import Windows
 
 VALUES = ("settled", "single", *windows.VALUES)
@@ -53,28 +53,32 @@ class Beside:
             sigma: (H, W) its standard deviation.
             found: Planes over windows of several sizes.
         """
-        where = settled.where
-        label = settled.label[where].to(torch.float32)
-        centre = torch.where(settled.index[where].isfinite(), settled.index[where], label)
-        own, planes = single[where], found.values[:, where]
+        spots = settled.spots
+
+        def there(values: Tensor) -> Tensor:
+            return values.flatten(-2).index_select(-1, spots)
+
+        label, index = there(settled.label).to(torch.float32), there(settled.index)
+        centre = torch.where(index.isfinite(), index, label)
+        own, planes = there(single), there(found.values)
         known = own.isfinite()
         off = torch.where(known, own, label) - centre
         away = planes - centre
         distances = torch.cat([off[None], away[list(_PLANES)]]).abs().clamp(_LEAST_FRAMES, _MOST_FRAMES).log()
         others = [
-            settled.share[where],
-            sigma[where].clamp(*_SIGMA_FRAMES).log(),
+            there(settled.share),
+            there(sigma).clamp(*_SIGMA_FRAMES).log(),
             known.to(torch.float32),
-            -0.5 * settled.weight[where].clamp(*_WEIGHT).log(),
+            -0.5 * there(settled.weight).clamp(*_WEIGHT).log(),
         ]
         values = [
             centre[None],
             (centre + off.clamp(-_SINGLE_FRAMES, _SINGLE_FRAMES))[None],
             centre + away.clamp(-_PLANE_FRAMES, _PLANE_FRAMES),
         ]
-        features = torch.cat([distances, torch.stack(others), found.features[:, where]])
+        features = torch.cat([distances, torch.stack(others), there(found.features)])
         return cls(torch.cat(values), features.nan_to_num(0.0, 3.0, -3.0))
 
     def mixed(self) -> Tensor:
         """(M,) the mixture of the estimates."""
-        return added(mixture_of("edge")(self.features) * self.values)
+        return mixture_of("edge").units.mixed(self.features, self.values)

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dff import filters
 from dff.depth.judge import judge_of
-from dff.depth.refine import PeakFit
+from dff.depth.refine import FLATTEST, PeakFit
 from dff.depth.select import largest
 
 SECOND_PEAK_FRAMES = 4
@@ -51,40 +52,45 @@ FEATURES = (
 )
 """The last only where a network decides the frame."""
 
+_LIMITS = np.array(
+    [(-1, 3), (0, 3), (0, 5), (0, np.inf), (1e-4, 10), (0, 1), (1e-3, 10), (0, 3)],
+    np.float32,
+)
+"""Least and largest value of what focus curves say, before logarithms are taken."""
+
 SIGMA_FLOOR_FRAMES = 0.1
 """Error that remains without noise, of the parabola and of surfaces that are not level; chosen, not fitted."""
 
 
-def curve_features(volume: Tensor, label: Tensor, spread: Tensor, fit: PeakFit, noise_logit: float) -> Tensor:
-    """(F, H, W) what the probability is judged by, in the order of FEATURES.
+def curve_features(
+    volume: Tensor, label: Tensor, fit: PeakFit, *, radius: int, noise_logit: float
+) -> tuple[Tensor, Tensor]:
+    """What the focus curves of single pixels say.
 
     Args:
         volume: (N, H, W) logits.
-        label: (H, W) the labels.
-        spread: (H, W) what `label_range` gave.
-        fit: The parabolas.
+        label: (H, W) int64 the labels.
+        fit: The parabolas, around the labels or frames beside them.
+        radius: Frames on either side that were fitted.
         noise_logit: Logit of a place without texture.
+
+    Returns:
+        (H, W) index, NaN where the parabola has no peak in its window and inside the sweep, or the curve is flat; and
+        (F, H, W) what the probability is judged by, in the order of FEATURES.
     """
-    count = len(volume)
-    other, mean = _second_peak(volume, label)
-    to_end = torch.minimum(fit.index, count - 1 - fit.index)
-    return torch.stack(
-        [
-            (fit.height - other).clamp(-1, 3),
-            (fit.height - mean).clamp(0, 3),
-            (fit.height - noise_logit).clamp(0, 5),
-            torch.log1p(spread),
-            torch.log(fit.curvature.clamp(1e-4, 10)),
-            fit.residual.clamp(0, 1),
-            torch.log(fit.sigma.clamp(1e-3, 10)),
-            to_end.clamp(0, 3),
-        ]
-    )
+    from dff.depth.peak_loops import CURVES, curves
+
+    index, features = torch.empty(label.shape), torch.empty(CURVES, *label.shape)
+    away = min(SECOND_PEAK_FRAMES, max(1, len(volume) // 5))
+    maps = volume.contiguous(), label.contiguous(), label_range(label), fit.start, fit.maps
+    given = *(values.numpy() for values in maps), radius, np.float32(noise_logit), away, _LIMITS
+    curves(*given, np.float32(LEAST_DROP), np.float32(FLATTEST), index.numpy(), features.numpy())
+    return index, features
 
 
 def pooled(features: Tensor) -> Tensor:
     """(F, H, W) features averaged over the pixels around: those of single pixels are noisy."""
-    return filters.gaussian(features.nan_to_num(0.0, 3.0, -3.0), _POOL_SIGMA_PX)
+    return filters.gaussian(features, _POOL_SIGMA_PX)
 
 
 def surface_features(single: Tensor, surface: Tensor, share: Tensor) -> Tensor:
@@ -100,29 +106,6 @@ def surface_features(single: Tensor, surface: Tensor, share: Tensor) -> Tensor:
     rms = filters.gaussian(off.square()[None], _SCATTER_SIGMA_PX)[0].clamp_min(0).sqrt()
     low, high = _SCATTER_FRAMES
     return torch.stack([off, share, ((rms - low) / (high - low)).clamp(0, 1)])
-
-
-def _second_peak(volume: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest logit away from the label, and the mean logit of all frames."""
-    count = len(volume)
-    away = min(SECOND_PEAK_FRAMES, max(1, count // 5))
-    if filters.by_opencv(volume) and volume[0].is_contiguous():
-        return _second_peak_compiled(volume, label, away)
-    other, mean = torch.full_like(volume[0], -torch.inf), torch.zeros_like(volume[0])
-    for k in range(count):
-        other = torch.where((label - k).abs() > away, torch.maximum(other, volume[k]), other)
-        mean += volume[k] / count
-    return other, mean
-
-
-def _second_peak_compiled(volume: Tensor, label: Tensor, away: int) -> tuple[Tensor, Tensor]:
-    from dff.depth.curve_loops import second_peak
-
-    count, step = len(volume), volume.stride(0)
-    flat = volume.as_strided(((count - 1) * step + volume[0].numel(),), (1,)).numpy()
-    other, mean = torch.empty(volume.shape[1:]), torch.empty(volume.shape[1:])
-    second_peak(flat, step, count, label.numpy(), away, other.numpy(), mean.numpy())
-    return other, mean
 
 
 def label_range(label: Tensor) -> Tensor:

@@ -68,43 +68,35 @@ def surest_claims(claims, label, cell, top, left, same, result):
         result: (H, W) float32, changed in place where a claim agrees and is surer.
     """
     height, width = label.shape
-    rows, columns = claims.shape[1], claims.shape[2]
+    frames = np.empty(_AROUND * _AROUND * len(claims) // 2, np.float32)
+    sures = np.empty_like(frames)
     for y0 in range(0, height, cell):
         for x0 in range(0, width, cell):
-            for down in (-1, 0, 1):
-                row = min(max((top + y0) // cell + down, 0), rows - 1)
-                for across in (-1, 0, 1):
-                    column = min(max((left + x0) // cell + across, 0), columns - 1)
-                    for j in range(0, len(claims), 2):
-                        frame, sure = claims[j, row, column], claims[j + 1, row, column]
-                        for y in range(y0, min(y0 + cell, height)):
-                            for x in range(x0, min(x0 + cell, width)):
-                                if sure > result[y, x] and abs(frame - label[y, x]) <= same:
-                                    result[y, x] = sure
+            count = _claimed(claims, (top + y0) // cell, (left + x0) // cell, frames, sures)
+            for y in range(y0, min(y0 + cell, height)):
+                for x in range(x0, min(x0 + cell, width)):
+                    surest, own = result[y, x], label[y, x]
+                    for j in range(count):
+                        if sures[j] > surest and abs(frames[j] - own) <= same:
+                            surest = sures[j]
+                    result[y, x] = surest
 
 
 @compiled
-def second_peak(logits, step, count, label, away, other, mean):
-    """Largest logit away from the label, and the mean logit of all frames.
-
-    Args:
-        logits: float32 of some rows of all frames: row y of frame k starts at k times `step` plus y times W.
-        step: Numbers from one frame to the next.
-        count: N.
-        label: (rows, W) int64.
-        away: Frames from the label that are still near it.
-        other: (rows, W) float32, changed in place.
-        mean: Likewise.
-    """
-    width = label.shape[1]
-    share, near = np.float32(1 / count), np.empty(width, np.int32)
-    for y in range(label.shape[0]):
-        largest, total = other[y], mean[y]
-        largest[:], total[:], near[:] = -np.inf, np.float32(0), label[y]
-        for k in range(count):
-            start = k * step + y * width
-            row = logits[start : start + width]
-            for x in range(width):
-                total[x] += row[x] * share
-                far = abs(near[x] - k) > away and row[x] > largest[x]
-                largest[x] = row[x] if far else largest[x]
+def _claimed(claims, row, column, frames, sures):
+    """How many different frames are claimed at a site and around it, those, and how sure the surest claim of each is."""
+    count = 0
+    for down in (-1, 0, 1):
+        y = min(max(row + down, 0), claims.shape[1] - 1)
+        for across in (-1, 0, 1):
+            x = min(max(column + across, 0), claims.shape[2] - 1)
+            for j in range(0, len(claims), 2):
+                frame, sure, place = claims[j, y, x], claims[j + 1, y, x], 0
+                while place < count and frames[place] != frame:
+                    place += 1
+                if place == count:
+                    frames[place], sures[place] = frame, sure
+                    count += 1
+                else:
+                    sures[place] = max(sures[place], sure)
+    return count

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, exp_of
+from dff.compiled import compiled, compiled_sums, exp_of
 
 CANDIDATES = 3
 _ZERO, _ONE, _LEAST = np.float32(0), np.float32(1), np.float32(1e-12)
@@ -38,7 +38,7 @@ def likeness(colours, place, offsets, sharpness, result):
             row[k] = exp_of(row[k] * factor)
 
 
-@compiled
+@compiled_sums
 def votes(labels, trusts, place, offsets, weights, alike, agree, candidates, chosen, share):
     """Labels that most like-coloured neighbours agree on; the first of equals.
 
@@ -73,7 +73,7 @@ def votes(labels, trusts, place, offsets, weights, alike, agree, candidates, cho
         chosen[pixel], share[pixel] = best, most / max(total, _LEAST)
 
 
-@compiled
+@compiled_sums
 def fills(labels, indices, weights, place, offsets, away, kernel, alike, farthest, ridge, value, mean_weight):
     """Planes through the indices around each pixel that lie on the surface of its label.
 

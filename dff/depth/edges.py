@@ -13,10 +13,11 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dff import filters
@@ -75,6 +76,11 @@ class Settled:
     share: Tensor
     """(H, W) share of the votes that agree with the label; 1 away from edges."""
 
+    @cached_property
+    def spots(self) -> Tensor:
+        """(M,) int64 places of the pixels near an edge in maps that are flat."""
+        return spots(self.where)
+
 
 def frames_of(images: Tensor) -> Frames:
     """The frames of a part of the picture that is held as (N, C, H, W)."""
@@ -85,6 +91,11 @@ def near_edges(label: Tensor) -> Tensor:
     """(H, W) bool: within NEAR_EDGE_PX of a jump of the labels."""
     jump = largest(label, 1) + largest(-label, 1) > JUMP_FRAMES
     return largest(jump.to(torch.float32), NEAR_EDGE_PX) > 0
+
+
+def spots(where: Tensor) -> Tensor:
+    """(M,) int64 places in a flat map where a map (H, W) of bool is true."""
+    return torch.from_numpy(np.flatnonzero(where.numpy()))
 
 
 def voters(where: Tensor) -> Tensor:
@@ -136,7 +147,7 @@ def settle(index: Tensor, weight: Tensor, label: Tensor, picture: Tensor, where:
         where: (H, W) bool: the pixels to decide.
     """
     near = _Neighbours.of(where, picture)
-    trust = _padded(torch.where(weight > 0, 1.0, _UNKNOWN_TRUST))
+    trust = _padded(torch.where(weight > 0, 1.0, _UNKNOWN_TRUST).numpy())
     voted, share = label.to(torch.float32), torch.ones_like(index)
     for _ in range(_ROUNDS):
         voted, share = _vote(voted, trust, near)
@@ -149,7 +160,8 @@ def settle(index: Tensor, weight: Tensor, label: Tensor, picture: Tensor, where:
 class _Neighbours:
     """The pixels to decide, and their neighbours with their likeness."""
 
-    where: Tensor
+    spots: Tensor
+    """(M,) int64 flat place in the map."""
     place: FloatArray
     """(M,) flat place in the padded map."""
     offsets: FloatArray
@@ -165,29 +177,32 @@ class _Neighbours:
         reach = VOTE_PX
         box = np.full(2 * reach + 1, 1 / (2 * reach + 1), np.float32)
         mean, square = (filters.separable(planes, box, box) for planes in (picture, picture.square()))
-        contrast = (square - (1 - _LEAST_CONTRAST**2) * mean.square()).sum(0)[where].clamp_min(1e-12)
-        row, column = (places.numpy() for places in where.nonzero(as_tuple=True))
+        where_flat, (mean, square) = spots(where), (planes.flatten(1) for planes in (mean, square))
+        mean, square = (planes.index_select(1, where_flat) for planes in (mean, square))
+        contrast = (square - (1 - _LEAST_CONTRAST**2) * mean.square()).sum(0).clamp_min(1e-12)
+        row, column = np.divmod(where_flat.numpy(), where.shape[1])
         width = where.shape[1] + 2 * reach
         place = (row + reach) * width + column + reach
         offsets = np.array([y * width + x for x, y, _ in OFFSETS])
-        colours = F.pad(picture[None], (reach,) * 4, mode="replicate")[0].flatten(1).numpy()
+        colours = np.stack([_padded(plane) for plane in picture.numpy()])
         found = np.empty((len(place), len(OFFSETS)), np.float32)
         likeness(colours, place, offsets, (0.5 / (_LIKENESS**2 * contrast)).numpy(), found)
-        return cls(where, place, offsets, found)
+        return cls(where_flat, place, offsets, found)
 
     def spread(self, values: FloatArray, elsewhere: Tensor) -> Tensor:
         """A map with values at the pixels to decide."""
         result = elsewhere.clone()
-        result[self.where] = torch.from_numpy(values)
+        result.view(-1)[self.spots] = torch.from_numpy(values)
         return result
 
+    def of_map(self, values: Tensor) -> FloatArray:
+        """(M,) what a map (H, W) has at the pixels to decide."""
+        return values.flatten().index_select(0, self.spots).numpy()
 
-def _padded(values: Tensor, *, fill: float | None = None) -> FloatArray:
-    """A map padded by VOTE_PX, flat: by its own edge, or by a number."""
-    pad = (VOTE_PX,) * 4
-    if fill is not None:
-        return F.pad(values, pad, value=fill).flatten().numpy()
-    return F.pad(values[None, None], pad, mode="replicate").flatten().numpy()
+
+def _padded(values: FloatArray, border: int = cv2.BORDER_REPLICATE) -> FloatArray:
+    """A map padded by VOTE_PX, flat: by its own edge, or with BORDER_CONSTANT by 0."""
+    return cv2.copyMakeBorder(values, *(VOTE_PX,) * 4, border, value=0.0).ravel()
 
 
 def _kernel(sigma_px: float) -> FloatArray:
@@ -200,10 +215,10 @@ def _vote(label: Tensor, trust: FloatArray, near: _Neighbours) -> tuple[Tensor, 
     from dff.depth.edge_loops import votes
 
     around = (label, -largest(-label, VOTE_PX // 2), largest(label, VOTE_PX // 2))
-    candidates = torch.stack([plane[near.where] for plane in around]).numpy()
+    candidates = np.stack([near.of_map(plane) for plane in around])
     weights = _kernel(_VOTE_SIGMA_PX) * (near.offsets != 0)
     chosen, share = np.empty_like(candidates[:2])
-    labels, agree = _padded(label), np.float32(1 / _AGREE_FRAMES)
+    labels, agree = _padded(label.numpy()), np.float32(1 / _AGREE_FRAMES)
     votes(labels, trust, near.place, near.offsets, weights, near.likeness, agree, candidates, chosen, share)
     return near.spread(chosen, label), near.spread(share, torch.ones_like(label))
 
@@ -212,12 +227,12 @@ def _fill(label: Tensor, index: Tensor, weight: Tensor, near: _Neighbours) -> tu
     """Plane through the indices around each pixel that lie on the surface of its label."""
     from dff.depth.edge_loops import fills
 
-    labels, kernel = label[near.where].numpy(), _kernel(_FILL_SIGMA_PX)
+    labels, kernel = near.of_map(label), _kernel(_FILL_SIGMA_PX)
     away = np.array([(x, y) for x, y, _ in OFFSETS], np.float32)
     value, mean_weight = np.empty((2, len(labels)), np.float32)
     limits = np.float32(2 * _SAME_FRAMES), np.float32(_RIDGE_PX2)
-    maps = _padded(index), _padded(weight, fill=0.0), near.place, near.offsets, away, kernel, near.likeness
-    fills(labels, *maps, *limits, value, mean_weight)
+    maps = _padded(index.numpy()), _padded(weight.numpy(), cv2.BORDER_CONSTANT)
+    fills(labels, *maps, near.place, near.offsets, away, kernel, near.likeness, *limits, value, mean_weight)
     nothing = torch.full_like(label, torch.nan)
     total = sum(math.exp(-(x * x + y * y) / (2 * _FILL_SIGMA_PX**2)) for x, y, _ in OFFSETS)
     return near.spread(value, nothing), near.spread(mean_weight / np.float32(total), nothing)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dff.depth.units import answers
+from dff.depth.units import Units
 
 JUDGES = Path(__file__).with_name("judges.json")
 DEFAULT = "ring-difference"
@@ -38,7 +38,7 @@ class Judge:
 
     def __call__(self, features: Tensor) -> Tensor:
         """(F, ...) features in the order of their names → probability that the index is right to one frame."""
-        return answers(features, self.hidden, self.bias, [self.output], [self.constant])[0].sigmoid_()
+        return Units.of(self.hidden, self.bias, [self.output], [self.constant]).answers(features)[0].sigmoid_()
 
 
 def read_judges() -> dict[str, Judge]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dff.depth.units import answers
+from dff.depth.units import Units
 
 MIXTURES = Path(__file__).with_name("mixtures.json")
 Row = tuple[float, ...]
@@ -38,17 +38,12 @@ class Mixture:
 
     def __call__(self, features: Tensor) -> Tensor:
         """(F, ...) features in the order of their names → (J, ...) shares, which add up to one."""
-        found = answers(features, self.hidden, self.bias, self.output, self.constant)
-        weights = found.sub_(found.amax(0)).exp_()
-        return weights / added(weights)
+        return self.units.answers(features).softmax(0)
 
-
-def added(values: Tensor) -> Tensor:
-    """(J, ...) → (...) the sum, added one by one: tensors add in an order that depends on their size."""
-    total = values[0].clone()
-    for value in values[1:]:
-        total += value
-    return total
+    @property
+    def units(self) -> Units:
+        """The network."""
+        return Units.of(self.hidden, self.bias, self.output, self.constant)
 
 
 def read_mixtures() -> dict[str, Mixture]:

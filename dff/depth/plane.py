@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -38,10 +38,8 @@ class Planes:
     sigma_px: float
     weight: Tensor
     """(H, W) inverse variance; 0 where there is nothing."""
-    mean_weight: Tensor
-    """(H, W) its mean around each pixel."""
-    factors: tuple[Tensor, Tensor, Tensor]
-    """What the moments of a map about each pixel, of no order and along x and y, count for the plane there."""
+    factors: Tensor
+    """(4, H, W) mean weight around each pixel, and what the moments of a map of no order and along x and y count."""
 
     @classmethod
     def of(cls, weight: Tensor, sigma_px: float) -> Planes:
@@ -51,13 +49,16 @@ class Planes:
             weight: (H, W) inverse variance; 0 where there is nothing.
             sigma_px: Standard deviation of the Gaussian window.
         """
-        mean, x, y, xx, yy, xy = _moments(weight, sigma_px, ((0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (1, 1)))
-        total = mean.clamp_min(torch.finfo(torch.float32).tiny)
-        mx, my = x / total, y / total
-        xx, yy, xy = xx / total - mx * mx + _RIDGE_PX2, yy / total - my * my + _RIDGE_PX2, xy / total - mx * my
-        determinant = (xx * yy - xy * xy) * total
-        across, down = (xy * my - yy * mx) / determinant, (xy * mx - xx * my) / determinant
-        return cls(sigma_px, weight, mean, (1 / total - mx * across - my * down, across, down))
+        from dff.depth.plane_loops import FACTORS, weigh
+
+        weight, factors = weight.contiguous(), torch.empty(FACTORS, *weight.shape)
+        weigh(weight.numpy(), _taps(sigma_px), np.float32(_RIDGE_PX2), factors.numpy())
+        return cls(sigma_px, weight, factors)
+
+    @property
+    def mean_weight(self) -> Tensor:
+        """(H, W) mean inverse variance around each pixel."""
+        return self.factors[0]
 
     def __call__(self, values: Tensor) -> Tensor:
         """(H, W) the plane through the values around each pixel; NaN where nothing is near.
@@ -65,17 +66,26 @@ class Planes:
         Args:
             values: (H, W) any finite number where the weight is 0.
         """
-        moments = _moments(self.weight * values, self.sigma_px, ((0, 0), (1, 0), (0, 1)))
-        found = sum(factor * moment for factor, moment in zip(self.factors, moments))
-        return torch.where(self.mean_weight > 0, torch.as_tensor(found), torch.nan)
+        return self.through(self.weight * values, torch.nan)
+
+    def through(self, weighted: Tensor, nothing: float) -> Tensor:
+        """(H, W) the plane through values.
+
+        Args:
+            weighted: (H, W) values times their weight.
+            nothing: Value where nothing is near.
+        """
+        from dff.depth.plane_loops import fit
+
+        result = torch.empty_like(weighted)
+        fit(weighted.numpy(), self.factors.numpy(), _taps(self.sigma_px), np.float32(nothing), result.numpy())
+        return result
 
 
-def _moments(plane: Tensor, sigma_px: float, orders: tuple[tuple[int, int], ...]) -> list[Tensor]:
-    """(H, W) moments about each pixel of some orders along x and y; beyond the border there is nothing."""
+@lru_cache(maxsize=64)
+def _taps(sigma_px: float) -> NDArray[np.float32]:
+    """(reach + 1, 3) taps of a Gaussian window from its centre, times powers of the distance."""
     taps = filters.gaussian_kernel(sigma_px)
-    reach = len(taps) // 2
-    x = np.arange(len(taps), dtype=np.float32) - reach
-    powers: tuple[NDArray[np.float32], ...] = (taps, taps * x, taps * x * x)
-    padded = F.pad(plane, (reach,) * 4)[None]
-    rows, columns = (slice(reach, reach + side) for side in plane.shape)
-    return [filters.separable(padded, powers[across], powers[down])[0, rows, columns] for across, down in orders]
+    half = taps[len(taps) // 2 :]
+    distance = np.arange(len(half), dtype=np.float32)
+    return np.stack([half, half * distance, half * distance * distance], 1)

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from dff.depth.claims import CLAIMS, claims_of
 from dff.depth.select import LATTICE, lattice_volume
+from dff.focus import UNCOVERED_LOGIT
 from dff.focus.measure import RowsOfCells
 
 _CLEAR = 1.5
 _LEAST_LOGIT = -30.0
 """Of frames that cover a site: one step of a 16-bit image is far above."""
 _QUIET_SHARE = 0.02
-INVALID_LOGIT = -40.0
+INVALID_LOGIT = UNCOVERED_LOGIT
 """Of frames that do not cover a pixel."""
 
 

@@ -113,9 +113,10 @@ class Averaging:
         if frames is None:
             return Surface(value, variance.sqrt(), curves.index.round().to(torch.int64), torch.ones_like(value))
         settled = self.settled(curves, frames)
-        where = settled.where
+        spots = settled.spots
         beside = Beside.of(settled, single.index, single.sigma, found).mixed()
-        value[where] = torch.where(settled.index[where].isfinite(), beside, torch.nan)
+        index, weight = (values.flatten().index_select(0, spots) for values in (settled.index, settled.weight))
+        value.view(-1)[spots] = torch.where(index.isfinite(), beside, torch.nan)
         independent = self.samples / (self.samples + 2 * math.pi * self.sigma_px**2)
-        variance[where] = (1 / settled.weight[where] - self.floor).clamp_min(0) * independent
+        variance.view(-1)[spots] = (1 / weight - self.floor).clamp_min(0) * independent
         return Surface(value, variance.sqrt(), settled.label, settled.share)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dff import filters
-from dff.depth.mixture import added, mixture_of
+from dff.depth.mixture import mixture_of
 from dff.depth.plane import PIXEL_SIGMA_PX, Planes
 
 SCALES = (0.5, 1.0, 1.75)
@@ -35,10 +35,11 @@ _LEAST_FRAMES, _MOST_FRAMES = 1e-3, 3.0
 _LEAST = 1e-6
 _AROUND_SIGMA_PX, _SCATTER_SIGMA_PX = 2.5, 2.0
 _FARTHEST_OFF = 1.5
+_LIMITS = np.array([_LEAST_FRAMES, _MOST_FRAMES, _FARTHEST_OFF], np.float32)
 _SLOPE_SIGMA_PX = 0.7
 _LEAST_DROP = 0.02
-_DIFFERENCE = np.array([-0.5, 0, 0.5], np.float32)
-_ONE = np.ones(1, np.float32)
+_OWNERS = (0, 0, 1, 1, 2)
+"""Which window each of VALUES is of."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ class Windows:
     values: Tensor
     """(J, H, W) in the order of VALUES."""
     variance: Tensor
-    """(J, H, W) mean variance of the pixels in each window, from noise alone."""
+    """(3, H, W) mean variance of the pixels in the windows of SCALES, from noise alone."""
     features: Tensor
     """(F, H, W) in the order of FEATURES."""
     sigmas_px: tuple[float, ...]
-    """(J,) standard deviations of the windows."""
+    """(3,) standard deviations of the windows."""
 
     @classmethod
     def of(cls, curves: Curves, sigma_px: float) -> Windows:
@@ -80,22 +81,24 @@ class Windows:
             curves: What single pixels say.
             sigma_px: Standard deviation of the middle window.
         """
-        steer = _Steered.of(curves.height)
+        from dff.depth.window_loops import noise, remains, tell
+
         planes = [Planes.of(curves.weight, scale * sigma_px) for scale in SCALES]
-        values = []
-        for fitted in planes[:-1]:
-            value = fitted(curves.index).nan_to_num()
-            values += [value, value + fitted(curves.index - steer(value)).nan_to_num()]
-        values.append(planes[-1](curves.index).nan_to_num())
-        noises = [(1 / fitted.mean_weight.clamp_min(_LEAST) - curves.floor).clamp_min(_LEAST) for fitted in planes]
-        features = _features(values, noises, curves)
-        owners = (0, 0, 1, 1, 2)
-        return cls(
-            torch.stack(values),
-            torch.stack([noises[k] for k in owners]),
-            features,
-            tuple(planes[k].sigma_px for k in owners),
-        )
+        weighted, values = curves.weight * curves.index, torch.empty(len(VALUES), *curves.index.shape)
+        rest, maps = torch.empty_like(weighted), (curves.index, curves.height.contiguous(), planes[0].weight)
+        index, height, weight = (plane.numpy() for plane in maps)
+        for k, fitted in enumerate(planes):
+            values[2 * k] = value = fitted.through(weighted, 0.0)
+            if fitted is not planes[-1]:
+                smooth = filters.gaussian(value[None], _SLOPE_SIGMA_PX)[0].numpy()
+                remains(index, smooth, height, weight, np.float32(PIXEL_SIGMA_PX**2), rest.numpy())
+                torch.add(value, fitted.through(rest, 0.0), out=values[2 * k + 1])
+        features, variance = torch.empty(len(FEATURES), *index.shape), torch.empty(len(SCALES), *index.shape)
+        tell(values.numpy(), index, _LIMITS, features.numpy(), rest.numpy())
+        for fitted, target in zip(planes, variance):
+            noise(fitted.mean_weight.numpy(), np.float32(curves.floor), np.float32(_LEAST), target.numpy())
+        _tell_others(features, rest, variance, curves)
+        return cls(values, variance, features, tuple(fitted.sigma_px for fitted in planes))
 
     def mixed(self, samples: float) -> tuple[Tensor, Tensor]:
         """The mixture of the planes.
@@ -106,10 +109,9 @@ class Windows:
         Returns:
             (H, W) index and (H, W) its variance from noise alone.
         """
-        shares = mixture_of("open")(self.features)
-        independent = self.features.new_tensor([samples / (samples + 2 * math.pi * px**2) for px in self.sigmas_px])
-        variance = self.variance * independent[:, None, None]
-        return added(shares * self.values), added(shares * variance)
+        independent = [samples / (samples + 2 * math.pi * self.sigmas_px[k] ** 2) for k in _OWNERS]
+        units = mixture_of("open").units
+        return units.mixed_with_variance(self.features, self.values, self.variance, _OWNERS, independent)
 
 
 def halo_px(sigma_px: float) -> int:
@@ -119,57 +121,21 @@ def halo_px(sigma_px: float) -> int:
     return max(2 * max(narrow, middle) + slope + 1, wide) + around
 
 
-@dataclass(frozen=True)
-class _Steered:
-    """What single pixels make of a surface: its depth where the energy of their window has its centre.
+def _tell_others(features: Tensor, off: Tensor, variance: Tensor, curves: Curves) -> None:
+    """Write all features but the distances between planes, which are there.
 
-    With a Gaussian window that is off the pixel by the window's variance times the gradient of the energy's logarithm.
+    Args:
+        features: (F, H, W) changed in place.
+        off: (H, W) squared distance of single pixels from the middle plane.
+        variance: (3, H, W) mean variance of the pixels in each window.
+        curves: What single pixels say.
     """
+    from dff.depth.window_loops import half_logs
 
-    across: Tensor
-    down: Tensor
-
-    @classmethod
-    def of(cls, height: Tensor) -> _Steered:
-        variance = PIXEL_SIGMA_PX**2
-        across, down = _gradient(height)
-        return cls((variance * across).clamp(-1, 1), (variance * down).clamp(-1, 1))
-
-    def __call__(self, surface: Tensor) -> Tensor:
-        smooth = filters.gaussian(surface[None], _SLOPE_SIGMA_PX)[0]
-        across, down = _gradient(smooth)
-        return smooth + self.across * across + self.down * down
-
-
-def _gradient(values: Tensor) -> tuple[Tensor, Tensor]:
-    across, down = ((_DIFFERENCE, _ONE), (_ONE, _DIFFERENCE))
-    return filters.separable(values[None], *across)[0], filters.separable(values[None], *down)[0]
-
-
-def log_frames(distance: Tensor) -> Tensor:
-    """Logarithm of a distance in frames."""
-    return distance.abs().clamp(_LEAST_FRAMES, _MOST_FRAMES).log()
-
-
-def _features(values: list[Tensor], noises: list[Tensor], curves: Curves) -> Tensor:
-    narrow, narrow_sharpened, middle, middle_sharpened, wide = values
-    distances = torch.stack(
-        [
-            log_frames(narrow_sharpened - narrow),
-            log_frames(middle_sharpened - middle),
-            log_frames(narrow - middle),
-            log_frames(middle - wide),
-        ]
-    )
-    off = (curves.index - middle).clamp(-_FARTHEST_OFF, _FARTHEST_OFF).square()
-    scatter = filters.gaussian(off[None], _SCATTER_SIGMA_PX)[0].clamp_min(_LEAST)
-    others = torch.stack(
-        [
-            0.5 * noises[0].log(),
-            0.5 * noises[-1].log(),
-            0.5 * scatter.log(),
-            *curves.shape,
-            torch.full_like(middle, math.log(max(curves.drop, _LEAST_DROP))),
-        ]
-    )
-    return torch.cat([distances, filters.gaussian(distances, _AROUND_SIGMA_PX), others]).nan_to_num(0.0, 3.0, -3.0)
+    count = len(DISTANCES)
+    filters.gaussian(features[:count], _AROUND_SIGMA_PX, out=features[count : 2 * count])
+    scatter = filters.gaussian(off[None], _SCATTER_SIGMA_PX)[0]
+    for k, source in enumerate((variance[0], variance[-1], scatter), 2 * count):
+        half_logs(source.numpy(), np.float32(_LEAST), features[k].numpy())
+    features[2 * count + 3 : -1] = curves.shape
+    features[-1] = math.log(max(curves.drop, _LEAST_DROP))

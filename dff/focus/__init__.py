@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,17 @@ from torch import Tensor
 
 from dff import filters
 from dff.focus import drpl, fusegan, mffgan, operators, sesf, sesf_stack, sesf_vgg
-from dff.focus.coherence import StackFilter, frame_units, stack_filter
+from dff.focus.coherence import StackFilter, frame_units, luminance_of, stack_filter
 from dff.focus.energies import SymmetricEnergy
 from dff.focus.inference import in_precision, on_device
 from dff.focus.measure import CELL, FocusMeasure, RowMeasure
 
 __all__ = [
     "CELL",
+    "COVERED",
     "FOCUS_MEASURES",
     "NETWORKS",
+    "UNCOVERED_LOGIT",
     "FocusMeasure",
     "RowMeasure",
     "StackFilter",
@@ -28,6 +31,7 @@ __all__ = [
     "focus_volume",
     "frame_units",
     "load_measure",
+    "luminance_of",
     "stack_filter",
     "with_channels",
 ]
@@ -50,6 +54,10 @@ FOCUS_MEASURES: dict[str, Callable[..., FocusMeasure]] = {
 """Factories by name; their options are keyword arguments."""
 NETWORKS = ("sesf-stack", "sesf", "sesf-vgg", "drpl", "fusegan", "mffgan")
 """Names of those that have weights."""
+COVERED: Mapping[int, Tensor] = MappingProxyType({})
+"""Every frame covers all."""
+UNCOVERED_LOGIT = -40.0
+"""Of frames that do not cover a pixel."""
 
 
 def load_measure(name: str, *, precision: str = "float32", device: str = "cpu", **options: Any) -> FocusMeasure:
@@ -71,7 +79,12 @@ def load_measure(name: str, *, precision: str = "float32", device: str = "cpu", 
 
 
 def focus_volume(
-    images: Tensor, measure: FocusMeasure, *, z_sigma_frames: float = 0.0, z: NDArray[np.floating] | None = None
+    images: Tensor,
+    measure: FocusMeasure,
+    *,
+    z_sigma_frames: float = 0.0,
+    z: NDArray[np.floating] | None = None,
+    uncovered: Mapping[int, Tensor] = COVERED,
 ) -> Tensor:
     """Logits of every frame after the filter along the stack.
 
@@ -80,14 +93,18 @@ def focus_volume(
         measure: Focus measure.
         z_sigma_frames: Standard deviation of the filter along the stack in mean steps; 0 is off.
         z: (N,) positions of the frames where the steps are uneven; any unit.
+        uncovered: (H, W) bool by the number of the frame: what it does not cover, where it has UNCOVERED_LOGIT.
 
     Returns:
         (N, H, W).
     """
     images = with_channels(images, measure.channels)
     if energy := _compiled(measure, images):
-        return energy.logits(images[:, 0], _along(images, z_sigma_frames, z))
-    return measure(coherent(images, z_sigma_frames, z))
+        return energy.logits(images[:, 0], _along(images, z_sigma_frames, z), uncovered)
+    volume = measure(coherent(images, z_sigma_frames, z))
+    for k, where in uncovered.items():
+        volume[k].masked_fill_(where, UNCOVERED_LOGIT)
+    return volume
 
 
 def focus_cells(

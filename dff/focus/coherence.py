@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dff import filters
+
 _CUT_SIGMAS = 3.0
 
 
@@ -51,6 +53,8 @@ class StackFilter:
         Args:
             images: (N, ...).
         """
+        if filters.by_opencv(images) and not images.requires_grad:
+            return self._compiled(images)
         mean = images.mean(0)
         result = torch.empty_like(images)
         for k, row in enumerate(self.rows):
@@ -58,6 +62,32 @@ class StackFilter:
             for j in np.flatnonzero(row):
                 frame.add_(images[j], alpha=float(row[j]))
         return result
+
+    def _compiled(self, images: Tensor) -> Tensor:
+        from dff.focus.coherence_loops import mixed
+
+        frames = images.contiguous()
+        result = torch.empty_like(frames)
+        mixed(frames.flatten(1).numpy(), *self.bands, result.view(len(frames), -1).numpy())
+        return result
+
+
+def luminance_of(pixels: NDArray[Any], scale: float, out: Tensor) -> Tensor:
+    """Weighted sum of the channels of a frame.
+
+    Args:
+        pixels: (H, W, C) of any type, C is 1 or 3.
+        scale: What they are multiplied by.
+        out: (H, W) float32, filled and given back.
+    """
+    from dff.focus.coherence_loops import luminance
+
+    if pixels.shape[2] == 1:
+        np.multiply(pixels[..., 0], np.float32(scale), out=out.numpy())
+        return out
+    weights = (np.array(filters.LUMINANCE) * scale).astype(np.float32)
+    luminance(np.ascontiguousarray(pixels).reshape(len(pixels), -1), weights, out.numpy())
+    return out
 
 
 def stack_filter(z: NDArray[Any], sigma_frames: float) -> StackFilter:

@@ -47,17 +47,18 @@ class SymmetricEnergy:
         half[: len(taps) // 2 + 1] = taps[len(taps) // 2 :]
         return cls(quarter, half, floor)
 
-    def logits(self, planes: Tensor, along: StackFilter) -> Tensor:
+    def logits(self, planes: Tensor, along: StackFilter, uncovered: Mapping[int, Tensor]) -> Tensor:
         """(N, H, W) logarithm of the energies.
 
         Args:
             planes: (N, H, W) luminance.
             along: Filter along the stack.
+            uncovered: (H, W) bool by frame: where it has no energy.
         """
         from dff.focus.energy_loops import logits
 
         result = torch.empty_like(planes, dtype=torch.float32, memory_format=torch.contiguous_format)
-        self._run(logits, planes, along, (), result)
+        self._run(logits, planes, along, uncovered, result)
         return result
 
     def cells(self, planes: Tensor, along: StackFilter, uncovered: Mapping[int, Tensor]) -> Tensor:
@@ -71,21 +72,26 @@ class SymmetricEnergy:
         from dff.focus.energy_loops import cells
 
         count, height, width = planes.shape
-        place = np.full(count, -1)
-        place[list(uncovered)] = np.arange(len(uncovered))
-        bare = np.stack([where.numpy() for where in uncovered.values()] or [np.empty((height, width), bool)])
         result = torch.empty(count, -(-height // _CELL), -(-width // _CELL))
-        self._run(cells, planes, along, (bare, place), result)
+        self._run(cells, planes, along, uncovered, result)
         return result
 
     def _run(
-        self, loop: Callable[..., Any], planes: Tensor, along: StackFilter, masks: tuple[Any, ...], result: Tensor
+        self,
+        loop: Callable[..., Any],
+        planes: Tensor,
+        along: StackFilter,
+        uncovered: Mapping[int, Tensor],
+        result: Tensor,
     ) -> None:
+        place = np.full(len(planes), -1)
+        place[list(uncovered)] = np.arange(len(uncovered))
+        bare = np.stack([where.numpy() for where in uncovered.values()] or [np.empty((0, 0), bool)])
         images = np.ascontiguousarray(planes.detach().numpy(), np.float32)
         # Rows that sum to one have no use for the mean.
         mean = images[0] if np.allclose(along.gain, 1, atol=1e-6) else images.mean(0)
         weights, first, counts = along.bands
-        given = (images, mean, weights, first, counts, self.quarter, self.taps, np.float32(self.floor), *masks)
+        given = (images, mean, weights, first, counts, self.quarter, self.taps, np.float32(self.floor), bare, place)
         height = images.shape[1]
         spans = [(top, min(top + _STRIP_ROWS, height)) for top in range(0, height, _STRIP_ROWS)]
         with ThreadPoolExecutor(torch.get_num_threads()) as workers:

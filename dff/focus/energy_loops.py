@@ -18,8 +18,8 @@ ROWS, COLUMNS = 48, 512
 CELL = 4
 _NOTHING = np.float32(1e-6)
 _ZERO, _SHARE = np.float32(0), np.float32(1 / CELL**2)
-_LEAST = np.float32(np.exp(-40))
-"""e to the logit of a frame that does not cover a pixel."""
+_LEAST_LOGIT, _LEAST = np.float32(-40), np.float32(np.exp(-40))
+"""Logit of a frame that does not cover a pixel, and e to it."""
 
 
 @compiled
@@ -80,6 +80,9 @@ def energies(block, quarter, rows, columns, sums, energy):
 
     The kernel is the same in all four quarters: pixels of the rows at equal distance are added first.
     """
+    if not quarter[REACH].any() and not quarter[:, REACH].any():
+        _short_energies(block, quarter, rows, columns, sums, energy)
+        return
     wide = columns + 2 * MARGIN
     q00, q01, q02, q03 = quarter[0, 0], quarter[0, 1], quarter[0, 2], quarter[0, 3]
     q10, q11, q12, q13 = quarter[1, 0], quarter[1, 1], quarter[1, 2], quarter[1, 3]
@@ -117,6 +120,30 @@ def energies(block, quarter, rows, columns, sums, energy):
 
 
 @compiled
+def _short_energies(block, quarter, rows, columns, sums, energy):
+    """The same for a kernel that reaches a pixel less."""
+    wide = columns + 2 * MARGIN
+    q00, q01, q02 = quarter[0, 0], quarter[0, 1], quarter[0, 2]
+    q10, q11, q12 = quarter[1, 0], quarter[1, 1], quarter[1, 2]
+    q20, q21, q22 = quarter[2, 0], quarter[2, 1], quarter[2, 2]
+    zero, one, two = sums[0], sums[1], sums[2]
+    for row in range(rows + 2 * REACH):
+        centre = row + REACH
+        a, b, c, d, e = block[centre - 2], block[centre - 1], block[centre], block[centre + 1], block[centre + 2]
+        # Sums over each column, for the columns of the kernel at every distance.
+        for x in range(wide):
+            near, far = b[x] + d[x], a[x] + e[x]
+            zero[x] = q00 * c[x] + q10 * near + q20 * far
+            one[x] = q01 * c[x] + q11 * near + q21 * far
+            two[x] = q02 * c[x] + q12 * near + q22 * far
+        line = energy[row]
+        for x in range(columns + 2 * REACH):
+            o = x + REACH
+            answer = zero[o] + (one[o - 1] + one[o + 1]) + (two[o - 2] + two[o + 2])
+            line[x] = answer * answer
+
+
+@compiled
 def _windowed(energy, taps, floor, row, columns, sums, line):
     """Energies of one row of a block averaged over the window of (REACH + 1) taps, and the floor."""
     here, total = energy[row + REACH], sums[0]
@@ -136,7 +163,7 @@ def _windowed(energy, taps, floor, row, columns, sums, line):
 
 
 @compiled
-def logits(images, mean, weights, first, counts, quarter, taps, floor, span, result):
+def logits(images, mean, weights, first, counts, quarter, taps, floor, bare, place, span, result):
     """Logarithm of the windowed energy of some rows of every frame.
 
     Args:
@@ -148,6 +175,8 @@ def logits(images, mean, weights, first, counts, quarter, taps, floor, span, res
         quarter: (REACH + 1, REACH + 1) kernel from its centre.
         taps: (REACH + 1,) of the window from its centre.
         floor: Energy added before the logarithm.
+        bare: (M, H, W) bool where a frame has no energy.
+        place: (N,) which of those belongs to each frame; -1 where it has energy everywhere.
         span: First row and row after the last.
         result: (N, H, W) float32, changed in place.
     """
@@ -167,6 +196,10 @@ def logits(images, mean, weights, first, counts, quarter, taps, floor, span, res
                     _windowed(energy, taps, floor, row, columns, sums, line)
                     for x in range(columns):
                         line[x] = log_of(line[x])
+                    if place[k] >= 0:
+                        without = bare[place[k], top + row, left : left + columns]
+                        for x in range(columns):
+                            line[x] = _LEAST_LOGIT if without[x] else line[x]
 
 
 @compiled
@@ -190,8 +223,6 @@ def cells(images, mean, weights, first, counts, quarter, taps, floor, bare, plac
     """Logarithm of the mean windowed energy of the cells of some rows of every frame; see `logits`.
 
     Args:
-        bare: (M, H, W) bool where a frame has no energy.
-        place: (N,) which of those belongs to each frame; -1 where it has energy everywhere.
         span: First row, a multiple of CELL, and row after the last.
         result: (N, ceil(H / CELL), ceil(W / CELL)) float32, changed in place.
     """

@@ -263,7 +263,9 @@ def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDA
     index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
     for k, covered in strips.partly_covered(tile.rows, tile.columns, strips.estimator.energies.border_px):
         # The peak may lie in the frame that does not cover the pixel.
-        index[~covered & (np.abs(label - k) <= 1)] = np.nan
+        rows, columns = np.nonzero(~covered)
+        near = np.abs(label[rows, columns] - k) <= 1
+        index[rows[near], columns[near]] = np.nan
     unknown = np.isnan(index)
     sigma[unknown], confidence[unknown] = np.nan, 0
     for target, part in zip(maps.values(), (index, sigma, confidence, label)):

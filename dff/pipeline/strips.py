@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff import align, filters
+from dff import align
 from dff.ahead import ahead, at_once, divided_threads
 from dff.depth import DepthEstimator, SeenRows, Sites
+from dff.focus import luminance_of
 from dff.pipeline.plan import Plan
 from dff.pipeline.tiling import LANES
 from dff.stack import Alignment
@@ -175,7 +176,10 @@ class Strips:
         part = self.frame_tiles(tile)
 
         def read(k: int) -> None:
-            images[k] = part.luminance(k) if channels == 1 else part(k)
+            if channels == 1:
+                part.luminance(k, images[k, 0])
+            else:
+                images[k] = part(k)
 
         with ThreadPoolExecutor(torch.get_num_threads()) as workers:
             list(workers.map(read, range(len(self.frames))))
@@ -193,18 +197,10 @@ class Strips:
 
     def partly_covered(self, rows: Span, columns: Span, margin_px: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
         """Frames that do not cover all of a part with a margin around, and (H, W) where their logits count."""
-        wider = [
-            (max(0, start - margin_px), min(size, stop + margin_px))
-            for (start, stop), size in zip((rows, columns), self.size_px)
-        ]
-        square = np.ones((2 * margin_px + 1, 2 * margin_px + 1), np.uint8)
-        tops = [span[0] - outer[0] for span, outer in zip((rows, columns), wider)]
-        sides = [stop - start for start, stop in (rows, columns)]
-        inner = tuple(slice(top, top + side) for top, side in zip(tops, sides))
         for k, transform in enumerate(self.alignment.transforms):
-            covered = align.covered(transform, self.size_px, *wider)
+            covered = align.covered(transform, self.size_px, rows, columns, margin_px=margin_px)
             if not covered.all():
-                yield k, cv2.erode(covered.view(np.uint8), square)[inner].astype(bool)
+                yield k, covered
 
 
 @dataclass(frozen=True)
@@ -225,12 +221,9 @@ class TileFrames:
             np.multiply(plane, scale, out=target)
         return torch.from_numpy(planes)
 
-    def luminance(self, k: int) -> Tensor:
-        """(H, W) weighted sum of the channels."""
-        if self.strips.frames.shape[2] == 1:
-            return self(k)[0]
-        weights = np.array([filters.LUMINANCE]) * self._scale(k)
-        return torch.from_numpy(cv2.transform(self._pixels(k, WHOLE).astype(np.float32), weights))
+    def luminance(self, k: int, out: Tensor) -> Tensor:
+        """(H, W) weighted sum of the channels, written to `out`."""
+        return luminance_of(self._pixels(k, WHOLE), self._scale(k), out)
 
     def reaches(self, k: int, value: float) -> NDArray[np.bool_]:
         """(H, W) where some channel of frame k has at least a value, white being one."""
