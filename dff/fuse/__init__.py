@@ -114,7 +114,7 @@ def all_in_focus(
     elif method in _BLENDED and volume is None and index is not None:
         clipped = near_clipped(stack, CLIPPED_RADIUS_PX)
         weight = WindowWeights(stack, index, window_frames(clipped, noise))
-        picture = pyramid_blend(stack, weight, noise=noise, levels=levels, clipped=clipped)
+        picture = pyramid_blend(stack, weight, noise=noise, levels=levels, clipped=clipped, inside=inside)
         if method == "unveiled" and defocus is not None:
             measured = index if known is None else torch.where(known, index, torch.nan)
             picture = unveiled(picture, stack, measured, defocus, noise=noise, clipped=clipped, inside=inside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -91,7 +92,7 @@ def least_around(plane: FloatArray, reach: int) -> FloatArray:
     return np.asarray(cv2.erode(plane, _square(reach)))
 
 
-def largest_around(plane: NDArray[np.generic], reach: int) -> FloatArray:
+def largest_around(plane: NDArray[Any], reach: int) -> NDArray[Any]:
     """(h, w) or (h, w, C) largest value within so many cells by rows and columns."""
     return np.asarray(cv2.dilate(plane, _square(reach)))
 
