@@ -339,7 +339,8 @@ def test_only_what_a_frame_is_in_focus_near_is_looked_at(with_valid):
         shown = frames.clone()
         for k in range(24):
             far = torch.ones(640, dtype=torch.bool)
-            for row in torch.nonzero((weight(k) > 0).any(1))[:, 0]:
+            looked_at = weight(k) > 0 if weight.stack.bare is None else (weight(k) > 0) | weight.stack.bare
+            for row in torch.nonzero(looked_at.any(1))[:, 0]:
                 far[max(0, row - 64) : row + 65] = False
             shown[k][:, far] = beyond
         source = frame_stack(Shown(), 24, None, valid)
