@@ -14,7 +14,7 @@ from dff.align import resample
 from dff.depth import confidence, regularise_depth
 from dff.depth.select import lattice_volume
 from dff.focus import coherent, focus_cells, focus_volume, load_measure, stack_filter
-from dff.fuse import all_in_focus, blend, weights
+from dff.fuse import all_in_focus, blend
 
 UNEVEN = np.array([0.0, 1.0, 1.4, 3.0, 4.0, 4.5, 6.0, 7.0, 9.0])
 
@@ -110,8 +110,7 @@ def test_pictures_agree_with_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     valid = torch.ones(6, 96, 128, dtype=torch.bool)
     valid[4, :, 100:] = False
     found = all_in_focus(images, index=index, valid=valid)
-    for module in (blend, weights):
-        monkeypatch.setattr(module, "by_opencv", lambda _: False)
+    monkeypatch.setattr(blend, "by_opencv", lambda _: False)
     torch.testing.assert_close(found, all_in_focus(images, index=index, valid=valid), rtol=0, atol=2e-5)
 
 

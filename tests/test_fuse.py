@@ -310,28 +310,52 @@ def test_detail_that_the_index_places_a_little_wrong_wins():
 
 @pytest.mark.parametrize("with_valid", [False, True])
 def test_only_what_a_frame_is_in_focus_near_is_looked_at(with_valid):
-    """Rows and columns without weight change nothing, and are not asked for."""
+    """What a frame shows far from where it has weight changes nothing, and most of it is not asked for."""
     generator = torch.Generator().manual_seed(2)
     frames = torch.rand(24, 3, 640, 320, generator=generator)
     index = torch.linspace(-0.4, 23.4, 640)[:, None] + torch.linspace(0, 2, 320)
     index = index.clamp(0, 23) + 0.1 * torch.randn(640, 320, generator=generator)
     index[30:33, 40] = torch.nan
     valid = invalid_corner(24, 640, 320) if with_valid else None
-    source = frame_stack(frames, None, None, valid)
-    weight = weights.WindowWeights(source, index, torch.full_like(index, 2.0))
     clipped = torch.zeros_like(index)
     clipped[100:120, 100:120] = 1
-    options = {"noise": 0.004, "levels": LEVELS, "clipped": clipped}
-    everywhere = Everywhere(source, index, weight.reach)
-    parts, whole = (pyramid_blend(source, chosen, **options) for chosen in (weight, everywhere))
-    assert torch.equal(parts, whole)
+    asked = []
+
+    class Shown:
+        def __call__(self, k):
+            raise AssertionError("a whole frame was asked for")
+
+        def part(self, k, window):
+            rows, columns = window
+            asked.append((rows.stop - rows.start) * (columns.stop - columns.start))
+            return shown[k][:, rows, columns]
+
+        def reaches(self, k, value):
+            raise AssertionError
+
+    weight = weights.WindowWeights(frame_stack(frames, None, None, valid), index, torch.full_like(index, 2.0))
+    pictures = []
+    for beyond in (0.0, 9.0):
+        shown = frames.clone()
+        for k in range(24):
+            far = torch.ones(640, dtype=torch.bool)
+            looked_at = weight(k) > 0 if weight.stack.bare is None else (weight(k) > 0) | weight.stack.bare
+            for row in torch.nonzero(looked_at.any(1))[:, 0]:
+                far[max(0, row - 64) : row + 65] = False
+            shown[k][:, far] = beyond
+        source = frame_stack(Shown(), 24, None, valid)
+        pictures.append(pyramid_blend(source, weight, noise=0.004, levels=LEVELS, clipped=clipped))
+    assert torch.equal(*pictures)
+    # Where no frame is valid, all are looked at.
+    assert (sum(asked) < 0.5 * 2 * 24 * 640 * 320) is not with_valid
+
+
+@pytest.mark.parametrize("with_valid", [False, True])
+def test_rows_and_columns_that_hold_all_weight(with_valid):
+    index = torch.linspace(0, 23, 640)[:, None] + torch.zeros(320)
+    valid = invalid_corner(24, 640, 320) if with_valid else None
+    source = frame_stack(torch.zeros(24, 1, 640, 320), None, None, valid)
+    weight = weights.WindowWeights(source, index, torch.full_like(index, 2.0))
     (top, bottom), columns = weight.extent(1)
     assert (top, columns) == (0, (0, 320))
     assert (bottom < 200) is not with_valid
-
-
-class Everywhere(weights.WindowWeights):
-    """The same weights, looked at in the whole picture."""
-
-    def extent(self, k):
-        return (0, self.index.shape[0]), (0, self.index.shape[1])

@@ -14,7 +14,17 @@ from torch import Tensor
 
 from dff.fuse.blend import halo_px as blend_halo_px
 from dff.fuse.blend import pyramid_blend, window_frames
-from dff.fuse.frames import FrameSource, frame_stack, frame_tensor, near_clipped, noise_level, somewhere, to_dtype
+from dff.fuse.frames import (
+    WHOLE,
+    FrameSource,
+    Window,
+    frame_stack,
+    frame_tensor,
+    near_clipped,
+    noise_level,
+    somewhere,
+    to_dtype,
+)
 from dff.fuse.veil import HALO_PX as VEIL_HALO_PX
 from dff.fuse.veil import LARGEST_CELL_PX, Defocus, unveiled
 from dff.fuse.weights import WindowWeights, pick_weights, softmax_weights, weighted_mean
@@ -70,6 +80,7 @@ def all_in_focus(
     radius_frames: float = RADIUS_FRAMES,
     levels: int = PYRAMID_LEVELS,
     count: int | None = None,
+    inside: Window = WHOLE,
 ) -> Tensor:
     """Picture in which every pixel comes from the frames that are sharp there.
 
@@ -87,6 +98,7 @@ def all_in_focus(
         radius_frames: Frames farther than this from the index have no weight in a volume.
         levels: Number of halvings of the pyramid.
         count: Number of frames N; needed only where frames is a function and neither volume nor valid is given.
+        inside: Rows and columns that count; what is around them is their context, and comes back unfinished.
 
     Returns:
         (C, H, W) float32; zero where no frame is valid.
@@ -102,10 +114,10 @@ def all_in_focus(
     elif method in _BLENDED and volume is None and index is not None:
         clipped = near_clipped(stack, CLIPPED_RADIUS_PX)
         weight = WindowWeights(stack, index, window_frames(clipped, noise))
-        picture = pyramid_blend(stack, weight, noise=noise, levels=levels, clipped=clipped)
+        picture = pyramid_blend(stack, weight, noise=noise, levels=levels, clipped=clipped, inside=inside)
         if method == "unveiled" and defocus is not None:
             measured = index if known is None else torch.where(known, index, torch.nan)
-            picture = unveiled(picture, stack, measured, defocus, noise=noise, clipped=clipped)
+            picture = unveiled(picture, stack, measured, defocus, noise=noise, clipped=clipped, inside=inside)
     else:
         shares = softmax_weights(
             stack,

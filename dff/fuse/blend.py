@@ -11,7 +11,8 @@ from torch import Tensor
 from dff.ahead import ahead
 from dff.filters import by_opencv, gaussian
 from dff.fuse.bands import NOISE_GAIN, collapse, laplacian_pyramid
-from dff.fuse.frames import FrameStack, Window
+from dff.fuse.blocks import Blocks, Detail, Near, blend_blocks, plane_shares, window_shares
+from dff.fuse.frames import WHOLE, FrameStack, Window
 from dff.fuse.weights import PlaneOf, WindowWeights
 
 ENERGY_SIGMA_PX = 0.7
@@ -28,7 +29,13 @@ LANES = 32
 
 
 def pyramid_blend(
-    stack: FrameStack, weight: PlaneOf | WindowWeights, *, noise: float, levels: int, clipped: Tensor | None = None
+    stack: FrameStack,
+    weight: PlaneOf | WindowWeights,
+    *,
+    noise: float,
+    levels: int,
+    clipped: Tensor | None = None,
+    inside: Window = WHOLE,
 ) -> Tensor:
     """Mean of every band of the frames with weights of its own, put together again.
 
@@ -48,11 +55,14 @@ def pyramid_blend(
         noise: Standard deviation of the noise of a frame, white being one.
         levels: Number of halvings.
         clipped: (H, W) one around clipped highlights, else zero; without it all weights are w.
+        inside: Rows and columns that count; what is around them need not be finished.
 
     Returns:
         (C, H, W).
     """
     plane = weight.index if isinstance(weight, WindowWeights) else weight(0)
+    if by_opencv(plane):
+        return _by_blocks(stack, weight, clipped, noise, Blocks.of((plane.shape[0], plane.shape[1]), levels, inside))
     size = plane.shape
     gains = _energy_gains(plane.new_ones(()).expand(size) if clipped is None else 1 - clipped, noise, levels)
     blend: list[Tensor] = []
@@ -69,6 +79,20 @@ def pyramid_blend(
         for sums, total, place, band, share in zip(blend, totals, places, bands, shares):
             _add_weighted(sums, total, place, band, share)
     return collapse([band.div_(total) for band, total in zip(blend, totals)])
+
+
+def _by_blocks(
+    stack: FrameStack, weight: PlaneOf | WindowWeights, clipped: Tensor | None, noise: float, blocks: Blocks
+) -> Tensor:
+    """The same on the processor."""
+    spared = torch.zeros(blocks.size) if clipped is None else clipped
+    detail = Detail(_noise_gains(noise, blocks.levels), spared.numpy(), ENERGY_SIGMA_PX)
+    if isinstance(weight, WindowWeights):
+        near = Near(_CELL_PX, _CELLS, 0.0 if clipped is None else _AROUND)
+        shares = window_shares(stack, weight, near, detail.clipped, blocks, detail.reach)
+    else:
+        shares = plane_shares(stack, weight, blocks, detail.reach)
+    return blend_blocks(stack, shares, blocks, detail)
 
 
 def _windows(
@@ -137,8 +161,12 @@ def _largest_along(cells: Tensor, axis: int) -> Tensor:
 
 def _energy_gains(decides: Tensor, noise: float, levels: int) -> list[Tensor]:
     """One over the energy of noise in each band, zero where detail does not decide."""
-    gains = [1 / (_NOISE_FACTOR * noise**2 * (gain + _LEAST_GAIN)) for gain in NOISE_GAIN[:levels]]
+    gains = _noise_gains(noise, levels)
     return [(_at_level(decides, level) * gain).contiguous() for level, gain in enumerate(gains)]
+
+
+def _noise_gains(noise: float, levels: int) -> list[float]:
+    return [1 / (_NOISE_FACTOR * noise**2 * (gain + _LEAST_GAIN)) for gain in NOISE_GAIN[:levels]]
 
 
 def _band_weights(
@@ -150,8 +178,6 @@ def _band_weights(
 
 
 def _band_weight(band: Tensor, weight: Tensor, gain: Tensor, place: Window, level: int) -> Tensor:
-    if by_opencv(band):
-        return _compiled_weight(band, weight, gain, place, level)
     energy = band[0].square()
     for plane in band[1:]:
         energy += plane.square()
@@ -159,29 +185,11 @@ def _band_weight(band: Tensor, weight: Tensor, gain: Tensor, place: Window, leve
     return _sixth_power(energy.add_(1)).mul_(_at_level(weight, level))
 
 
-def _compiled_weight(band: Tensor, weight: Tensor, gain: Tensor, place: Window, level: int) -> Tensor:
-    from dff.fuse import blend_loops
-
-    rows, columns = place
-    energy, result = torch.empty(band.shape[1:]), torch.empty(band.shape[1:])
-    blend_loops.energy(band.numpy(), energy.numpy())
-    smooth = gaussian(energy[None].div_(len(band)), ENERGY_SIGMA_PX)[0]
-    given = smooth.numpy(), gain.numpy(), rows.start, columns.start, weight.contiguous().numpy(), 1 << level
-    blend_loops.band_weight(*given, result.numpy())
-    return result
-
-
 def _add_weighted(sums: Tensor, total: Tensor, place: Window, band: Tensor, share: Tensor) -> None:
     """Add a band times its weights (h, w), and the weights, where they lie in the sums (C, H, W) and (H, W)."""
     rows, columns = place
-    if by_opencv(band):
-        from dff.fuse.blend_loops import add_weighted
-
-        weight = share.contiguous().numpy()
-        add_weighted(band.numpy(), weight, rows.start, columns.start, sums.numpy(), total.numpy())
-    else:
-        sums[:, rows, columns].add_(band.mul_(share))
-        total[rows, columns].add_(share)
+    sums[:, rows, columns].add_(band.mul_(share))
+    total[rows, columns].add_(share)
 
 
 def _at_level(plane: Tensor, level: int) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dff.stack import FloatArray
 
 JUMP_FRAMES = 3.0
 """Cells whose depth spans more have two sides."""
@@ -20,21 +22,24 @@ NOWHERE = 1e6
 class Side:
     """Means over the pixels of one side of every cell."""
 
-    share: Tensor
+    share: FloatArray
     """(h, w) share of the cell's pixels."""
-    values: Tensor
-    """(P, h, w) mean of every plane; the first is depth."""
+    values: FloatArray
+    """(h, w, P) mean of every plane; the first is depth."""
+
+    @classmethod
+    def empty(cls, height: int, width: int, planes: int) -> Side:
+        """Cells without pixels."""
+        return cls(np.zeros((height, width), np.float32), np.zeros((height, width, planes), np.float32))
 
     @property
-    def depth(self) -> Tensor:
-        """(h, w)."""
-        return self.values[0]
+    def depth(self) -> FloatArray:
+        """(h, w), nowhere without pixels."""
+        return np.where(self.share > 0, self.values[..., 0], np.float32(NOWHERE))
 
-    def quarters(self) -> list[Side]:
-        """The four cells of each 2 x 2, all of which lie side by side; without pixels beyond the borders."""
-        pad = (0, -self.share.shape[1] % 2, 0, -self.share.shape[0] % 2)
-        share, values = F.pad(self.share, pad), F.pad(self.values, pad)
-        return [Side(share[y::2, x::2], values[:, y::2, x::2]) for y in (0, 1) for x in (0, 1)]
+    def framed_depth(self, reach: int) -> FloatArray:
+        """The depth with a rim of cells that are nowhere."""
+        return np.pad(self.depth, reach, constant_values=NOWHERE)
 
 
 @dataclass(frozen=True)
@@ -44,130 +49,86 @@ class Cells:
     side_px: int
     near: Side
     """All pixels of a cell with one side."""
-    rest: Side | None
-    """What lies behind in cells with two sides; no share in others. None where cells are pixels."""
+    rest: Side
+    """What lies behind in cells with two sides; no share in others. Without rows where cells are pixels."""
 
     @classmethod
-    def of(cls, planes: Tensor, known: Tensor) -> Cells:
+    def of(cls, values: FloatArray, known: NDArray[np.bool_]) -> Cells:
         """Pixels as cells.
 
         Args:
-            planes: (P, H, W), the first of which is depth, larger where farther.
-            known: (H, W) bool: pixels that count.
+            values: (H, W, P), the first of which is depth, larger where farther.
+            known: (H, W): pixels that count.
         """
-        return cls(1, Side(known.to(planes.dtype), planes), None)
+        return cls(1, Side(known.astype(np.float32), values), Side.empty(0, 0, values.shape[2]))
 
     @property
     def sides(self) -> tuple[Side, ...]:
         """All that gives light."""
-        return (self.near,) if self.rest is None else (self.near, self.rest)
+        return (self.near, self.rest) if len(self.rest.share) else (self.near,)
 
     @property
-    def far(self) -> Side:
-        """What lies behind where there are two sides, else all."""
-        if self.rest is None:
-            return self.near
-        behind = self.rest.share > 0
-        share = torch.where(behind, self.rest.share, self.near.share)
-        return Side(share, torch.where(behind, self.rest.values, self.near.values))
+    def far_depth(self) -> FloatArray:
+        """(h, w) of what lies behind where there are two sides, else of all; nowhere without pixels."""
+        return np.where(self.rest.share > 0, self.rest.values[..., 0], self.near.depth)
 
     def coarser(self) -> Cells:
         """Cells of twice the side."""
-        parts = [quarter for side in self.sides for quarter in side.quarters()]
-        there = [part.share > 0 for part in parts]
-        low, high = torch.full_like(parts[0].share, NOWHERE), torch.full_like(parts[0].share, -NOWHERE)
-        for part, seen in zip(parts, there):
-            low = torch.minimum(low, torch.where(seen, part.depth, NOWHERE))
-            high = torch.maximum(high, torch.where(seen, part.depth, -NOWHERE))
-        border = torch.where(high - low > JUMP_FRAMES, (low + high) / 2, high)
-        near = [part.share * (part.depth <= border) for part in parts]
-        rest = [part.share - share for part, share in zip(parts, near)]
-        return Cells(2 * self.side_px, _mean(parts, near), _mean(parts, rest))
+        from dff.fuse.cell_loops import coarser
 
-    def nearest(self, reach: int) -> Tensor:
+        (height, width), planes = self.near.share.shape, self.near.values.shape[2]
+        near, rest = (Side.empty(-(-height // 2), -(-width // 2), planes) for _ in range(2))
+        given = (array for side in (self.near, self.rest, near, rest) for array in (side.share, side.values))
+        coarser(*given)
+        return Cells(2 * self.side_px, near, rest)
+
+    def nearest(self, reach: int) -> FloatArray:
         """(h, w) least depth within so many cells by rows and columns."""
-        depth = torch.where(self.near.share > 0, self.near.depth, NOWHERE)
-        return -largest_around(-depth, reach)
+        return least_around(self.near.depth, reach)
 
 
-def largest_around(plane: Tensor, reach: int) -> Tensor:
-    """(h, w) largest value within so many cells by rows and columns."""
-    rows = F.max_pool2d(plane[None], (2 * reach + 1, 1), 1, (reach, 0))
-    return F.max_pool2d(rows, (1, 2 * reach + 1), 1, (0, reach))[0]
+def least_around(plane: FloatArray, reach: int) -> FloatArray:
+    """(h, w) least value within so many cells by rows and columns."""
+    return np.asarray(cv2.erode(plane, _square(reach)))
 
 
-def _mean(parts: Sequence[Side], shares: Sequence[Tensor]) -> Side:
-    """Mean of the parts of cells, each with its share of a quarter."""
-    total, sums = torch.zeros_like(shares[0]), torch.zeros_like(parts[0].values)
-    for part, share in zip(parts, shares):
-        total += share
-        sums += part.values * share
-    sums /= torch.where(total > 0, total, 1)
-    return Side(total / 4, sums)
+def largest_around(plane: NDArray[Any], reach: int) -> NDArray[Any]:
+    """(h, w) or (h, w, C) largest value within so many cells by rows and columns."""
+    return np.asarray(cv2.dilate(plane, _square(reach)))
 
 
-@dataclass(frozen=True)
-class Around:
-    """One side of the cells around some of them."""
-
-    depth: Tensor
-    """(K) of the cells with a rim of cells that are nowhere."""
-    table: Tensor
-    """(K, 1 + P) share and values of the same cells."""
-    place: Tensor
-    """(M) flat place of the cells in the middle among these."""
-    columns: int
-
-    @classmethod
-    def of(cls, side: Side, middle: Tensor, reach: int) -> Around:
-        """The cells around those of a mask (h, w)."""
-        pad = (reach,) * 4
-        depth = F.pad(torch.where(side.share > 0, side.depth, NOWHERE), pad, value=NOWHERE)
-        table = F.pad(torch.cat([side.share[None], side.values]), pad).flatten(1).T.contiguous()
-        row, column = middle.nonzero(as_tuple=True)
-        columns = depth.shape[1]
-        return cls(depth.flatten(), table, (row + reach) * columns + column + reach, columns)
-
-    def at(self, x: int, y: int) -> Tensor:
-        """(M) flat place of the cells at an offset."""
-        return self.place + (y * self.columns + x)
+def _square(reach: int) -> NDArray[np.uint8]:
+    return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
 
 
-def disc_offsets(reach: int) -> Iterator[tuple[int, int]]:
-    """Offsets x, y of the cells that a disc of a radius touches."""
-    for y in range(-reach, reach + 1):
-        for x in range(-reach, reach + 1):
-            if math.hypot(x, y) < reach + 0.5:
-                yield x, y
+def disc_offsets(reach: int) -> NDArray[np.int64]:
+    """(K, 2) offsets x, y of the cells that a disc of a radius touches."""
+    span = range(-reach, reach + 1)
+    return np.array([(x, y) for y in span for x in span if math.hypot(x, y) < reach + 0.5])
 
 
-def share_of_disc(away: float, radius: Tensor) -> Tensor:
-    """Share of a disc's area that a cell so far from its middle has."""
-    return (radius + 0.5 - away).clamp(0, 1) / (math.pi * (radius.square() + 1 / 12))
-
-
-def to_pixels(values: Tensor, depth: Tensor, side_px: int, place: Tensor, wanted: Tensor, within: float) -> Tensor:
-    """(M, P) values of cells at pixels, linear between the cells of about a pixel's depth; 0 without any.
+def to_pixels(
+    values: FloatArray,
+    depth: FloatArray,
+    side_px: int,
+    place: NDArray[np.intp],
+    wanted: FloatArray,
+    within: float,
+    sums: FloatArray,
+    near: NDArray[np.bool_],
+) -> None:
+    """Add values of cells at pixels, linear between the cells of about a pixel's depth; nothing without any.
 
     Args:
-        values: (P, h, w).
+        values: (h, w, P).
         depth: (h, w) of the cells.
         side_px: Side of a cell.
         place: (2, M) row and column of the pixels.
         wanted: (M) their depth.
         within: Frames by which the depth may differ.
+        sums: (M, P), changed in place.
+        near: (h, w) cells whose pixels are looked at.
     """
-    table = values.flatten(1).T.contiguous()
-    (rows, columns), depths = depth.shape, depth.flatten()
-    down, across = (place + 0.5) / side_px - 0.5
-    top, left = down.floor(), across.floor()
-    total, sums = torch.zeros_like(wanted), table.new_zeros((len(wanted), len(values)))
-    for y in (0, 1):
-        for x in (0, 1):
-            row, column = top + y, left + x
-            weight = (1 - (across - column).abs()) * (1 - (down - row).abs())
-            cell = (row.clamp(0, rows - 1) * columns + column.clamp(0, columns - 1)).to(torch.int64)
-            weight = weight * ((depths[cell] - wanted).abs() <= within)
-            total += weight
-            sums += weight[:, None] * table[cell]
-    return sums / torch.where(total > 0, total, 1)[:, None]
+    from dff.fuse.cell_loops import add_at_pixels
+
+    add_at_pixels(values, depth, side_px, *place, wanted, np.float32(within), near, sums)

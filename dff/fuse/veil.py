@@ -16,15 +16,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dff.filters import gaussian
 from dff.fuse.blend import reach_frames
-from dff.fuse.cells import JUMP_FRAMES, NOWHERE, Around, Cells, disc_offsets, largest_around, share_of_disc, to_pixels
-from dff.fuse.frames import FrameStack
+from dff.fuse.cells import (
+    JUMP_FRAMES,
+    NOWHERE,
+    Cells,
+    disc_offsets,
+    largest_around,
+    least_around,
+    to_pixels,
+)
+from dff.fuse.frames import WHOLE, FrameStack, Window
 from dff.fuse.samples import colours_at
+from dff.stack import FloatArray
 
 LEAST_PX, LARGEST_PX = 3, 40
 """Radii of the discs between which a veil is taken off; it fades from three quarters of the largest on."""
@@ -38,25 +49,19 @@ _PROOF_CELL_PX, _PROOF_PX = 4, 12
 _AGREED_CELL_PX, _AGREED_CELLS = 8, 2
 _LEAST_AGREED, _WELL_AGREED = 0.3, 0.5
 """Share of what is to change within so many cells that must be proven, for any of it to change, and for all."""
-HALO_PX = LARGEST_PX + 2 * LARGEST_CELL_PX + _PROOF_PX + 2 * _PROOF_CELL_PX + (_AGREED_CELLS + 1) * _AGREED_CELL_PX + 8
-"""Rows of context that a pixel depends on."""
-_STEEPEST_FRAMES = 2.0
-"""Neighbouring pixels that differ by more are no slope."""
-_MOST_RAYS = 3.0
+_CONTEXT_PX = _PROOF_PX + 2 * _PROOF_CELL_PX + (_AGREED_CELLS + 1) * _AGREED_CELL_PX + 8
+"""Rows around a pixel whose veils decide on its own,"""
+HALO_PX = LARGEST_PX + 2 * LARGEST_CELL_PX + _CONTEXT_PX
+"""and of all that it depends on."""
 _NEARLY_FRAMES = 0.75
-_LEAST_SHARE, _FULL_SHARE = 0.01, 0.05
-"""Shares of the veil between which it begins to be taken off,"""
-_LEAST_SEEN, _WELL_SEEN = 0.25, 0.5
-"""and of what is left of the surface behind it."""
-_TOLERANCE, _CONTRAST, _UNLIKE = 0.08, 0.1, 0.1
-"""What the proof may be off by: a share of the light, of the variance around, and of how unlike the surfaces are."""
+_LEAST_SHARE = 0.01
+"""Share of a veil that begins to be taken off."""
+_MOST_SHARE = 0.95
 _SMOOTH_PX = 1.0
-_SHARP = 5.0
-"""How much detail finer than this counts against a proof: the farther surface has none in the nearer one's frame."""
-_CHANGE_PX, _LARGEST_CHANGE = 2, 3.0
-"""No colour changes by more than this many times what the two frames differ by around it,"""
-_SHOWN_CELL_PX, _SHOWN_CELLS, _SLACK = 4, 2, 0.25
-"""nor leaves the span of what they show within so many cells by more than this share of it."""
+_CHANGE_PX = 2
+"""How far around a pixel the two frames' difference bounds its change,"""
+_SHOWN_CELL_PX, _SHOWN_CELLS = 4, 2
+"""and cells around it within whose span of colours it stays."""
 
 
 @dataclass(frozen=True)
@@ -73,35 +78,57 @@ class Defocus:
 class _Surfaces:
     """What is known of the subject."""
 
-    depth: Tensor
+    depth: FloatArray
     """(H, W) in frames, larger where farther."""
-    zone: Tensor
-    """(H, W) bool: near veiled pixels, and known."""
-    own: Tensor
-    """(C, H, W) colours of the zone's pixels in their own frames; zero elsewhere."""
+    zone: NDArray[np.bool_]
+    """(H, W): near veiled pixels, and known."""
+    place: NDArray[np.intp]
+    """(2, M) row and column of the zone's pixels."""
+    values: FloatArray
+    """(H, W, 3 + C) their depth, its growth along x and y, and their colours in their own frames; zero elsewhere."""
     radius_px: float
 
-    def own_at(self, place: Tensor) -> Tensor:
-        """(M, C) colours at some pixels."""
-        return self.own[:, place[0], place[1]].T
+    @property
+    def own(self) -> FloatArray:
+        """(H, W, C) colours."""
+        return self.values[..., 3:]
 
 
 @dataclass(frozen=True)
 class _Veil:
     """What lies over some pixels in their own frames."""
 
-    place: Tensor
+    place: NDArray[np.intp]
     """(2, M) row and column."""
-    share: Tensor
+    share: FloatArray
     """(M) share S of the light that is the veil's."""
-    light: Tensor
+    light: FloatArray
     """(M, C) that light V."""
-    depth: Tensor
+    depth: FloatArray
     """(M) mean depth of what it comes from."""
 
 
+@dataclass(frozen=True)
+class _Sights:
+    """(M, C) colours of veiled pixels."""
+
+    own: FloatArray
+    """In their own frames."""
+    behind: FloatArray
+    """Behind the veil."""
+    nearer: FloatArray
+    """In the frames that are focused on what veils them."""
+
+
 def unveiled(
-    picture: Tensor, stack: FrameStack, index: Tensor, defocus: Defocus, *, noise: float, clipped: Tensor
+    picture: Tensor,
+    stack: FrameStack,
+    index: Tensor,
+    defocus: Defocus,
+    *,
+    noise: float,
+    clipped: Tensor,
+    inside: Window = WHOLE,
 ) -> Tensor:
     """The picture with farther surfaces in their own colours beside occlusion edges.
 
@@ -112,227 +139,204 @@ def unveiled(
         defocus: How surfaces blur.
         noise: Standard deviation of the noise of a frame, white being one.
         clipped: (H, W) one around clipped highlights, where nothing is changed, else zero.
+        inside: Rows and columns that count; what is around them is context.
 
     Returns:
         (C, H, W), the same where nothing is occluded.
     """
-    last, known = stack.count - 1, ~index.isnan()
-    frame = torch.where(known, index, 0.0).clamp(0, last)
+    last, places = np.float32(stack.count - 1), index.cpu().numpy()
+    known = np.isfinite(places)
+    frame = np.where(known, places, np.float32(0)).clip(0, last)
     depth = frame if defocus.near_first else last - frame
-    zone = _zone(depth, known, defocus.radius_px) & known
-    place = torch.stack(zone.nonzero(as_tuple=True))
-    if not place.shape[1]:
+    zone = _zone(depth, known, defocus.radius_px)
+    if zone is None:
         return picture
-    own = torch.zeros_like(picture)
-    own[:, place[0], place[1]] = colours_at(stack, place, frame[place[0], place[1]], _NEARLY_FRAMES)[0].T
-    surfaces = _Surfaces(depth, zone, own, defocus.radius_px)
-    veil = _veil(surfaces)
+    surfaces = _surfaces(stack, frame, depth, zone, defocus.radius_px)
+    veil = _veil(surfaces, inside)
     row, column = veil.place
     if not len(row):
         return picture
-    own[:, row, column] = colours_at(stack, veil.place, frame[row, column], reach_frames(noise))[0].T
+    own = colours_at(stack, veil.place, frame[row, column], reach_frames(noise))[0]
     source = veil.depth if defocus.near_first else last - veil.depth
     nearer, seen = colours_at(stack, veil.place, source, _NEARLY_FRAMES)
-    behind = _behind(veil, surfaces)
-    trust = _trust(veil, surfaces, behind, nearer, noise) * seen * (1 - clipped[row, column])
-    return _put(picture, veil, surfaces, behind, nearer, trust)
+    sights = _Sights(own, _behind(veil, own), nearer)
+    trust = _trust(veil, surfaces, sights, noise) * seen * (1 - clipped.cpu().numpy()[row, column])
+    return _put(picture, veil, sights, trust)
 
 
-def _zone(depth: Tensor, known: Tensor, radius_px: float) -> Tensor:
-    """(H, W) bool: where something is veiled, and all around that its colours are found from."""
+def _zone(depth: FloatArray, known: NDArray[np.bool_], radius_px: float) -> NDArray[np.bool_] | None:
+    """(H, W): where something is veiled, and all around that its colours are found from; None without any."""
+    from dff.fuse.cell_loops import depth_range
+
     side, (height, width) = _ZONE_CELL_PX, depth.shape
-    low, high = (
-        F.max_pool2d(torch.where(known, sign * depth, -NOWHERE)[None], side, ceil_mode=True)[0] for sign in (-1, 1)
-    )
-    around, proof = torch.zeros_like(low), (_PROOF_PX + _PROOF_CELL_PX) // side + 1
+    near, far = (np.empty((-(-height // side), -(-width // side)), np.float32) for _ in range(2))
+    depth_range(depth, known, side, near, far)
+    around, proof = np.zeros(near.shape, np.uint8), (_PROOF_PX + _PROOF_CELL_PX) // side + 1
     for ring in range((LARGEST_PX + LARGEST_CELL_PX) // side + 1):
-        radius = (high + low) * radius_px
-        veiled = (high > -NOWHERE) & (low > -NOWHERE) & (radius >= max(LEAST_PX, (ring - 1) * side))
-        if bool(veiled.any()):
-            reach = max(ring, proof) + LARGEST_CELL_PX // side
-            around = torch.maximum(around, largest_around(veiled.to(around), reach))
-        low = largest_around(low, 1)
-    return (around > 0).repeat_interleave(side, 0)[:height].repeat_interleave(side, 1)[:, :width]
+        veiled = (far > -NOWHERE) & (near < NOWHERE)
+        veiled &= (far - near) * np.float32(radius_px) >= max(LEAST_PX, (ring - 1) * side)
+        if veiled.any():
+            around |= largest_around(veiled.view(np.uint8), max(ring, proof) + LARGEST_CELL_PX // side)
+        near = least_around(near, 1)
+    return known & _at_pixels(around > 0, side, depth.shape) if around.any() else None
 
 
-def _veil(surfaces: _Surfaces) -> _Veil:
+def _at_pixels(cells: NDArray[np.bool_], side_px: int, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(H, W) what is said of their cells."""
+    return cells.repeat(side_px, 0)[: size[0]].repeat(side_px, 1)[:, : size[1]]
+
+
+def _surfaces(
+    stack: FrameStack, frame: FloatArray, depth: FloatArray, zone: NDArray[np.bool_], radius_px: float
+) -> _Surfaces:
+    from dff.fuse.veil_loops import describe
+
+    place = np.array(zone.nonzero())
+    colours = colours_at(stack, place, frame[place[0], place[1]], _NEARLY_FRAMES)[0]
+    values = np.zeros((*depth.shape, 3 + colours.shape[1]), np.float32)
+    describe(depth, *place, colours, values)
+    return _Surfaces(depth, zone, place, values, radius_px)
+
+
+def _veil(surfaces: _Surfaces, inside: Window) -> _Veil:
     """What nearer pixels lay over farther ones, disc by disc, on the coarser cells the larger the discs."""
-    planes = torch.cat([surfaces.depth[None], *_slope(surfaces.depth), surfaces.own])
-    sums = surfaces.own.new_zeros((2 + len(surfaces.own), *surfaces.depth.shape))
-    cells = Cells.of(planes, surfaces.zone)
+    wanted = _near(surfaces.place, inside, surfaces.depth.shape)
+    place = surfaces.place[:, wanted]
+    sums = np.zeros((place.shape[1], surfaces.values.shape[2] - 1), np.float32)
+    cells = Cells.of(surfaces.values, surfaces.zone)
     for side in _CELLS_PX:
         cells = cells.coarser()
         low = max(LEAST_PX, side * _DISC_CELLS / 2)
         high = side * _DISC_CELLS if side < LARGEST_CELL_PX else LARGEST_PX
-        _add_cell_veils(sums, cells, surfaces, low, high)
-    share, depth, light = sums[0], sums[1], sums[2:]
-    place = torch.stack((share > _LEAST_SHARE).nonzero(as_tuple=True))
-    share, depth, light = share[place[0], place[1]], depth[place[0], place[1]], light[:, place[0], place[1]].T
-    most = share.clamp(max=0.95)
-    return _Veil(place, most, light * (most / share)[:, None], depth / share)
+        _add_cell_veils(sums, place, cells, surfaces, low, high)
+    found = sums[:, 0] > _LEAST_SHARE
+    sums, place = sums[found], np.ascontiguousarray(place[:, found])
+    share = sums[:, 0]
+    most = share.clip(max=_MOST_SHARE)
+    return _Veil(place, most, sums[:, 2:] * (most / share)[:, None], sums[:, 1] / share)
 
 
-def _slope(depth: Tensor) -> tuple[Tensor, Tensor]:
-    """(1, H, W) growth of depth a pixel along x and y, of the pixel's own surface."""
-    return _slope_along(depth, 1), _slope_along(depth, 0)
+def _near(place: NDArray[np.intp], inside: Window, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(M) whether places lie in a window or decide on what does."""
+    near = np.ones(place.shape[1], bool)
+    for along, part, side in zip(place, inside, size):
+        start, stop, _ = part.indices(side)
+        near &= (along >= start - _CONTEXT_PX) & (along < stop + _CONTEXT_PX)
+    return near
 
 
-def _slope_along(depth: Tensor, axis: int) -> Tensor:
-    step = depth.diff(dim=axis)
-    smooth = (step.abs() < _STEEPEST_FRAMES).to(depth.dtype)
-    end = torch.zeros_like(depth.narrow(axis, 0, 1))
-    total, count = (torch.cat([end, part], axis) + torch.cat([part, end], axis) for part in (step * smooth, smooth))
-    return (total / count.clamp(min=1))[None]
-
-
-def _add_cell_veils(sums: Tensor, cells: Cells, surfaces: _Surfaces, low: float, high: float) -> None:
+def _add_cell_veils(
+    sums: FloatArray, place: NDArray[np.intp], cells: Cells, surfaces: _Surfaces, low: float, high: float
+) -> None:
     """Add share, share times depth, and light of the discs with radii from low to high.
 
     A nearer pixel y and its disc's middle x belong to one ray, of slope s = (y - x) / radius; as many rays meet a pixel
     as dA(s) = |1 - s grad radius| dA / radius² (a pixel that the rays see from behind is met by none).
     """
-    pace, reach, far = surfaces.radius_px / cells.side_px, math.ceil(high / cells.side_px), cells.far
-    middle = (far.share > 0) & ((far.depth - cells.nearest(reach)) * surfaces.radius_px >= low)
-    if not bool(middle.any()):
+    from dff.fuse.cell_loops import add_veils
+
+    side, reach, far = cells.side_px, math.ceil(high / cells.side_px), cells.far_depth
+    middle = (far < NOWHERE) & ((far - cells.nearest(reach)) * np.float32(surfaces.radius_px) >= low)
+    if not middle.any():
         return
-    here, most = far.depth[middle], high / cells.side_px
-    veils = here.new_zeros((len(here), len(sums)))
-    for side in cells.sides:
-        around = Around.of(side, middle, reach)
-        for x, y in disc_offsets(reach):
-            there, away = around.at(x, y), math.hypot(x, y)
-            radius = (here - around.depth[there]) * pace
-            number = ((radius >= max(low / cells.side_px, away - 0.5)) & (radius < most)).nonzero()[:, 0]
-            if len(number):
-                values, radius = around.table[there[number]], radius[number]
-                slant = 1 + (values[:, 2] * x + values[:, 3] * y) * surfaces.radius_px / radius
-                weight = values[:, 0] * slant.clamp(0, _MOST_RAYS) * share_of_disc(away, radius)
-                if high == LARGEST_PX:
-                    weight = weight * (4 * (1 - radius / most)).clamp(max=1)
-                values = torch.cat([torch.ones_like(values[:, :1]), values[:, 1:2], values[:, 4:]], 1)
-                veils.index_add_(0, number, values * weight[:, None])
-    _spread(sums, cells, middle, veils, surfaces, max(JUMP_FRAMES, 0.5 * low / surfaces.radius_px))
+    veils = np.zeros((*middle.shape, sums.shape[1]), np.float32)
+    growth = np.float32(surfaces.radius_px), np.float32(surfaces.radius_px / side)
+    limits = np.float32(low / side), np.float32(high / side), high == LARGEST_PX
+    for part in cells.sides:
+        given = part.framed_depth(reach), part.share, part.values, disc_offsets(reach)
+        add_veils(middle, far, *given, growth, *limits, veils)
+    near = largest_around(middle.view(np.uint8), 1) > 0
+    wanted, within = surfaces.depth[place[0], place[1]], max(JUMP_FRAMES, 0.5 * low / surfaces.radius_px)
+    to_pixels(veils, far, side, place, wanted, within, sums, near)
 
 
-def _spread(sums: Tensor, cells: Cells, middle: Tensor, veils: Tensor, surfaces: _Surfaces, within: float) -> None:
-    """Add what was found for some cells at their pixels, and at those around."""
-    planes = veils.new_zeros((veils.shape[1], *middle.shape))
-    planes[:, middle] = veils.T
-    place = torch.stack((_pixels_near(middle, cells.side_px, surfaces.zone) & surfaces.zone).nonzero(as_tuple=True))
-    wanted = surfaces.depth[place[0], place[1]]
-    depth = torch.where(cells.far.share > 0, cells.far.depth, NOWHERE)
-    sums[:, place[0], place[1]] += to_pixels(planes, depth, cells.side_px, place, wanted, within).T
-
-
-def _pixels_near(cells: Tensor, side_px: int, like: Tensor) -> Tensor:
-    """(H, W) bool: in some cells (h, w) or beside."""
-    near = largest_around(cells.to(torch.float32), 1) > 0
-    return near.repeat_interleave(side_px, 0)[: len(like)].repeat_interleave(side_px, 1)[:, : like.shape[1]]
-
-
-def _behind(veil: _Veil, surfaces: _Surfaces) -> Tensor:
+def _behind(veil: _Veil, own: FloatArray) -> FloatArray:
     """(M, C) colours of the farther surface."""
-    left = (1 - veil.share).clamp(min=_LEAST_SEEN)[:, None]
-    return ((surfaces.own_at(veil.place) - veil.light) / left).clamp(min=0)
+    from dff.fuse.veil_loops import LEAST_SEEN
+
+    left = (1 - veil.share).clip(min=LEAST_SEEN)[:, None]
+    return ((own - veil.light) / left).clip(min=0)
 
 
-def _trust(veil: _Veil, surfaces: _Surfaces, behind: Tensor, nearer: Tensor, noise: float) -> Tensor:
-    """(M) how far the colours behind a veil are to be believed, from 0 to 1.
+def _trust(veil: _Veil, surfaces: _Surfaces, sights: _Sights, noise: float) -> FloatArray:
+    """(M) how far the colours behind a veil are to be believed, from 0 to 1."""
+    from dff.fuse import veil_loops
 
-    Args:
-        veil: The veil.
-        surfaces: The subject.
-        behind: (M, C) colours behind the veil.
-        nearer: (M, C) what the frame that is focused on the nearer surface shows.
-        noise: Standard deviation of the noise of a frame, white being one.
-    """
-    mean, variance = _around(veil, surfaces, behind)
-    wrong = (nearer - mean).square().mean(1)
-    unlike = (nearer - veil.light / veil.share[:, None]).square().mean(1)
-    change = (behind - surfaces.own_at(veil.place)).square().mean(1)
-    sharp = (nearer - _smoothed(nearer.T, veil.place, surfaces.depth).T).square().mean(1)
-    wrong = wrong + _SHARP * (sharp - noise**2).clamp(min=0)
-    wrong, unlike, change = _smoothed(torch.stack([wrong, unlike, change]), veil.place, surfaces.depth)
-    allowed = _TOLERANCE**2 * mean.square().mean(1) + _CONTRAST * variance + _UNLIKE * unlike + noise**2
-    ramp = ((veil.share - _LEAST_SHARE) / (_FULL_SHARE - _LEAST_SHARE)).clamp(0, 1)
-    seen = ((1 - veil.share - _LEAST_SEEN) / (_WELL_SEEN - _LEAST_SEEN)).clamp(0, 1)
-    clear = ramp * seen * change / (change + noise**2)
-    proven = 1 / (1 + (wrong / (2 * allowed)).square())
-    return clear * proven * _agreed(proven, clear * change, veil.place, surfaces.depth)
+    around, numbers = _around(veil, surfaces, sights), np.empty((len(veil.share), 3), np.float32)
+    smooth, variance = _smoothed(sights.nearer, veil.place, surfaces.zone.shape), np.float32(noise**2)
+    seen = sights.own, sights.behind, sights.nearer
+    veil_loops.doubts(*seen, smooth, around, veil.share, veil.light, variance, numbers)
+    numbers = _smoothed(numbers, veil.place, surfaces.zone.shape)
+    proven, clear = np.empty_like(veil.share), np.empty_like(veil.share)
+    veil_loops.proofs(numbers, around, veil.share, variance, proven, clear)
+    return clear * proven * _agreed(proven, clear * numbers[:, 2], veil.place, surfaces.zone.shape)
 
 
-def _agreed(proven: Tensor, weight: Tensor, place: Tensor, like: Tensor) -> Tensor:
+def _agreed(proven: FloatArray, weight: FloatArray, place: NDArray[np.intp], size: tuple[int, ...]) -> FloatArray:
     """(M) from 0 to 1: whether most of what is to change around is proven; where depth is upside down, it is not."""
-    side, reach = _AGREED_CELL_PX, _AGREED_CELLS
-    planes = like.new_zeros((2, *like.shape))
-    planes[:, place[0], place[1]] = torch.stack([proven * weight, weight])
-    cells = F.avg_pool2d(F.pad(planes, (0, -like.shape[1] % side, 0, -like.shape[0] % side)), side)
-    around = F.avg_pool2d(cells, 2 * reach + 1, 1, reach)[:, place[0] // side, place[1] // side]
-    share = around[0] / around[1].clamp(min=1e-20)
-    return ((share - _LEAST_AGREED) / (_WELL_AGREED - _LEAST_AGREED)).clamp(0, 1)
+    from dff.fuse.veil_loops import sum_in_cells
+
+    side = _AGREED_CELL_PX
+    cells = np.zeros((-(-size[0] // side), -(-size[1] // side), 2), np.float32)
+    sum_in_cells(np.stack([proven * weight, weight], 1), *place, side, cells)
+    ones = np.ones(2 * _AGREED_CELLS + 1, np.float32)
+    around = cv2.sepFilter2D(cells, cv2.CV_32F, ones, ones, borderType=cv2.BORDER_CONSTANT)
+    part, whole = around[place[0] // side, place[1] // side].T
+    share = part / whole.clip(min=1e-20)
+    return ((share - _LEAST_AGREED) / (_WELL_AGREED - _LEAST_AGREED)).clip(0, 1)
 
 
-def _smoothed(values: Tensor, place: Tensor, like: Tensor) -> Tensor:
-    """(P, M) means over the neighbours that have values."""
-    planes = values.new_zeros((len(values) + 1, *like.shape))
-    planes[:, place[0], place[1]] = torch.cat([values, torch.ones_like(values[:1])])
-    smooth = gaussian(planes, _SMOOTH_PX)[:, place[0], place[1]]
-    return smooth[:-1] / smooth[-1]
+def _smoothed(values: FloatArray, place: NDArray[np.intp], size: tuple[int, ...]) -> FloatArray:
+    """(M, P) means over the neighbours that have values."""
+    (top, left), (bottom, right) = place.min(1), place.max(1)
+    rows, columns = place[0] - top, place[1] - left
+    planes = np.zeros((values.shape[1] + 1, bottom - top + 1, right - left + 1), np.float32)
+    for plane, numbers in zip(planes, values.T):
+        plane[rows, columns] = numbers
+    planes[-1, rows, columns] = 1
+    smooth = gaussian(torch.from_numpy(planes), _SMOOTH_PX).numpy()
+    return np.stack([plane[rows, columns] for plane in smooth[:-1]], 1) / smooth[-1][rows, columns][:, None]
 
 
-def _around(veil: _Veil, surfaces: _Surfaces, behind: Tensor) -> tuple[Tensor, Tensor]:
-    """(M, C) mean and (M) variance of the farther surface over the disc that the nearer one's frame blurs it over."""
-    depth, (row, column) = surfaces.depth, veil.place
-    planes = torch.cat([depth[None], surfaces.own, depth.new_zeros((3, *depth.shape))])
-    planes[1:-3, row, column] = behind.T
-    planes[-3] = planes[1:-3].square().mean(0)
-    planes[-2, row, column] = (depth[row, column] - veil.depth) * surfaces.radius_px
-    planes[-1, row, column] = 1.0
-    cells = Cells.of(planes, surfaces.zone).coarser().coarser()
-    far = cells.far
-    middle = (far.share > 0) & (far.values[-1] > 0)
-    here = far.depth[middle]
-    radius = (far.values[-2][middle] / far.values[-1][middle]).clamp(_PROOF_CELL_PX, _PROOF_PX) / _PROOF_CELL_PX
-    sums = here.new_zeros((len(here), 2 + len(surfaces.own)))
-    for side in cells.sides:
-        around = Around.of(side, middle, _PROOF_PX // _PROOF_CELL_PX)
-        for x, y in disc_offsets(_PROOF_PX // _PROOF_CELL_PX):
-            there = around.at(x, y)
-            number = ((around.depth[there] - here).abs() <= JUMP_FRAMES).nonzero()[:, 0]
-            values = around.table[there[number]]
-            weight = values[:, :1] * share_of_disc(math.hypot(x, y), radius[number])[:, None]
-            sums.index_add_(0, number, torch.cat([weight, values[:, 2:-2] * weight], 1))
-    means = here.new_zeros((sums.shape[1] - 1, *middle.shape))
-    means[:, middle] = (sums[:, 1:] / sums[:, :1].clamp(min=1e-12)).T
-    where = torch.where(middle, far.depth, NOWHERE)
-    found = to_pixels(means, where, _PROOF_CELL_PX, veil.place, depth[row, column], JUMP_FRAMES)
-    mean, square = found[:, :-1], found[:, -1]
-    return mean, (square - mean.square().mean(1)).clamp(min=0)
+def _around(veil: _Veil, surfaces: _Surfaces, sights: _Sights) -> FloatArray:
+    """(M, C + 1) mean colour, and mean square, of the farther surface over the disc that the nearer one's frame
+    blurs it over.
+    """
+    from dff.fuse import cell_loops, veil_loops
+
+    side, channels = _PROOF_CELL_PX, sights.own.shape[1]
+    values = np.zeros((*surfaces.depth.shape, channels + 4), np.float32)
+    veil_loops.describe_behind(surfaces.values, *surfaces.place, values)
+    depth = surfaces.depth[veil.place[0], veil.place[1]]
+    radius_px = (depth - veil.depth) * np.float32(surfaces.radius_px)
+    veil_loops.replace_behind(sights.behind, radius_px, *veil.place, values)
+    cells = Cells.of(values, surfaces.zone).coarser().coarser()
+    behind = (cells.rest.share > 0)[..., None]
+    far, found = cells.far_depth, np.where(behind, cells.rest.values, cells.near.values)[..., -2:]
+    middle = (far < NOWHERE) & (found[..., 1] > 0)
+    radius = (found[..., 0] / np.where(middle, found[..., 1], 1)).clip(side, _PROOF_PX) / np.float32(side)
+    sums = np.zeros((*middle.shape, channels + 2), np.float32)
+    for part in cells.sides:
+        given = part.framed_depth(_PROOF_PX // side), part.share, part.values, disc_offsets(_PROOF_PX // side)
+        cell_loops.add_discs(middle, far, *given, radius, sums)
+    means = sums[..., 1:] / sums[..., :1].clip(min=1e-12)
+    where, around = np.where(middle, far, np.float32(NOWHERE)), np.zeros((len(depth), channels + 1), np.float32)
+    to_pixels(means, where, side, veil.place, depth, JUMP_FRAMES, around, np.ones(middle.shape, bool))
+    return around
 
 
-def _shown(low: Tensor, high: Tensor, place: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """(M, C) least and largest of colours (M, C) of the pixels around each."""
-    bounds, side = [], _SHOWN_CELL_PX
-    for values in (-low, high):
-        planes = like.new_full((values.shape[1], *like.shape), -NOWHERE)
-        planes[:, place[0], place[1]] = values.T
-        cells = F.max_pool2d(planes, side, ceil_mode=True)
-        largest = torch.stack([largest_around(plane, _SHOWN_CELLS) for plane in cells])
-        bounds.append(largest[:, place[0] // side, place[1] // side].T)
-    return -bounds[0], bounds[1]
-
-
-def _put(picture: Tensor, veil: _Veil, surfaces: _Surfaces, behind: Tensor, nearer: Tensor, trust: Tensor) -> Tensor:
+def _put(picture: Tensor, veil: _Veil, sights: _Sights, trust: FloatArray) -> Tensor:
     """The picture with the colours behind the veil, as far as they are believed."""
-    (row, column), own = veil.place, surfaces.own_at(veil.place)
-    apart = torch.zeros_like(surfaces.depth)
-    apart[row, column] = (nearer - own).abs().amax(1)
-    most = _LARGEST_CHANGE * largest_around(apart, _CHANGE_PX)[row, column][:, None]
-    behind = torch.minimum(torch.maximum(behind, own - most), own + most)
-    low, high = _shown(torch.minimum(own, nearer), torch.maximum(own, nearer), veil.place, surfaces.depth)
-    slack = _SLACK * (high - low)
-    behind = torch.minimum(torch.maximum(behind, low - slack), high + slack)
-    result = picture.clone()
-    before = result[:, row, column]
-    result[:, row, column] = before + trust * (behind.T - before)
-    return result
+    from dff.fuse import veil_loops
+
+    size, side, channels = picture.shape[1:], _SHOWN_CELL_PX, len(picture)
+    apart = np.zeros(size, np.float32)
+    apart[veil.place[0], veil.place[1]] = np.abs(sights.nearer - sights.own).max(1)
+    bounds = np.full((-(-size[0] // side), -(-size[1] // side), 2 * channels), -NOWHERE, np.float32)
+    veil_loops.bounds_in_cells(sights.own, sights.nearer, *veil.place, side, bounds)
+    low, high = (largest_around(part, _SHOWN_CELLS) for part in (bounds[..., :channels], bounds[..., channels:]))
+    result = picture.cpu().numpy().copy()
+    change = largest_around(apart, _CHANGE_PX)
+    seen = sights.own, sights.behind, trust
+    veil_loops.put(*seen, *veil.place, change, side, *(np.atleast_3d(part) for part in (low, high)), result)
+    return torch.from_numpy(result).to(picture.device)

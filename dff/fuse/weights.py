@@ -9,7 +9,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from dff.filters import by_opencv
 from dff.fuse.frames import WHOLE, FrameStack, Window, everywhere
 
 _BEYOND = 1e4
@@ -97,20 +96,8 @@ class WindowWeights:
 
     def __call__(self, k: int, window: Window = WHOLE) -> Tensor:
         """(h, w) weight of frame k in a window."""
-        if by_opencv(self.index) and self.index.dtype == torch.float32:
-            return self._compiled(k, window)
         distance = self.stack.usable(k, torch.nan_to_num(torch.abs(k - self.index[window])), torch.inf, window)
-        return (1 - ((distance - self._gap[window]) / self.reach[window]) ** 2).clamp(min=0) ** 2
-
-    def _compiled(self, k: int, window: Window) -> Tensor:
-        from dff.fuse.blend_loops import window_weight
-
-        spans = [part.indices(side)[:2] for part, side in zip(window, self.index.shape)]
-        result = torch.empty([last - first for first, last in spans])
-        valid = torch.empty((0, 0), dtype=torch.bool) if self.stack.valid is None else self.stack.valid[k]
-        planes = (plane.contiguous().numpy() for plane in (self.index, self._gap, self.reach, valid))
-        window_weight(k, *planes, *spans, result.numpy())
-        return result
+        return (1 - ((distance - self.gap[window]) / self.reach[window]) ** 2).clamp(min=0) ** 2
 
     def extent(self, k: int) -> tuple[Span, Span] | None:
         """Rows and columns that hold all weight of frame k; None where it has none."""
@@ -125,7 +112,7 @@ class WindowWeights:
         return spans[0], spans[1]
 
     @cached_property
-    def _gap(self) -> Tensor:
+    def gap(self) -> Tensor:
         """(H, W) by how much the nearest valid frame is farther away than half a frame."""
         last = self.stack.count - 1
         nearest = torch.abs(self.index - self.index.round().clamp(0, last))
@@ -140,7 +127,7 @@ class WindowWeights:
     @cached_property
     def _ranges(self) -> list[tuple[Tensor, Tensor]]:
         """Frames between which each row, and each column, has weight."""
-        around = self.reach + self._gap
+        around = self.reach + self.gap
         unknown = torch.isnan(self.index)
         low = torch.where(unknown, -torch.inf, self.index - around)
         high = torch.where(unknown, torch.inf, self.index + around)

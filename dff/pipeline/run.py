@@ -318,6 +318,7 @@ def _fuse(
                 known=torch.from_numpy(depths.known[tile.read]),
                 defocus=depths.defocus,
                 noise=noise,
+                inside=tile.inside,
             )
             picture[tile.place] = fuse.to_dtype(fused[:, tile.inside[0], tile.inside[1]], frames.dtype)
 
