@@ -17,9 +17,10 @@ from dff.focus import FocusMeasure, load_measure
 from dff.focus.half_size import at_half_size, halved
 from dff.focus.sesf_stack import CONTEXT_PX
 from dff.pipeline import run
+from dff.pipeline.strips import Strips
 from dff.settings import Settings
 from dff.simulate import render_scene
-from dff.stack import Scene
+from dff.stack import Alignment, FocalStack, Scene
 
 STILL = Settings(align="none", brightness="none", threads=1)
 HALF = STILL.but(network_scale=2)
@@ -132,6 +133,22 @@ def test_parts_change_nothing_where_frames_have_moved(tmp_path: Path, monkeypatc
     assert np.isfinite(whole.depth.index).mean() > 0.5
     np.testing.assert_array_equal(cut.depth.index, whole.depth.index)
     np.testing.assert_array_equal(cut.depth.confidence, whole.depth.confidence)
+
+
+def test_a_run_that_goes_on_finds_the_same(tmp_path: Path) -> None:
+    """Strips that were measured before are not needed for those below."""
+    planes = sweep(4, (450, 40)).numpy()[..., None]
+    stack = FocalStack(list(planes), tuple("abcd"), planes[0].shape, planes.dtype)
+    settings = HALF.but(step_mm=0.1, pixel_size_mm=0.01)
+    frames = io.ScratchStack.create(tmp_path, 4, stack.shape, stack.dtype)
+    for k, plane in enumerate(planes):
+        frames.write_frame(k, plane)
+    estimator = run.make_estimator(settings, run.resolve_geometry(stack, settings))
+    strips = Strips(frames, Alignment.identity(4, (450, 40)), estimator, run.plan_for(stack, settings), 1.0)
+    parts = [[(tile.rows, sites.lattice) for _, tile, sites in strips.site_parts(done)] for done in (0, 384)]
+    assert [rows for rows, _ in parts[1]] == [(384, 448), (448, 450)]
+    assert all(torch.equal(here, there) for (_, here), (_, there) in zip(parts[0][-2:], parts[1]))
+    frames.release()
 
 
 def test_a_reversed_stack_is_mirrored(soft: Scene) -> None:
