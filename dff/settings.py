@@ -146,6 +146,14 @@ class Settings:
         group="depth",
         choices=OPERATORS,
     )
+    network_scale: int = option(
+        1,
+        "size of the frames that sesf-stack decides on: 1 as they are; 2 half of it, a quarter of the work, for frames "
+        "that are soft or noisy at the size of a pixel: thin hairs are lost",
+        group="depth",
+        minimum=1,
+        maximum=2,
+    )
     window_sigma_px: float = option(
         2.5,
         "standard deviation of the window that depth is averaged over",

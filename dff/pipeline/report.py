@@ -72,6 +72,8 @@ def summary(result: Reconstruction, output: Path) -> str:
         lines.append(f"height     {low:.4g} to {high:.4g} {unit} (1st to 99th percentile)")
         lines.append(f"confidence {np.median(result.depth.confidence[known]):.2f} (median of the known)")
     lines.append("alignment  " + ("not measured" if np.isnan(residual_px) else f"{residual_px:.2f} px rms residual"))
+    if result.settings.network_scale == 2:
+        lines.append("network    decided on frames of half size")
     lines.append(f"time       {sum(result.timings_s.values()):.1f} s")
     lines.append(f"result     {output}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from torch import Tensor
 from dff import fuse, io
 from dff.depth import CLAIMS, LATTICE, DepthEstimator, Labels, Sites, lattice_size, split_window
 from dff.focus import NETWORKS, FocusMeasure, load_measure
+from dff.focus.half_size import at_half_size
 from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan, make_plan
@@ -131,14 +132,23 @@ def _bare_estimator(settings: Settings) -> DepthEstimator:
         window_px, plane_px = split_window(window_px)
         if settings.measure in NETWORKS:
             refit = load_measure(settings.refit, window_sigma_px=window_px)
+    measure = chosen_measure(settings.but(window_sigma_px=window_px))
     return DepthEstimator(
-        measure=chosen_measure(settings.but(window_sigma_px=window_px)),
+        measure=measure if settings.network_scale == 1 else _at_half_size(measure, settings),
         refit=refit,
         method=settings.depth_method,
         smoothness=settings.smoothness,
         refit_radius=settings.refit_radius,
         plane_sigma_px=plane_px,
     )
+
+
+def _at_half_size(measure: FocusMeasure, settings: Settings) -> FocusMeasure:
+    if settings.depth_method != "regularised":
+        raise ValueError(
+            f"--network-scale: 2 needs --depth regularised; got {settings.depth_method}; use --network-scale 1"
+        )
+    return at_half_size(measure)
 
 
 def chosen_measure(settings: Settings) -> FocusMeasure:
