@@ -11,7 +11,7 @@ import torch
 
 from dff import compiled, filters
 from dff.align import resample
-from dff.depth import confidence, regularise_depth
+from dff.depth import confidence, regularise, regularise_depth
 from dff.depth.select import lattice_volume
 from dff.focus import coherent, focus_cells, focus_volume, load_measure, stack_filter
 from dff.fuse import all_in_focus, blend
@@ -88,6 +88,17 @@ def test_labels_agree_with_tensors(count: int, monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(regularise_depth(lattice.float()), found)
     monkeypatch.setattr(filters, "by_opencv", lambda _: False)
     assert (regularise_depth(lattice.clone()) != found).float().mean() < 2e-3
+
+
+def test_labels_are_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of any number of rows give the same: paths go on from one to the next."""
+    lattice = torch.rand(9, 70, 33, generator=torch.Generator().manual_seed(5)).to(torch.float16)
+    found = []
+    for rows in (100, 31, 16, 13):
+        monkeypatch.setattr(regularise, "_LEAST_BLOCK_ROWS", rows)
+        found.append(regularise_depth(lattice.clone()))
+    assert all(torch.equal(labels, found[0]) for labels in found[1:])
+    assert len(found[0].unique()) > 2
 
 
 def test_second_peaks_agree_with_tensors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,12 +53,16 @@ def test_known_depth_is_recovered(dome: Scene) -> None:
 
 
 def test_tiles_of_any_size_give_the_same_result(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Index, confidence and picture do not depend on how the picture is cut."""
+    """Index, confidence and picture do not depend on how the picture is cut, nor on how many tiles are in work."""
     whole = pipeline.reconstruct(dome.stack, ALIGNED)
     plan = run.plan_for(dome.stack, ALIGNED)
     assert len(plan.strips(96)) == 1
-    for rows, columns, fusion in ((4, 96, (256 + 32, 512)), (20, 96, (256 + 64, 512)), (40, 32, (256, 192 + 32))):
-        cut = replace(plan, strip_rows=rows, tile_columns=columns, fusion=fusion)
+    for rows, columns, fusion, workers in (
+        (4, 96, (256 + 32, 512), 1),
+        (20, 96, (256 + 64, 512), 2),
+        (40, 32, (256, 192 + 32), 3),
+    ):
+        cut = replace(plan, strip_rows=rows, tile_columns=columns, fusion=fusion, workers=(workers, workers))
         monkeypatch.setattr(run, "plan_for", lambda *_, cut=cut: cut)
         strips = pipeline.reconstruct(dome.stack, ALIGNED)
         np.testing.assert_array_equal(strips.depth.index, whole.depth.index)
@@ -271,8 +275,19 @@ def test_memory_is_planned_within_the_limit() -> None:
             assert plan.scratch_gb == pytest.approx(count * 0.018, rel=1e-6)
             covered = [row for start, stop in plan.strips(2000) for row in range(start, stop)]
             assert covered == list(range(2000))
+    assert run.plan_for(replace(stack, shape=(2000, 3000, 3)), Settings(threads=2, max_memory_gb=8)).workers == (2, 2)
     with pytest.raises(ValueError, match="--max-memory"):
         run.plan_for(replace(stack, shape=(20000, 30000, 3)), Settings(max_memory_gb=1.0))
+
+
+def test_hundreds_of_large_frames_fit_into_the_usual_memory() -> None:
+    """300 frames of 24 megapixels, with the default network, on any number of threads."""
+    frames = [np.zeros((1, 1, 3), np.uint8)] * 300
+    stack = FocalStack(
+        frames=frames, names=tuple(map(str, range(300))), shape=(4000, 6000, 3), dtype=np.dtype(np.uint8)
+    )
+    for threads in (1, 2, 16):
+        assert run.plan_for(stack, Settings(threads=threads)).memory_gb <= Settings().max_memory_gb
 
 
 def test_a_network_sees_every_row_once_and_parts_change_nothing(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

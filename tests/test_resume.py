@@ -52,7 +52,7 @@ def reconstruct(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         stack = pipeline.open_stack(frames, settings)
-        plan = replace(pipeline.plan_for(stack, settings), strip_rows=16, fusion=(192 + 32, 192 + 32))
+        plan = replace(pipeline.plan_for(stack, settings), strip_rows=16, fusion=(192 + 32, 192 + 32), workers=(2, 2))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pipeline.run, "plan_for", lambda *_: plan)
             pipeline.reconstruct_to_folder(stack, output, settings, resume=resume, on_progress=on_progress)

@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     # Idle threads must sleep, not spin: on a busy machine spinning costs more than the work. Read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Matrices of NumPy's are small here, and stages share out their work themselves. Read when NumPy loads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Large pages for large tensors: the system spends half as long giving out memory.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     warnings.showwarning = show_warning

@@ -194,14 +194,16 @@ def write_reconstruction(reconstruction: Reconstruction, folder: str | Path, *, 
     geometry, depth = reconstruction.geometry, reconstruction.depth
     height = heights_by_rows(depth.index, geometry)
     quality = reconstruction.settings.jpeg_quality
-    write_image(paths.all_in_focus, reconstruction.all_in_focus, reconstruction.metadata, quality=quality)
-    for path, values, meaning in (
+    maps = (
         (paths.depth, height, f"height z toward the camera in {geometry.z_unit}, 0 at the far end; NaN is unknown"),
         (paths.index, depth.index, "sharpest frame in frames, from 0, to a fraction of a frame; NaN is unknown"),
         (paths.confidence, depth.confidence, "probability that the index is right to one frame; 0 is unknown"),
         (paths.sigma, depth.sigma, "standard deviation of the index in frames; NaN is unknown"),
-    ):
-        write_map(path, values, meaning)
+    )
+    with ThreadPoolExecutor(2) as pool:
+        written = pool.map(write_map, *zip(*maps))
+        write_image(paths.all_in_focus, reconstruction.all_in_focus, reconstruction.metadata, quality=quality)
+        list(written)
     write_alignment(reconstruction.alignment, paths.alignment, names=reconstruction.names)
     write_json(paths.reconstruction, _summary(reconstruction, height, paths))
     return paths

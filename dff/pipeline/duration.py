@@ -124,16 +124,18 @@ def _pixels(stack: FocalStack) -> int:
 
 
 def _worked_on(plan: Plan, stage: str, stack: FocalStack, settings: Settings) -> float:
-    """Pixels that a stage works on, halos included."""
-    size = stack.shape[:2]
+    """Pixels that a stage works on one after the other, halos included."""
+    size, workers = stack.shape[:2], plan.workers[0]
     if stage == "fuse":
+        workers = plan.workers[1]
         plan = plan.for_fusion(fuse.halo_px(settings.fusion), fuse.row_multiple(settings.fusion))
     elif stage == "measure focus":
-        plan = plan.for_sites()
+        plan, workers = plan.for_sites(), 1
     elif stage != "refine depth":
         return _pixels(stack)
     every = [tile for strip in plan.strips(size[0]) for tile in tiles(plan, strip, size)]
-    return float(sum(np.prod([stop - start for start, stop in (tile.read_rows, tile.read_columns)]) for tile in every))
+    areas = (np.prod([stop - start for start, stop in (tile.read_rows, tile.read_columns)]) for tile in every)
+    return float(sum(areas)) / workers
 
 
 def told_time(seconds: dict[str, float]) -> str:

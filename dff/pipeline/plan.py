@@ -140,73 +140,122 @@ def make_plan(
     Raises:
         ValueError: the memory does not suffice for the smallest tile.
     """
-    height, width, depth = stack.shape
-    count, limit = len(stack), settings.max_memory_gb * _GB
-    halo = rounded_up(halo_px, LATTICE)
-    cells = count * -(-height // LATTICE) * -(-width // LATTICE)
-    outputs = height * width * (_OUTPUT_BYTES + depth * stack.dtype.itemsize)
-    fixed, lattice = _BASE_GB * _GB + outputs, cells * _LATTICE_BYTES
+    size, count, halo = stack.shape[:2], len(stack), rounded_up(halo_px, LATTICE)
+    memory = _Memory.of(stack, settings, threads)
     pixel = count * (_VOLUME_BYTES + 4 * channels + measure_bytes) + _MEASURE_BYTES
     pixel = max(pixel, count * _VOLUME_BYTES + _REFINE_BYTES)
-    labelling = lattice + cells * _PATH_BYTES / math.sqrt(-(-height // LATTICE))
-    surface = height * width * _SURFACE_BYTES + min(height * width, _SHOWN_PX) * _SHOWN_BYTES
-    others = fixed + max(labelling, surface)
-    least: float = pixel * (2 * halo + LATTICE) * min(width, 4 * LANES)
-    seen, seen_halo = pixel + count * network_bytes, rounded_up(network_halo_px, LATTICE)
-    column = 0.0 if rows is None else count * (rows.column_bytes + _ROWS * _ROW_BYTES)
+    workers = 1 if measure_bytes else threads
+    look: _Look | None = None
     if rows is not None:
-        least = max(least, column * min(width, LANES + 2 * rows.context_px))
+        look = _Look(count * (rows.column_bytes + _ROWS * _ROW_BYTES), rows.context_px, by_rows=True)
     elif network_bytes:
-        least = max(least, seen * Tiling((height, width), LATTICE, LANES, seen_halo, 1).area_px)
-    smallest = max(others, fixed + lattice + least)
-    if smallest > limit:
-        raise ValueError(
-            f"--max-memory: {count} frames of {width} x {height} px need at least {smallest / _GB:.1f} GB; got "
-            f"{settings.max_memory_gb:g} GB; raise it to {smallest / _GB + 0.1:.1f} or use --every 2"
-        )
-    threads = 1 if measure_bytes else threads
+        look = _Look(pixel + count * network_bytes, rounded_up(network_halo_px, LATTICE))
+    least = pixel * (2 * halo + LATTICE) * min(size[1], 4 * LANES)
+    memory.check(stack, max(least, look.least_bytes(size) if look else 0))
     # What a network looks at is labelled, and its lattice gone, before depth is found.
-    held = lattice if rows is None and not network_bytes else 0
-
-    def share(held: float) -> float:
-        share = max(_SHARE * limit - held, _LEAST_SHARE * limit, others - fixed - held)
-        return min(share, limit - fixed - held)
-
-    tiling_px = min(int(share(held) // pixel), threads * _LARGEST_PX)
-    tiling = Tiling.soonest((height, width), tiling_px, halo, threads)
+    held = 0 if look else memory.lattice
+    tiling = Tiling.soonest(size, min(int(memory.share(held) // pixel), threads * _LARGEST_PX), halo, workers)
+    refining = pixel * tiling.workers * tiling.area_px
     # A lattice takes less context than depth does.
-    sites_tile = tiling.rows, tiling.columns, min(seen_halo or halo, halo)
-    looking = 0.0
-    if rows is not None:
-        wanted = max(share(lattice), column * _LEAST_CONTEXTS * rows.context_px)
-        columns = _columns(width, int(min(wanted, limit - fixed - lattice) // column), rows.context_px)
-        sites_tile = _ROWS, columns, rows.context_px
-        looking = column * min(width, columns + 2 * rows.context_px)
-    elif network_bytes:
-        low, high = _NETWORK_TILE_GB
-        allowed = min(max(_NETWORK_GB * _GB - fixed - lattice, low * _GB), high * _GB, limit - fixed - lattice)
-        seeing = Tiling.soonest((height, width), min(int(allowed // seen), _LARGEST_PX), seen_halo)
-        sites_tile = seeing.rows, seeing.columns, seen_halo
-        looking = seen * seeing.area_px
+    sites, looking = (tiling.rows, tiling.columns, min(halo, rounded_up(network_halo_px, LATTICE) or halo)), 0.0
+    if look:
+        sites, looking = look.tile(size, memory)
     blended = _FUSION_BYTES + count * (1 + fusion_bytes)
     veiled = blended + (_VEIL_BYTES if settings.fusion == "unveiled" else 0)
-    fusion_px = int(min(max(_FUSION_SHARE * limit / blended, (others - fixed) / veiled), (limit - fixed) / veiled))
-    fusion = Tiling.soonest((height, width), fusion_px, fusion_halo_px, threads, fusion_multiple)
-    refining = pixel * tiling.workers * tiling.area_px
-    measuring = fixed + max(held + refining, lattice + looking)
-    fusing = fixed + veiled * fusion.workers * fusion.area_px
-    beside = threads > 1 and fixed + 2 * surface <= limit
+    fusion_px = min(max(_FUSION_SHARE * memory.limit / blended, memory.later / veiled), memory.free / veiled)
+    fusion = Tiling.soonest(size, int(fusion_px), fusion_halo_px, workers, fusion_multiple)
+    fusing = veiled * fusion.workers * fusion.area_px
     return Plan(
         strip_rows=tiling.rows,
         tile_columns=tiling.columns,
         halo_px=halo,
-        sites=sites_tile,
+        sites=sites,
         fusion=(fusion.rows + 2 * fusion_halo_px, fusion.columns + 2 * rounded_up(fusion_halo_px, LANES)),
         workers=(tiling.workers, fusion.workers),
-        beside=beside,
-        memory_gb=max(measuring, others, fusing, fixed + (1 + beside) * surface) / _GB,
+        beside=memory.beside,
+        memory_gb=(memory.fixed + max(memory.later, held + refining, memory.lattice + looking, fusing)) / _GB,
         scratch_gb=scratch_bytes(stack) / _GB,
     )
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What a run may take, and what it takes whatever its tiles, in bytes."""
+
+    limit: float
+    fixed: float
+    """Libraries, maps and picture, which are there always."""
+    lattice: float
+    labelling: float
+    """The lattice and the paths through it."""
+    surface: float
+    """Clouds and meshes, or previews,"""
+    beside: bool
+    """which there is room for at the same time."""
+
+    @classmethod
+    def of(cls, stack: FocalStack, settings: Settings, threads: int) -> _Memory:
+        height, width, depth = stack.shape
+        pixels, limit = height * width, settings.max_memory_gb * _GB
+        fixed = _BASE_GB * _GB + pixels * (_OUTPUT_BYTES + depth * stack.dtype.itemsize)
+        rows, columns = -(-height // LATTICE), -(-width // LATTICE)
+        lattice, paths = (
+            len(stack) * rows * columns * part for part in (_LATTICE_BYTES, _PATH_BYTES / math.sqrt(rows))
+        )
+        surface = pixels * _SURFACE_BYTES + min(pixels, _SHOWN_PX) * _SHOWN_BYTES
+        return cls(limit, fixed, lattice, lattice + paths, surface, threads > 1 and fixed + 2 * surface <= limit)
+
+    @property
+    def free(self) -> float:
+        """What tiles may take at most."""
+        return self.limit - self.fixed
+
+    @property
+    def later(self) -> float:
+        """What stages that have no tiles take anyway."""
+        return max(self.labelling, (1 + self.beside) * self.surface)
+
+    def share(self, held: float) -> float:
+        """What tiles take, beside what is held meanwhile."""
+        share = max(_SHARE * self.limit - held, _LEAST_SHARE * self.limit, self.later - held)
+        return min(share, self.free - held)
+
+    def check(self, stack: FocalStack, least: float) -> None:
+        smallest = self.fixed + max(self.labelling, self.surface, self.lattice + least)
+        if smallest > self.limit:
+            height, width = stack.shape[:2]
+            raise ValueError(
+                f"--max-memory: {len(stack)} frames of {width} x {height} px need at least {smallest / _GB:.1f} GB; "
+                f"got {self.limit / _GB:g} GB; raise it to {smallest / _GB + 0.1:.1f} or use --every 2"
+            )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How a network looks at the frames."""
+
+    each_bytes: float
+    """Bytes that it takes a pixel of a tile, or a column of rows."""
+    context_px: int
+    by_rows: bool = False
+
+    def least_bytes(self, size: tuple[int, int]) -> float:
+        if self.by_rows:
+            return self.each_bytes * min(size[1], LANES + 2 * self.context_px)
+        return self.each_bytes * Tiling(size, LATTICE, LANES, self.context_px, 1).area_px
+
+    def tile(self, size: tuple[int, int], memory: _Memory) -> tuple[tuple[int, int, int], float]:
+        """Rows, columns and context of what it is shown at a time, and bytes that it takes then."""
+        free = memory.free - memory.lattice
+        if self.by_rows:
+            wanted = max(memory.share(memory.lattice), self.each_bytes * _LEAST_CONTEXTS * self.context_px)
+            columns = _columns(size[1], int(min(wanted, free) // self.each_bytes), self.context_px)
+            taken = self.each_bytes * min(size[1], columns + 2 * self.context_px)
+            return (_ROWS, columns, self.context_px), taken
+        low, high = (limit * _GB for limit in _NETWORK_TILE_GB)
+        allowed = min(max(_NETWORK_GB * _GB - memory.fixed - memory.lattice, low), high, free)
+        tiling = Tiling.soonest(size, min(int(allowed // self.each_bytes), _LARGEST_PX), self.context_px)
+        return (tiling.rows, tiling.columns, self.context_px), self.each_bytes * tiling.area_px
 
 
 def kept_gb(stack: FocalStack, settings: Settings) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,8 +147,8 @@ def warp_frames(stack: FocalStack, frames: Any, alignment: Alignment, stages: St
         half_moved = stages.journal.resumed and k == order[0]
         return align.warp_frame(stack.frames[k] if half_moved else frames.read_frame(k), alignment.transforms[k])
 
-    with stages.stage("warp", len(moved)) as done:
-        for step, (k, frame) in enumerate(zip(order, ahead(moved_frame, order)), first + 1):
+    with stages.stage("warp", len(moved)) as done, closing(ahead(moved_frame, order)) as ready:
+        for step, (k, frame) in enumerate(zip(order, ready), first + 1):
             if k != reference:
                 _take_from_neighbour(frame, k, k - 1 if k > reference else k + 1, frames, alignment)
             frames.write_frame(k, frame)
