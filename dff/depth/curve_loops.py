@@ -84,7 +84,7 @@ def surest_claims(claims, label, cell, top, left, same, result):
 
 @compiled
 def _claimed(claims, row, column, frames, sures):
-    """How many different frames are claimed at a site and around it, those, and how sure the surest claim of each is."""
+    """How many different frames are claimed at a site and around it, those, and how sure the surest claims are."""
     count = 0
     for down in (-1, 0, 1):
         y = min(max(row + down, 0), claims.shape[1] - 1)
