@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from test_align import SIZE, Bench, as_type, similarity
@@ -152,3 +153,13 @@ def test_what_is_not_covered_lies_in_windows_at_the_edges(parameters: tuple[floa
     assert not bare.any()
     assert area < 0.3 * bare.size or parameters[0] == 0.1 or parameters[2] == 900
     assert partly_covered(np.eye(3), SIZE) == []
+
+
+@pytest.mark.parametrize("parameters", [(1.03, 1, 6, -4), (0.97, -1, -3, 9), (1, 0, 25, 0), (1, 0, 900, 0)])
+def test_a_margin_takes_as_many_pixels_off_what_is_covered(parameters: tuple[float, ...]) -> None:
+    """Around what is not covered, and not along the picture's own edge; a part says what the whole says."""
+    motion = similarity(*parameters)
+    eroded = cv2.erode(covered(motion, SIZE).view(np.uint8), np.ones((11, 11), np.uint8)).astype(bool)
+    np.testing.assert_array_equal(covered(motion, SIZE, margin_px=5), eroded)
+    part = covered(motion, SIZE, (7, 60), (3, 50), margin_px=5)
+    np.testing.assert_array_equal(part, eroded[7:60, 3:50])

@@ -11,9 +11,12 @@ import torch
 
 from dff import compiled, filters
 from dff.align import resample
-from dff.depth import confidence, regularise, regularise_depth
+from dff.depth import confidence, forget_uncovered, regularise, regularise_depth
+from dff.depth.mixture import mixture_of
+from dff.depth.refine import fit_peak
 from dff.depth.select import lattice_volume
-from dff.focus import coherent, focus_cells, focus_volume, load_measure, stack_filter
+from dff.depth.unit_loops import BLOCK_PX
+from dff.focus import coherent, focus_cells, focus_volume, load_measure, luminance_of, stack_filter
 from dff.fuse import all_in_focus, blend
 
 UNEVEN = np.array([0.0, 1.0, 1.4, 3.0, 4.0, 4.5, 6.0, 7.0, 9.0])
@@ -39,6 +42,8 @@ def test_energies_agree_with_tensors(narrow: bool, z: np.ndarray | None, size: t
     where[:, :7] = True
     masked = expected.clone()
     masked[3].masked_fill_(where, -40)
+    found = focus_volume(images, measure, z_sigma_frames=1.0, z=z, uncovered={3: where})
+    torch.testing.assert_close(found, masked, rtol=0, atol=2e-5)
     cells = focus_cells(images, measure, z_sigma_frames=1.0, z=z, uncovered={3: where})
     torch.testing.assert_close(cells, lattice_volume(masked), rtol=0, atol=2e-5)
 
@@ -101,15 +106,81 @@ def test_labels_are_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(found[0].unique()) > 2
 
 
-def test_second_peaks_agree_with_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of some rows of a volume, at labels of all frames."""
-    generator = torch.Generator().manual_seed(3)
-    volume = torch.randn(12, 9, 37, generator=generator)[:, 2:7]
-    label = torch.randint(0, 12, (5, 37), generator=generator)
-    found = confidence._second_peak(volume, label)
+@pytest.mark.parametrize("z", [None, UNEVEN])
+def test_frames_are_filtered_as_by_tensors(z: np.ndarray | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Along the stack, the ends of the sweep included, colours too."""
+    images = torch.rand(9, 3, 40, 50, generator=torch.Generator().manual_seed(6))
+    found = coherent(images, 1.0, z)
     monkeypatch.setattr(filters, "by_opencv", lambda _: False)
-    for one, other in zip(found, confidence._second_peak(volume, label)):
-        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(found, coherent(images, 1.0, z), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_luminance_of_pixels_is_that_of_tensors(dtype: type) -> None:
+    """Of colours and of grey frames."""
+    pixels = (np.random.default_rng(7).random((9, 37, 3)) * 200).astype(dtype)
+    images = torch.from_numpy(pixels.astype(np.float32) / 200).permute(2, 0, 1)[None]
+    for part, expected in ((pixels, images), (pixels[..., :1], images[:, :1])):
+        found = luminance_of(part, 1 / 200, torch.empty(9, 37))
+        torch.testing.assert_close(found, filters.luminance(expected)[0], rtol=0, atol=1e-6)
+
+
+def test_curves_of_pixels_say_what_they_are_defined_by() -> None:
+    """The largest logit away from the label, the mean, and the parabola of least squares, at labels of all frames."""
+    generator = torch.Generator().manual_seed(3)
+    frame = torch.arange(12.0)[:, None, None]
+    centre = torch.rand(5, 300, generator=generator) * 11
+    volume = torch.rand(12, 5, 300, generator=generator) - 0.2 * (frame - centre).square().clamp_max(20)
+    label = centre.round().to(torch.int64)
+    fit = fit_peak(volume, label, radius=2, noise_logit=-3.0, samples=6.0)
+    index, features = confidence.curve_features(volume, label, fit, radius=2, noise_logit=-3.0)
+    named = dict(zip(confidence.FEATURES, features))
+    far = volume.masked_fill((frame - label).abs() <= 2, -torch.inf).amax(0)
+    torch.testing.assert_close(named["margin"], (fit.height - far).clamp(-1, 3))
+    torch.testing.assert_close(named["drop"], (fit.height - volume.mean(0)).clamp(0, 3))
+    for y, x in ((0, 0), (2, 37), (3, 255), (4, 256), (4, 299)):
+        near = slice(max(0, label[y, x] - 2), label[y, x] + 3)
+        logit = volume[near, y, x].double().numpy() - float(fit.height[y, x])
+        time = np.arange(12)[near]
+        curve = np.polyfit(time, (1 - np.exp(-0.25 * logit)) / 0.25, 2, w=np.exp(0.75 * logit))
+        assert float(fit.index[y, x]) == pytest.approx(-curve[1] / (2 * curve[0]), abs=1e-3)
+        assert float(fit.curvature[y, x]) == pytest.approx(-curve[0], rel=1e-3)
+        known = curve[0] < 0 and abs(fit.index[y, x] - label[y, x]) <= 2 and 0 <= fit.index[y, x] <= 11
+        assert bool(index[y, x].isfinite()) == (known and float(named["drop"][y, x]) > confidence.LEAST_DROP)
+
+
+def test_two_frames_make_no_parabola() -> None:
+    """At the ends of the sweep, or where one frame alone has any energy, nothing is known, whatever the rounding."""
+    volume = torch.full((6, 1, 3), -40.0)
+    volume[:2, 0, 0] = torch.tensor([-3.0, -3.5])
+    volume[3, 0, 1] = volume[5, 0, 2] = -4.0
+    fit = fit_peak(volume, torch.tensor([[0, 3, 5]]), radius=1, narrow=True)
+    assert fit.index.isnan().all()
+
+
+def test_indices_are_unknown_where_frames_do_not_cover() -> None:
+    """The label's own frame and those beside it count."""
+    index, label = np.ones((2, 3, 6), np.float32)
+    first, stop = np.zeros((4, 3), np.int32), np.full((4, 3), 6, np.int32)
+    first[2, 1], stop[3, 2], stop[0, 0] = 2, 1, 4
+    forget_uncovered(index, label, first, stop)
+    assert np.isnan(index).tolist() == [[False] * 4 + [True] * 2, [True] * 2 + [False] * 4, [False] * 6]
+
+
+def test_a_mixture_is_the_mean_by_its_shares() -> None:
+    """Of values and of variances, for more pixels than a block holds."""
+    generator = torch.Generator().manual_seed(8)
+    mixture, count = mixture_of("open"), 40 * 60
+    features = torch.randn(len(mixture.features), 40, 60, generator=generator)
+    values, variances = torch.randn(5, 40, 60, generator=generator), torch.rand(3, 40, 60, generator=generator)
+    owners, factors = [0, 0, 1, 1, 2], [0.5, 0.4, 0.3, 0.2, 0.1]
+    mixed, variance = mixture.units.mixed_with_variance(features, values, variances, owners, factors)
+    shares = mixture(features)
+    assert mixed.numel() == count > BLOCK_PX
+    torch.testing.assert_close(mixed, (shares * values).sum(0))
+    scaled = variances[owners] * torch.tensor(factors)[:, None, None]
+    torch.testing.assert_close(variance, (shares * scaled).sum(0))
+    torch.testing.assert_close(mixture.units.mixed(features, values), mixed)
 
 
 def test_pictures_agree_with_tensors(monkeypatch: pytest.MonkeyPatch) -> None:

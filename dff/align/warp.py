@@ -114,15 +114,32 @@ def covered(
         columns: Likewise.
         margin_px: Pixels on either side, of the picture, that have to be covered too.
     """
-    (top, bottom), (left, right) = rows or (0, size[0]), columns or (0, size[1])
-    first, last = np.full(bottom - top, left), np.full(bottom - top, right - 1)
-    if not is_identity(transform):
-        first, last = (ends[top:bottom] for ends in _inner_spans(transform.tobytes(), size, margin_px))
-        first, last = np.maximum(first, left), np.minimum(last, right - 1)
-    if (first == left).all() and (last == right - 1).all():
-        return np.ones((bottom - top, right - left), bool)
-    across = np.arange(left, right, dtype=np.int32)
-    return (across >= first[:, None]) & (across <= last[:, None])
+    rows, columns = rows or (0, size[0]), columns or (0, size[1])
+    first, stop = covered_columns(transform, size, rows, columns, margin_px=margin_px)
+    width = columns[1] - columns[0]
+    if not first.any() and (stop == width).all():
+        return np.ones((len(first), width), bool)
+    across = np.arange(width, dtype=np.int32)
+    return (across >= first[:, None]) & (across < stop[:, None])
+
+
+def covered_columns(
+    transform: FloatArray, size: tuple[int, int], rows: Span, columns: Span, *, margin_px: int = 0
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """(rows,) first column that a frame covers in each row of a part, and (rows,) that after the last, from its left.
+
+    Args:
+        transform: (3, 3) map from the frame's pixels to the reference frame's.
+        size: (H, W) of the frames.
+        rows: First row and row after the last.
+        columns: Likewise.
+        margin_px: Pixels on either side, of the picture, that have to be covered too.
+    """
+    left, right = columns
+    if is_identity(transform):
+        return np.zeros(rows[1] - rows[0], np.int32), np.full(rows[1] - rows[0], right - left, np.int32)
+    first, last = (ends[slice(*rows)] for ends in _inner_spans(transform.tobytes(), size, margin_px))
+    return np.clip(first - left, 0, right - left), np.clip(last + 1 - left, 0, right - left)
 
 
 def partly_covered(transform: FloatArray, size: tuple[int, int]) -> list[tuple[slice, slice]]:

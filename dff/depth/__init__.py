@@ -43,6 +43,7 @@ __all__ = [
     "Sites",
     "estimate_depth",
     "follows_sweep",
+    "forget_uncovered",
     "frames_of",
     "lattice_size",
     "lattice_volume",
@@ -152,9 +153,7 @@ class DepthEstimator:
         Returns:
             (N, H, W).
         """
-        return focus_volume(
-            images, self.energies, z_sigma_frames=self.z_sigma_frames, z=self.z, uncovered=uncovered
-        )
+        return focus_volume(images, self.energies, z_sigma_frames=self.z_sigma_frames, z=self.z, uncovered=uncovered)
 
     def sites(self, images: Tensor, uncovered: Mapping[int, Tensor] = COVERED) -> Sites:
         """The lattice of a part of the picture, to be put together for the whole.
@@ -340,6 +339,22 @@ class DepthEstimator:
     def averaging(self, labels: Labels) -> Averaging:
         """How single pixels are put together."""
         return Averaging(self.plane_sigma_px, self.energies.samples, self.near_first, labels.narrow, labels.drop)
+
+
+def forget_uncovered(
+    index: NDArray[np.float32], label: NDArray[np.float32], first: NDArray[np.int32], stop: NDArray[np.int32]
+) -> None:
+    """Make indices unknown, in place, where the label's frame or one beside it does not cover the pixel.
+
+    Args:
+        index: (H, W).
+        label: (H, W).
+        first: (N, H) first column that each frame covers in each row.
+        stop: (N, H) column after the last, likewise.
+    """
+    from dff.depth.curve_loops import forget
+
+    forget(index, label, first, stop, np.float32(_NARROW_RADIUS))
 
 
 def _whole_frames(refined: Refined) -> Tensor:

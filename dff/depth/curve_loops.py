@@ -84,7 +84,7 @@ def surest_claims(claims, label, cell, top, left, same, result):
 
 @compiled
 def _claimed(claims, row, column, frames, sures):
-    """How many different frames are claimed at a site and around it, those, and how sure the surest claim of each is."""
+    """How many different frames are claimed at a site and around it, those, and how sure the surest claims are."""
     count = 0
     for down in (-1, 0, 1):
         y = min(max(row + down, 0), claims.shape[1] - 1)
@@ -100,3 +100,27 @@ def _claimed(claims, row, column, frames, sures):
                 else:
                     sures[place] = max(sures[place], sure)
     return count
+
+
+@compiled
+def forget(index, label, first, stop, radius):
+    """Make indices unknown where a frame near the label does not cover the pixel.
+
+    Args:
+        index: (H, W) float32, changed in place.
+        label: (H, W) float32.
+        first: (N, H) first column that each frame covers in each row.
+        stop: (N, H) column after the last, likewise.
+        radius: float32 frames that are near.
+    """
+    width = index.shape[1]
+    for k in range(len(first)):
+        frame = np.float32(k)
+        for y in range(index.shape[0]):
+            low = min(first[k, y], stop[k, y])
+            for x in range(low):
+                if abs(label[y, x] - frame) <= radius:
+                    index[y, x] = np.nan
+            for x in range(max(stop[k, y], low), width):
+                if abs(label[y, x] - frame) <= radius:
+                    index[y, x] = np.nan

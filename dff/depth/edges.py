@@ -202,7 +202,7 @@ class _Neighbours:
 
 def _padded(values: FloatArray, border: int = cv2.BORDER_REPLICATE) -> FloatArray:
     """A map padded by VOTE_PX, flat: by its own edge, or with BORDER_CONSTANT by 0."""
-    return cv2.copyMakeBorder(values, *(VOTE_PX,) * 4, border, value=0.0).ravel()
+    return np.asarray(cv2.copyMakeBorder(values, *(VOTE_PX,) * 4, border, value=0.0), np.float32).ravel()
 
 
 def _kernel(sigma_px: float) -> FloatArray:

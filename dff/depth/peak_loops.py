@@ -19,7 +19,7 @@ _LOGARITHMS = (4, 6)
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 _MOST_NOISE, _MOST = np.float32(30), np.float32(80)
 _NOWHERE = np.float32(np.nan)
-_SINGULAR, _NOTHING = 5e-7, 1e-37
+_SINGULAR, _NOTHING = 5e-7, 1e-44
 """A determinant below this share of its terms, or below this, tells of two frames or one: the others have no weight."""
 
 
@@ -251,7 +251,12 @@ def _told(spread, fitted, y, left, other, mean, noise_logit, last, found, size):
     """The maps of CURVES, without limits and logarithms."""
     columns = slice(left, left + size)
     index, top = fitted[0, y, columns], fitted[2, y, columns]
-    margin, drop, above, changes = found[0, y, columns], found[1, y, columns], found[2, y, columns], found[3, y, columns]
+    margin, drop, above, changes = (
+        found[0, y, columns],
+        found[1, y, columns],
+        found[2, y, columns],
+        found[3, y, columns],
+    )
     to_end = found[7, y, columns]
     for x in range(size):
         margin[x], drop[x], above[x] = top[x] - other[x], top[x] - mean[x], top[x] - noise_logit

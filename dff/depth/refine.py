@@ -109,7 +109,7 @@ def _times(count: int, position: NDArray[np.floating] | None) -> NDArray[np.floa
 
 
 def in_frames(fit: PeakFit, position: NDArray[np.floating]) -> PeakFit:
-    """The fit with its index, changed in place, between the frames at some positions; beyond them the last step goes on.
+    """The fit with its index, changed in place, in frames at some positions; beyond them the last step goes on.
 
     Args:
         fit: With an index in units of the positions.

@@ -81,9 +81,10 @@ class Units:
         """
         from dff.depth import unit_loops
 
-        mixed, variance = torch.empty(values.shape[1:]), torch.empty(values.shape[1:])
+        mixed, variance = torch.empty(2, *values.shape[1:])
         given = (maps.flatten(1).contiguous().numpy() for maps in (features, values, variances))
         looked, *estimates = given
         which = np.array(owners, np.int64), np.array(factors, np.float32)
-        unit_loops.mixtures(looked, *self.numbers, *estimates, *which, mixed.flatten().numpy(), variance.flatten().numpy())
+        results = (found.view(-1).numpy() for found in (mixed, variance))
+        unit_loops.mixtures(looked, *self.numbers, *estimates, *which, *results)
         return mixed, variance

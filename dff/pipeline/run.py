@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import fuse, io
-from dff.depth import CLAIMS, LATTICE, DepthEstimator, Labels, Sites, lattice_size, split_window
+from dff.depth import CLAIMS, LATTICE, DepthEstimator, Labels, Sites, forget_uncovered, lattice_size, split_window
 from dff.focus import NETWORKS, FocusMeasure, load_measure
 from dff.focus.half_size import at_half_size
 from dff.pipeline.geometry import resolve_geometry, unit_warning
@@ -271,11 +271,8 @@ def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDA
     )
     found = (refined.index, refined.sigma, refined.confidence, refined.label)
     index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
-    for k, covered in strips.partly_covered(tile.rows, tile.columns, strips.estimator.energies.border_px):
-        # The peak may lie in the frame that does not cover the pixel.
-        rows, columns = np.nonzero(~covered)
-        near = np.abs(label[rows, columns] - k) <= 1
-        index[rows[near], columns[near]] = np.nan
+    # The peak may lie in a frame that does not cover the pixel.
+    forget_uncovered(index, label, *strips.covered_columns(tile, strips.estimator.energies.border_px))
     unknown = np.isnan(index)
     sigma[unknown], confidence[unknown] = np.nan, 0
     for target, part in zip(maps.values(), (index, sigma, confidence, label)):

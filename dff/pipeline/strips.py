@@ -195,6 +195,15 @@ class Strips:
         valid = align.valid_frames(self.alignment, tile.read_rows, tile.read_columns)
         return None if valid.all() else torch.from_numpy(valid)
 
+    def covered_columns(self, tile: Tile, margin_px: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """(N, H) first column that each frame covers in the rows of a tile, with a margin, and that after the last."""
+        ends = [
+            align.covered_columns(transform, self.size_px, tile.rows, tile.columns, margin_px=margin_px)
+            for transform in self.alignment.transforms
+        ]
+        first, stop = (np.stack(columns) for columns in zip(*ends))
+        return first, stop
+
     def partly_covered(self, rows: Span, columns: Span, margin_px: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
         """Frames that do not cover all of a part with a margin around, and (H, W) where their logits count."""
         for k, transform in enumerate(self.alignment.transforms):
