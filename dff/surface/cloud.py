@@ -46,10 +46,11 @@ def thinned(known: BoolArray, max_points: int) -> BoolArray:
     count = int(known.sum())
     if not max_points or count <= max_points:
         return known
-    rows, columns = np.ogrid[: known.shape[0], : known.shape[1]]
     share = -(-count // max_points)
     while True:
-        chosen = known & ((rows + lattice_step(share) * columns) % share == 0)
+        rows, columns = np.ogrid[:share, : known.shape[1]]
+        lattice = (rows + lattice_step(share) * columns) % share == 0
+        chosen = known & lattice[np.arange(len(known)) % share]
         if chosen.sum() <= max_points:
             return chosen
         share += 1
