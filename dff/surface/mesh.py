@@ -27,6 +27,7 @@ def grid_mesh(
     *,
     cut_frames: float = 3.0,
     max_faces: int = 0,
+    stride: int = 1,
 ) -> Mesh:
     """Shared vertices and triangles of the known pixels, cut where the surface is.
 
@@ -41,17 +42,17 @@ def grid_mesh(
         all_in_focus: (H, W, C) colours in any type.
         cut_frames: Largest step between joined neighbours.
         max_faces: Largest number of triangles; 0 keeps all.
+        stride: Every so many rows and columns are taken from the start.
 
     Raises:
         ValueError: sizes that do not belong together, or no triangle at all.
     """
     check_sizes(depth.index.shape, geometry, alignment)
-    index = depth.index
-    stride, triangles = 0, None
+    index, triangles = depth.index, None
     while triangles is None:
-        stride += 1
         thin = np.s_[::stride, ::stride]
         triangles = _triangles(index[thin], all_in_focus[thin], cut_frames, max_faces)
+        stride += triangles is None
     if not len(triangles):
         raise ValueError("mesh: needs joined known pixels; got none; lower --min-confidence or raise --cut")
     used, triangles = _compressed(triangles, index[thin].size)
