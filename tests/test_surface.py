@@ -403,6 +403,12 @@ def test_ragged_meshes_come_within_the_limit_too() -> None:
     assert _edge_uses(mesh).max() == 2
 
 
+def test_meshes_of_every_third_pixel_have_no_others() -> None:
+    mesh = grid_mesh(depth_map(hills()), *rail(), colours(), stride=3)
+    assert (places(mesh) % 3 == 0).all()
+    assert len(mesh.vertices) > 0.9 * hills()[::3, ::3].size
+
+
 def test_textures_and_normals_of_a_mesh_belong_to_its_vertices() -> None:
     """The texture place of a vertex is the centre of its pixel, its colour and normal are that pixel's."""
     picture = colours()

@@ -145,6 +145,10 @@ def test_strips_give_exactly_the_whole_picture(plate):
         top, bottom = max(0, start - halo), min(384, stop + halo)
         strip = picture_of(frames[:, :, top:bottom], index[top:bottom])
         assert torch.equal(strip[:, start - top : stop - top], whole[:, start:stop])
+        inside = slice(start - top, stop - top), slice(None)
+        options = {"method": "unveiled", "defocus": DEFOCUS, "noise": NOISE, "inside": inside}
+        part = fuse.all_in_focus(frames[:, :, top:bottom], index=index[top:bottom], **options)
+        assert torch.equal(part[:, inside[0]], whole[:, start:stop])
 
 
 def test_frames_that_do_not_cover_a_pixel_are_not_asked(plate):

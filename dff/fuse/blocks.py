@@ -169,12 +169,17 @@ def window_shares(
 
 def blend_blocks(stack: FrameStack, shares: Iterator[Share], blocks: Blocks, detail: Detail) -> Tensor:
     """(C, H, W) the blended picture in the blocks that count, zero elsewhere."""
+    from dff.fuse.blend_loops import planes_of, runs_of
+
     sums: list[FloatArray] = []
     totals = [np.zeros(side, np.float32) for side in _sizes(blocks)]
-    for share, planes in ahead(lambda share: (share, stack.part(share.frame, share.window)), shares):
+    for share, (pixels, scale) in ahead(lambda share: (share, stack.pixels(share.frame, share.window)), shares):
         if not sums:
-            sums = [np.zeros((len(planes), *total.shape), np.float32) for total in totals]
-        _add(np.ascontiguousarray(planes.numpy()), share, blocks, detail, sums, totals)
+            sums = [np.zeros((pixels.shape[2], *total.shape), np.float32) for total in totals]
+        planes = np.empty((pixels.shape[2], *share.weight.shape), np.float32)
+        runs = runs_of(share.blocks, blocks.side_px, blocks.halo_px(0, detail.reach), *share.weight.shape)
+        planes_of(pixels, np.float32(scale), runs, planes)
+        _add(planes, share, blocks, detail, sums, totals)
     bands = [torch.from_numpy(band).div_(torch.from_numpy(total)) for band, total in zip(sums, totals)]
     picture = collapse(bands)
     if picture.shape[1:] == blocks.size:

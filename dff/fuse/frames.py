@@ -31,6 +31,9 @@ class FrameParts(Protocol):
     def part(self, k: int, window: Window) -> Tensor:
         """A window of frame k, (C, h, w)."""
 
+    def pixels(self, k: int, window: Window) -> tuple[NDArray[Any], float]:
+        """The same as it is stored, (h, w, C), and the factor that makes white one."""
+
     def reaches(self, k: int, value: float) -> NDArray[np.bool_]:
         """(H, W) where some channel of frame k has at least a value, white being one."""
 
@@ -52,6 +55,12 @@ class FrameStack:
         """A window of frame k, (C, h, w)."""
         rows, columns = window
         return self.source.part(k, window) if isinstance(self.source, FrameParts) else self[k][:, rows, columns]
+
+    def pixels(self, k: int, window: Window) -> tuple[NDArray[Any], float]:
+        """A window of frame k, (h, w, C), and what it is to be multiplied by."""
+        if isinstance(self.source, FrameParts):
+            return self.source.pixels(k, window)
+        return np.ascontiguousarray(self.part(k, window).movedim(0, -1).cpu().numpy(), np.float32), 1.0
 
     def reaches(self, k: int, value: float) -> Tensor:
         """(H, W) where some channel of frame k has at least a value."""

@@ -46,11 +46,12 @@ def about_frame(order, first, frame, k, reach, rows, columns):
 
 
 @compiled
-def add_colours(part, valid, top, left, rows, columns, some, frame, k, reach, total, sums):
+def add_colours(pixels, scale, valid, top, left, rows, columns, some, frame, k, reach, total, sums):
     """Add what frame k shows of some pixels, and its weights.
 
     Args:
-        part: (C, h, w) float32 of the frame.
+        pixels: (h, w, C) a part of the frame, of any type.
+        scale: What makes white one.
         valid: (h, w) bool where it has a picture; without rows: everywhere.
         top: First row of the part.
         left: First column.
@@ -71,5 +72,5 @@ def add_colours(part, valid, top, left, rows, columns, some, frame, k, reach, to
         weight = _ONE - away * away
         weight *= weight
         total[m] += weight
-        for channel in range(len(part)):
-            sums[m, channel] += part[channel, y, x] * weight
+        for channel in range(pixels.shape[2]):
+            sums[m, channel] += np.float32(pixels[y, x, channel]) * scale * weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ MESH_FORMATS = {"ply": "mesh.ply", "obj": "mesh.obj", "glb": "mesh.glb", "stl": 
 _FRAME_PX = 640
 _FRAME_QUALITY = 80
 _STILL_FACES = 800_000
+_STILL_PX = 1_400_000
+"""The still has fewer pixels than this, of which its mesh needs no more."""
 
 
 def reconstruct_to_folder(
@@ -185,6 +188,9 @@ def _previews(result: Reconstruction, shown: DepthMap, folder: Path) -> dict[str
         pictures["contact.jpg"] = lambda: preview.contact_sheet(_FramePreviews(folder, len(result.names)))
     if shown.known.any():
         parts = (shown, geometry, result.alignment, result.all_in_focus)
-        mesh = functools.partial(surface.grid_mesh, *parts, cut_frames=settings.cut_frames, max_faces=_STILL_FACES)
+        stride = max(1, math.isqrt(shown.index.size // _STILL_PX))
+        mesh = functools.partial(
+            surface.grid_mesh, *parts, cut_frames=settings.cut_frames, max_faces=_STILL_FACES, stride=stride
+        )
         pictures["shaded.png"] = lambda: preview.render_still(mesh())
     return pictures

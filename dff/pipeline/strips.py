@@ -224,31 +224,31 @@ class TileFrames:
 
     def part(self, k: int, window: tuple[slice, slice]) -> Tensor:
         """A window of the tile, (C, h, w)."""
-        pixels, scale = self._pixels(k, window), np.float32(self._scale(k))
+        pixels, scale = self.pixels(k, window)
         planes = np.empty((pixels.shape[2], *pixels.shape[:2]), np.float32)
         for plane, target in zip(cv2.split(pixels), planes):
-            np.multiply(plane, scale, out=target)
+            np.multiply(plane, np.float32(scale), out=target)
         return torch.from_numpy(planes)
 
     def luminance(self, k: int, out: Tensor) -> Tensor:
         """(H, W) weighted sum of the channels, written to `out`."""
-        return luminance_of(self._pixels(k, WHOLE), self._scale(k), out)
+        return luminance_of(*self.pixels(k, WHOLE), out)
 
     def reaches(self, k: int, value: float) -> NDArray[np.bool_]:
         """(H, W) where some channel of frame k has at least a value, white being one."""
-        pixels, scale = self._pixels(k, WHOLE), np.float32(self._scale(k))
+        pixels, factor = self.pixels(k, WHOLE)
+        scale = np.float32(factor)
         if not np.issubdtype(pixels.dtype, np.integer):
             return np.asarray((pixels.astype(np.float32) * scale >= value).any(-1))
         levels = np.arange(np.iinfo(pixels.dtype).max + 1, dtype=np.float32) * scale
         below = int(np.searchsorted(levels, np.float32(value))) - 1
         return np.asarray(cv2.inRange(pixels, (0.0,) * 4, (float(below),) * 4) == 0)
 
-    def _pixels(self, k: int, window: tuple[slice, slice]) -> NDArray[Any]:
+    def pixels(self, k: int, window: tuple[slice, slice]) -> tuple[NDArray[Any], float]:
+        """A window of the tile as it is stored, (h, w, C), and what makes it as bright as the reference."""
         rows, columns = (
             slice(*(first + place for place in part.indices(last - first)[:2]))
             for part, (first, last) in zip(window, (self.tile.read_rows, self.tile.read_columns))
         )
-        return self.strips.frames.read_part(k, rows, columns)
-
-    def _scale(self, k: int) -> float:
-        return float(self.strips.alignment.gains[k]) / self.strips.white
+        gain = float(self.strips.alignment.gains[k])
+        return self.strips.frames.read_part(k, rows, columns), gain / self.strips.white

@@ -169,7 +169,9 @@ def _project(vertices: FloatArray, view: FloatArray, size: tuple[int, int], fram
 def _ground(size: tuple[int, int]) -> FloatArray:
     """A neutral ground, lighter above."""
     level = np.linspace(0, 1, size[0])[:, None, None]
-    return np.tile((_GROUND[0] * (1 - level) + _GROUND[1] * level).astype(np.float32), (1, size[1], 1))
+    picture = np.empty((*size, 3), np.float32)
+    picture[:] = _GROUND[0] * (1 - level) + _GROUND[1] * level
+    return picture
 
 
 def _draw(picture: FloatArray, screen: FloatArray, triangles: NDArray[np.int32], colours: FloatArray) -> None:

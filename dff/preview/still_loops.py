@@ -21,26 +21,30 @@ def draw(picture, nearest, screen, triangles, colours, edge):
     """
     height, width = nearest.shape
     for triangle in triangles:
-        a, b, c = screen[triangle[0]], screen[triangle[1]], screen[triangle[2]]
-        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+        one, two, three = triangle[0], triangle[1], triangle[2]
+        x, y = screen[one, 0], screen[one, 1]
+        x2, y2, x3, y3 = screen[two, 0] - x, screen[two, 1] - y, screen[three, 0] - x, screen[three, 1] - y
+        area = x2 * y3 - y2 * x3
         if not abs(area) > 0:
             continue
-        left, right = min(a[0], b[0], c[0]), max(a[0], b[0], c[0])
-        top, bottom = min(a[1], b[1], c[1]), max(a[1], b[1], c[1])
-        for y in range(max(0, int(np.ceil(top - 0.5))), min(height - 1, int(np.floor(bottom - 0.5))) + 1):
-            for x in range(max(0, int(np.ceil(left - 0.5))), min(width - 1, int(np.floor(right - 0.5))) + 1):
-                across, down = x + 0.5 - a[0], y + 0.5 - a[1]
-                second = (across * (c[1] - a[1]) - down * (c[0] - a[0])) / area
-                third = (down * (b[0] - a[0]) - across * (b[1] - a[1])) / area
-                if second < -edge or third < -edge or second + third > 1 + edge:
+        first_row = max(0, int(np.ceil(y + min(0.0, y2, y3) - 0.5)))
+        last_row = min(height - 1, int(np.floor(y + max(0.0, y2, y3) - 0.5)))
+        first = max(0, int(np.ceil(x + min(0.0, x2, x3) - 0.5)))
+        last = min(width - 1, int(np.floor(x + max(0.0, x2, x3) - 0.5)))
+        if first > last or first_row > last_row:
+            continue
+        depth, depth2, depth3 = screen[one, 2], screen[two, 2], screen[three, 2]
+        share = 1 / area
+        for row in range(first_row, last_row + 1):
+            down = row + 0.5 - y
+            for column in range(first, last + 1):
+                across = column + 0.5 - x
+                v, w = (across * y3 - down * x3) * share, (down * x2 - across * y2) * share
+                if v < -edge or w < -edge or v + w > 1 + edge:
                     continue
-                first = 1 - second - third
-                depth = first * a[2] + second * b[2] + third * c[2]
-                if depth >= nearest[y, x]:
-                    nearest[y, x] = depth
+                u = 1 - v - w
+                near = u * depth + v * depth2 + w * depth3
+                if near >= nearest[row, column]:
+                    nearest[row, column] = near
                     for i in range(3):
-                        picture[y, x, i] = (
-                            first * colours[triangle[0], i]
-                            + second * colours[triangle[1], i]
-                            + third * colours[triangle[2], i]
-                        )
+                        picture[row, column, i] = u * colours[one, i] + v * colours[two, i] + w * colours[three, i]

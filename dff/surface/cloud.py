@@ -46,10 +46,11 @@ def thinned(known: BoolArray, max_points: int) -> BoolArray:
     count = int(known.sum())
     if not max_points or count <= max_points:
         return known
-    rows, columns = np.ogrid[: known.shape[0], : known.shape[1]]
     share = -(-count // max_points)
     while True:
-        chosen = known & ((rows + lattice_step(share) * columns) % share == 0)
+        rows, columns = np.ogrid[:share, : known.shape[1]]
+        lattice = (rows + lattice_step(share) * columns) % share == 0
+        chosen = known & lattice[np.arange(len(known)) % share]
         if chosen.sum() <= max_points:
             return chosen
         share += 1
@@ -103,15 +104,19 @@ def point_blocks(
     check_sizes(depth.index.shape, geometry, alignment)
     for top, bottom in row_blocks(depth.index.shape):
         known = np.isfinite(depth.index[top:bottom])
-        here = known if chosen is None else known & chosen[top:bottom]
+        here = np.flatnonzero(known if chosen is None else known & chosen[top:bottom])
         points, normals = oriented_rows(depth.index, (top, bottom), geometry, alignment, cut_frames=cut_frames)
         yield PointCloud(
-            points=points[here],
-            colours=colours_8bit(all_in_focus[top:bottom][here]),
-            normals=normals[here],
-            confidence=depth.confidence[top:bottom][here].astype(np.float32),
+            points=points.reshape(-1, 3).take(here, axis=0),
+            colours=colours_8bit(_flat(all_in_focus[top:bottom]).take(here, axis=0)),
+            normals=normals.reshape(-1, 3).take(here, axis=0),
+            confidence=depth.confidence[top:bottom].ravel().take(here).astype(np.float32),
             unit=geometry.unit,
         )
+
+
+def _flat(pixels: NDArray[Any]) -> NDArray[Any]:
+    return pixels.reshape(-1, pixels.shape[-1])
 
 
 def point_cloud(

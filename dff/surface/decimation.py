@@ -38,71 +38,16 @@ def vertex_errors(fields: Sequence[FloatArray], broken: BoolArray) -> FloatArray
     Returns:
         (H', W') float32 of padded_size; infinite where the vertex is needed at any tolerance.
     """
+    from dff.surface.grid_loops import force_broken, raise_errors
+
     size = padded_size(fields[0].shape)
-    padded = [_padded(field, size) for field in fields]
+    padded = np.full((len(fields), *size), np.nan, np.float32)
+    padded[:, : fields[0].shape[0], : fields[0].shape[1]] = fields
     error = np.zeros(size, np.float32)
-    _force_broken(error, broken)
-    s = 1
-    while s < TILE:
-        _raise_sides(error, padded, s)
-        _raise_sides(error.T, [field.T for field in padded], s)
-        _raise_centres(error, padded, s)
-        s *= 2
+    force_broken(broken, error)
+    raise_errors(padded, TILE, error)
     error[::TILE, ::TILE] = np.inf
     return error
-
-
-def _padded(field: FloatArray, size: tuple[int, int]) -> FloatArray:
-    padded = np.full(size, np.nan, np.float32)
-    padded[: field.shape[0], : field.shape[1]] = field
-    return padded
-
-
-def _force_broken(error: FloatArray, broken: BoolArray) -> None:
-    """Give infinite error to the corners off the diagonals of broken quads and of those on the picture's edge."""
-    quads = np.zeros((error.shape[0] - 1, error.shape[1] - 1), bool)
-    rows, columns = broken.shape
-    quads[:rows, :columns] = broken
-    quads[rows : rows + 1] = True
-    quads[:, columns : columns + 1] = True
-    touched = np.zeros(error.shape, bool)
-    for down in (0, 1):
-        for right in (0, 1):
-            touched[down : len(quads) + down, right : quads.shape[1] + right] |= quads
-    error[::2, 1::2][touched[::2, 1::2]] = np.inf
-    error[1::2, ::2][touched[1::2, ::2]] = np.inf
-
-
-def _raise_sides(error: FloatArray, fields: list[FloatArray], s: int) -> None:
-    """Errors of the sides of spacing s along rows, from themselves and the centres of spacing s / 2 beside them."""
-    sides = error[:: 2 * s, s :: 2 * s]
-    for field in fields:
-        ends = field[:: 2 * s, :: 2 * s]
-        _raise(sides, field[:: 2 * s, s :: 2 * s], ends[:, :-1], ends[:, 1:])
-    if s > 1:
-        centres = error[s // 2 :: s, s // 2 :: s]
-        widest = np.maximum(centres[:, ::2], centres[:, 1::2])
-        np.maximum(sides[:-1], widest[::2], out=sides[:-1])
-        np.maximum(sides[1:], widest[1::2], out=sides[1:])
-
-
-def _raise_centres(error: FloatArray, fields: list[FloatArray], s: int) -> None:
-    """Errors of the centres of spacing s, from themselves and the sides of spacing s around them."""
-    centres = error[s :: 2 * s, s :: 2 * s]
-    for field in fields:
-        middle, corners = field[s :: 2 * s, s :: 2 * s], field[:: 2 * s, :: 2 * s]
-        for row in (0, 1):
-            falling, rising = np.s_[row::2, row::2], np.s_[row::2, 1 - row :: 2]
-            _raise(centres[falling], middle[falling], corners[:-1, :-1][falling], corners[1:, 1:][falling])
-            _raise(centres[rising], middle[rising], corners[:-1, 1:][rising], corners[1:, :-1][rising])
-    across, down = error[:: 2 * s, s :: 2 * s], error[s :: 2 * s, :: 2 * s]
-    for sides in (across[:-1], across[1:], down[:, :-1], down[:, 1:]):
-        np.maximum(centres, sides, out=centres)
-
-
-def _raise(error: FloatArray, middle: FloatArray, start: FloatArray, end: FloatArray) -> None:
-    """Raise the errors to those of interpolating between two ends; unknown values say nothing."""
-    np.fmax(error, np.abs(middle - (start + end) / 2), out=error)
 
 
 _CORNERS = {

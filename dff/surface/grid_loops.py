@@ -7,6 +7,7 @@ import numpy as np
 from dff.compiled import compiled
 
 _ZERO, _ONE, _HALF, _SIXTH = np.float32(0), np.float32(1), np.float32(0.5), np.float32(1 / 6)
+_INFINITE = np.float32(np.inf)
 
 
 @compiled
@@ -105,24 +106,36 @@ def jumps(depth, limit, down, right, found):
         found: (H - down, W - right) bool, all False, changed in place.
     """
     for y in range(found.shape[0]):
-        for x in range(found.shape[1]):
-            link = depth[y + down, x + right] - depth[y, x]
-            if abs(link) > limit:
-                steady = True
+        target, here, there, some = found[y], depth[y], depth[y + down, right:], 0
+        for x in range(len(target)):
+            target[x] = abs(there[x] - here[x]) > limit
+            some += target[x]
+        if some == 0:
+            continue
+        for x in range(len(target)):
+            if target[x]:
+                link, steady = there[x] - here[x], True
                 for offset in (-2, -1, 1, 2):
                     other = _between(depth, y + offset * down, x + offset * right, down, right, 1)
                     steady = steady and other / link >= _HALF
-                found[y, x] = not steady
+                target[x] = not steady
 
 
 @compiled
 def smeared_steps(depth, limit, down, right, found):
     """Links that take part in a step of more than a limit over three, between level ground; see `jumps`."""
+    steep = np.empty(max(depth.shape[1] - 3 * right, 0), np.bool_)
     for y in range(depth.shape[0] - 3 * down):
-        for x in range(depth.shape[1] - 3 * right):
-            rise = _between(depth, y, x, down, right, 3)
-            if not abs(rise) > limit:
+        here, there, some = depth[y], depth[y + 3 * down, 3 * right :], 0
+        for x in range(len(steep)):
+            steep[x] = abs(there[x] - here[x]) > limit
+            some += steep[x]
+        if some == 0:
+            continue
+        for x in range(len(steep)):
+            if not steep[x]:
                 continue
+            rise = there[x] - here[x]
             before = _between(depth, y - 3 * down, x - 3 * right, down, right, 3) / rise
             after = _between(depth, y + 3 * down, x + 3 * right, down, right, 3) / rise
             if before >= _HALF or after >= _HALF:
@@ -131,3 +144,100 @@ def smeared_steps(depth, limit, down, right, found):
                 i, j = y + offset * down, x + offset * right
                 if _between(depth, i, j, down, right, 1) / rise > _SIXTH:
                     found[i, j] = True
+
+
+@compiled
+def force_broken(broken, error):
+    """Give infinite error to the corners off the diagonals of broken quads and of those on the picture's edge.
+
+    Args:
+        broken: (h, w) bool quads.
+        error: (H, W) float32, changed in place.
+    """
+    rows, columns = broken.shape
+    for y in range(min(rows + 1, error.shape[0] - 1)):
+        for x in range(min(columns + 1, error.shape[1] - 1)):
+            if y == rows or x == columns or broken[y, x]:
+                odd = (x + y) % 2
+                error[y, x + 1 - odd] = _INFINITE
+                error[y + 1, x + odd] = _INFINITE
+    for x in range(columns + 1, error.shape[1] - 1):
+        if rows < error.shape[0] - 1:
+            odd = (x + rows) % 2
+            error[rows, x + 1 - odd], error[rows + 1, x + odd] = _INFINITE, _INFINITE
+    for y in range(rows + 1, error.shape[0] - 1):
+        if columns < error.shape[1] - 1:
+            odd = (columns + y) % 2
+            error[y, columns + 1 - odd], error[y + 1, columns + odd] = _INFINITE, _INFINITE
+
+
+@compiled
+def _raise(error, fields, y, x, down, right):
+    """Raise the error of a vertex to that of interpolating between two others; unknown values say nothing."""
+    for field in fields:
+        wrong = abs(field[y, x] - (field[y - down, x - right] + field[y + down, x + right]) * _HALF)
+        if wrong > error[y, x]:
+            error[y, x] = wrong
+
+
+@compiled
+def _raise_to(error, y, x, down, right):
+    """Raise the error of a vertex to that of another, where there is one."""
+    i, j = y + down, x + right
+    if 0 <= i < error.shape[0] and 0 <= j < error.shape[1]:
+        error[y, x] = max(error[y, x], error[i, j])
+
+
+@compiled
+def raise_errors(fields, tile, error):
+    """Raise errors to those of leaving vertices out, and to those of all that depend on them; see `decimation`.
+
+    Args:
+        fields: (F, H, W) float32; NaN where unknown.
+        tile: Side of the largest block.
+        error: (H, W) float32, changed in place.
+    """
+    height, width = error.shape
+    s = 1
+    while s < tile:
+        half = s // 2
+        for y in range(0, height, s):
+            for x in range(s if y // s % 2 == 0 else 0, width, 2 * s):
+                _raise(error, fields, y, x, s * (y // s % 2), s * (1 - y // s % 2))
+                if half:
+                    for down in (-half, half):
+                        for right in (-half, half):
+                            _raise_to(error, y, x, down, right)
+        for y in range(s, height, 2 * s):
+            for x in range(s, width, 2 * s):
+                rising = (y // (2 * s) + x // (2 * s)) % 2
+                _raise(error, fields, y, x, s, -s if rising else s)
+                for away in (-s, s):
+                    _raise_to(error, y, x, away, 0)
+                    _raise_to(error, y, x, 0, away)
+        s *= 2
+
+
+@compiled
+def inside_known(triangles, padded_width, index, result):
+    """Copy the triangles whose corners are all known pixels of the picture; gives their number.
+
+    Args:
+        triangles: (m, 3) int32 flat indices into a padded grid.
+        padded_width: Columns of that.
+        index: (H, W) float32; NaN where unknown.
+        result: (m, 3) int32 flat indices into the picture, changed in place.
+    """
+    height, width = index.shape
+    count = 0
+    for triangle in triangles:
+        whole = True
+        for corner in range(3):
+            row = triangle[corner] // padded_width
+            column = triangle[corner] - row * padded_width
+            if row >= height or column >= width or np.isnan(index[row, column]):
+                whole = False
+                break
+            result[count, corner] = row * width + column
+        count += whole
+    return count

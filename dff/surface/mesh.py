@@ -27,6 +27,7 @@ def grid_mesh(
     *,
     cut_frames: float = 3.0,
     max_faces: int = 0,
+    stride: int = 1,
 ) -> Mesh:
     """Shared vertices and triangles of the known pixels, cut where the surface is.
 
@@ -41,17 +42,17 @@ def grid_mesh(
         all_in_focus: (H, W, C) colours in any type.
         cut_frames: Largest step between joined neighbours.
         max_faces: Largest number of triangles; 0 keeps all.
+        stride: Every so many rows and columns are taken from the start.
 
     Raises:
         ValueError: sizes that do not belong together, or no triangle at all.
     """
     check_sizes(depth.index.shape, geometry, alignment)
-    index = depth.index
-    stride, triangles = 0, None
+    index, triangles = depth.index, None
     while triangles is None:
-        stride += 1
         thin = np.s_[::stride, ::stride]
         triangles = _triangles(index[thin], all_in_focus[thin], cut_frames, max_faces)
+        stride += triangles is None
     if not len(triangles):
         raise ValueError("mesh: needs joined known pixels; got none; lower --min-confidence or raise --cut")
     used, triangles = _compressed(triangles, index[thin].size)
@@ -91,13 +92,13 @@ def _adaptive_triangles(
     index: FloatArray, across: BoolArray, down: BoolArray, quads: BoolArray, active: BoolArray
 ) -> NDArray[np.int32]:
     """Triangles between active vertices: those of whole quads by their links, the larger ones as they come."""
-    (height, width), padded_width = index.shape, active.shape[1]
+    from dff.surface.grid_loops import inside_known
+
+    height, width = index.shape
     parts = [_quad_triangles(index, across, down, quads & decimation.full_quads(active)[: height - 1, : width - 1])]
     for triangles in decimation.adaptive_triangles(active):
-        rows, columns = np.divmod(triangles, padded_width)
-        inside = ((rows < height) & (columns < width)).all(axis=1)
-        flat = (rows * width + columns)[inside]
-        parts.append(flat[np.isfinite(index.ravel()[flat]).all(axis=1)])
+        kept = np.empty_like(triangles)
+        parts.append(kept[: inside_known(triangles, active.shape[1], index, kept)])
     return np.concatenate(parts)
 
 
@@ -156,7 +157,10 @@ def _normals_at(
 def _brightness(colours: NDArray[Any]) -> FloatArray:
     """(H, W) mean of the channels, 0 to 1."""
     white = np.iinfo(colours.dtype).max if np.issubdtype(colours.dtype, np.integer) else 1
-    return colours.mean(axis=-1, dtype=np.float32) / np.float32(white)
+    total = colours[..., 0].astype(np.float32)
+    for channel in range(1, colours.shape[-1]):
+        total += colours[..., channel]
+    return total / np.float32(colours.shape[-1]) / np.float32(white)
 
 
 def _texture_places(rows: NDArray[np.intp], columns: NDArray[np.intp], size_px: tuple[int, ...]) -> FloatArray:
