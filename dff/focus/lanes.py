@@ -138,6 +138,12 @@ def add(typing: Any, a: Any, b: Any) -> Any:
 
 
 @_emitted
+def less(typing: Any, a: Any, b: Any) -> Any:
+    """a - b."""
+    return lanes(lanes, lanes), _operation(lambda builder, a, b: builder.fsub(a, b))
+
+
+@_emitted
 def times(typing: Any, a: Any, b: Any) -> Any:
     """a b."""
     return lanes(lanes, lanes), _operation(lambda builder, a, b: builder.fmul(a, b))

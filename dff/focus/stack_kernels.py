@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dff.compiled import compiled, exp_of, log_of
-from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, from_both, larger, load, save, times
+from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, from_both, larger, less, load, save, times
 from dff.focus.stack_scratch import (
     BANK,
     CHANNELS,
@@ -45,7 +45,7 @@ from dff.focus.stack_scratch import (
     sigmoid,
     tell_stack,
 )
-from dff.focus.tiles import ROWS, added, put_tile, rectified, scaled, squared, tile_at, tile_of
+from dff.focus.tiles import ROWS, added, put_tile, rectified, scaled, squared, subtracted, tile_at, tile_of
 
 _WIDE = SITES + 2 * MARGIN
 _FACTORS = 4 * PIXELS * _WIDE
@@ -77,25 +77,52 @@ def _take_pixels(pixels, noise, y, segment, k, width, s, to):
 
 
 @compiled
+def _fold_rows(s):
+    """Four rows of pixels, in their place, as the bank's filters are put together for two rows of answers at once."""
+    step = PIXELS * _WIDE
+    for x in range(0, step, LANES):
+        a, b, c, d = load(s, x), load(s, step + x), load(s, 2 * step + x), load(s, 3 * step + x)
+        save(s, x, less(a, c))
+        save(s, step + x, add(b, c))
+        save(s, 2 * step + x, less(c, b))
+        save(s, 3 * step + x, less(d, b))
+
+
+@compiled
+def _answers(sums, s, row, bank, o, x):
+    """A tile of sums and the answers of filters to a row of those."""
+    for across in range(3):
+        of, first = row * PIXELS * _WIDE + MARGIN + x + across - 1, ((3 * row + across) * BANK + o) * PIXELS
+        sums = add_products(sums, s, of, _WIDE, PIXELS, bank, first)
+    return sums
+
+
+@compiled
 def bank_energy(pixels, noise, bank, energy, y0, y1, segment, height, width, s):
-    """Squared answers of the learned filters."""
+    """Squared answers of the learned filters, of two rows at most.
+
+    Two rows of answers take four products with a row instead of six (Winograd, Arithmetic Complexity of Computations,
+    1980: F(2, 3)).
+    """
     apart()
     target, count = energy.reshape(-1), min(SITES, width - segment * SITES)
     for k in range(pixels.shape[2]):
-        for row in range(y0 - 1, y1 + 1):
-            to = (row - y0 + 1) * PIXELS * _WIDE
-            _take_pixels(pixels, noise, min(max(row, 0), height - 1), segment, k, width, s, to)
-        for y in range(y0, y1):
-            at = block(energy, y, segment, k)
-            for x in range(0, SITES, 2 * LANES):
-                for o in range(0, BANK, ROWS):
-                    sums = tile_of(_NOTHING, 0)
-                    for tap in range(9):
-                        of = (y - y0 + tap // 3) * PIXELS * _WIDE + MARGIN + x + tap % 3 - 1
-                        first = (tap * BANK + o) * PIXELS
-                        sums = add_products(sums, s, of, _WIDE, PIXELS, bank, first)
-                    put_tile(target, at + o * SITES + x, SITES, LANES, squared(sums))
-            clear(target, at, SITES, BANK, count)
+        for row in range(4):
+            y = min(max(y0 + row - 1, 0), height - 1)
+            _take_pixels(pixels, noise, y, segment, k, width, s, row * PIXELS * _WIDE)
+        _fold_rows(s)
+        one, other = block(energy, y0, segment, k), block(energy, y1 - 1, segment, k)
+        for x in range(0, SITES, 2 * LANES):
+            for o in range(0, BANK, ROWS):
+                nothing, at = tile_of(_NOTHING, 0), o * SITES + x
+                even, odd = _answers(nothing, s, 1, bank, o, x), _answers(nothing, s, 2, bank, o, x)
+                if y1 > y0 + 1:
+                    second = _answers(subtracted(even, odd), s, 3, bank, o, x)
+                    put_tile(target, other + at, SITES, LANES, squared(second))
+                first = _answers(added(even, odd), s, 0, bank, o, x)
+                put_tile(target, one + at, SITES, LANES, squared(first))
+        clear(target, one, SITES, BANK, count)
+        clear(target, other, SITES, BANK, count)
 
 
 @compiled
@@ -173,6 +200,7 @@ def first_features(
             mean_around(s, energy, y, segment, k, height)
             at, to = block(fine, y, segment, k), (SOURCE + BANK) * SITES
             for x in range(0, PIXELS * SITES, LANES):
+                fetch(fines, at + PIXELS * SITES + x)
                 save(s, to + x, times(load(fines, at + x), load(s, KEPT * SITES + x % SITES)))
             for x in range((BANK + PIXELS) * SITES):
                 s[U(SOURCE * SITES + x)] = log_of(s[U(SOURCE * SITES + x)] + ENERGY_FLOOR)
@@ -360,6 +388,8 @@ def decide(
             size = at + CHANNELS * SITES + x
             row = load(flat, size), load(flat, size + LANES)
             for o in range(0, PIXELS, ROWS):
+                for part in range(x // LANES * 2 + o // 4, x // LANES * 2 + o // 4 + 2):
+                    fetch_part(flat, at + (CHANNELS + 1) * SITES, (CHANNELS + 1) * SITES, part)
                 sums = tile_of(_NOTHING, 0)
                 sums = add_products(sums, flat, at + x, SITES, CHANNELS, correction, o * CHANNELS)
                 known = tile_at(s, (TARGET + o) * SITES + x, SITES)
@@ -374,6 +404,7 @@ def _weigh_energies(s, details, at, coarse, of):
         broad = load(s, (KEPT + 2) * SITES + x)
         around = add_times(times(wide, load(coarse, of + x)), broad, load(coarse, of + SITES + x))
         for c in range(x, PIXELS * SITES + x, SITES):
+            fetch(details, at + PIXELS * SITES + c)
             save(s, TARGET * SITES + c, add_times(around, gain, load(details, at + c)))
 
 

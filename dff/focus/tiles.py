@@ -139,6 +139,12 @@ def added(typing: Any, a: Any, b: Any) -> Any:
 
 
 @_emitted
+def subtracted(typing: Any, a: Any, b: Any) -> Any:
+    """a - b."""
+    return _each(lambda builder, a, b: builder.fsub(a, b), (tile, tile))
+
+
+@_emitted
 def squared(typing: Any, a: Any) -> Any:
     """a a."""
     return _each(lambda builder, a: builder.fmul(a, a), (tile,))
