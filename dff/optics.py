@@ -32,11 +32,6 @@ def magnification(focal_length_mm: float, focus_distance_mm: float | FloatArray)
     return focal_length_mm / (distance - focal_length_mm)
 
 
-def image_distance(focal_length_mm: float, focus_distance_mm: float | FloatArray) -> FloatArray:
-    """Distance i = f (1 + m) of the image from the lens, mm."""
-    return focal_length_mm * (1 + magnification(focal_length_mm, focus_distance_mm))
-
-
 def effective_f_number(f_number: float, m: float | FloatArray, pupil_magnification: float = 1.0) -> FloatArray:
     """Working f-number N (1 + m / P) at magnification m with pupil magnification P."""
     return f_number * (1 + np.asarray(m, float) / pupil_magnification)
@@ -56,14 +51,6 @@ def circle_of_confusion(
 def blur_growth(step_mm: float, *, f_number: float, m: float, pixel_pitch_mm: float) -> float:
     """Growth of the blur's standard deviation per frame, px: a quarter of the disc's diameter."""
     return float(circle_of_confusion(step_mm, f_number=f_number, m=m, pixel_pitch_mm=pixel_pitch_mm)) / 4
-
-
-def depth_of_field(
-    *, f_number: float, m: float, pixel_pitch_mm: float, wavelength_mm: float = 0.00055, medium_index: float = 1.0
-) -> float:
-    """Total depth of field n λ / NA² + n e / (m NA) of a microscope or macro lens, mm; e is the pixel pitch."""
-    aperture = numerical_aperture(f_number=f_number, m=m, medium_index=medium_index)
-    return medium_index * (wavelength_mm / aperture**2 + pixel_pitch_mm / (m * aperture))
 
 
 def numerical_aperture(*, f_number: float, m: float, medium_index: float = 1.0) -> float:

@@ -597,3 +597,14 @@ def test_speed_is_measured_stage_by_stage(tmp_path: Path) -> None:
     assert {"read frames", "align", "measure focus", "label", "refine depth", "fuse", "mesh", "write"} <= stages
     assert sum(rows[stage]["cpu_s"] for stage in stages) == pytest.approx(rows[speed.WHOLE]["cpu_s"], rel=0.1)
     assert "over decoding alone" in (tmp_path / "benchmark.md").read_text()
+
+
+@pytest.mark.slow
+def test_speed_of_named_methods(tmp_path: Path) -> None:
+    """An operator runs beside the default, no network in it, and takes less."""
+    options = {"megapixels": [0.2], "counts": [6], "formats": ["jpeg"], "output": tmp_path}
+    found = run_benchmark(["speed"], methods=["ring-difference", "sesf-stack"], **options)
+    rows = {row["method"]: row for row in found.suites["speed"].rows}
+    operator = "ring-difference: "
+    assert rows[operator + "measure focus"]["cpu_s"] < rows["measure focus"]["cpu_s"]
+    assert {stage.removeprefix(operator) for stage in rows if stage.startswith(operator)} <= set(rows)

@@ -235,6 +235,29 @@ def test_another_device_is_shown_tiles_as_tensors(trained: SesfStack, monkeypatc
     assert torch.allclose(there.cells(images), found, atol=0.05)
 
 
+def test_tiles_fill_half_of_a_graphics_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With their halos; never less than the processor's tiles."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80e9))
+    tiles = {}
+    for free in (1e9, 8e9, 64e9):
+        tiles[free] = sesf_stack.tile_side_px(100, torch.device("cuda", 0))
+        pixels = (tiles[free] + 2 * sesf_stack.HALO_PX) ** 2
+        assert 100 * pixels * sesf_stack.BYTES_A_PIXEL <= max(sesf_stack.TILE_BYTES, free / 2)
+    assert tiles[1e9] == sesf_stack.tile_side_px(100, torch.device("cpu")) < tiles[8e9] < tiles[64e9]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_graphics_card_finds_the_same_depth(trained: SesfStack, precision: str) -> None:
+    """Within 0.02 frame of the processor."""
+    images = slanted(33)
+    here, there = (load_measure("sesf-stack", device=device, precision=kind) for device, kind in (
+        ("cpu", "float32"), ("cuda", precision),
+    ))  # fmt: skip
+    depth = [expectation(measure(images)) for measure in (here, there)]
+    assert float((depth[0] - depth[1]).abs().median()) < 0.02
+
+
 @pytest.mark.parametrize("every", [2, 4])
 def test_finer_steps_give_the_same_depth(trained: SesfStack, every: int) -> None:
     """A sweep in steps of a half and of a quarter gives the depth of the coarse sweep, in its frames."""

@@ -118,12 +118,14 @@ def test_a_forecast_scales_with_pixels_and_frames(monkeypatch: pytest.MonkeyPatc
     frames = [np.zeros((1, 1, 3), np.uint8)] * 100
     size = (2000, 3000, 3)
     stack = FocalStack(frames=frames, names=tuple(map(str, range(100))), shape=size, dtype=np.dtype(np.uint8))
-    monkeypatch.setattr(module, "_read_and_registered", lambda *_: ([], {"read frames": 7.0}))
-    monkeypatch.setattr(
-        module,
-        "_centre_s",
-        lambda *given: {"label": 0.5 + 0.1 * given[-1], "mesh": 2.0, "points": 0.0, "write": 0.0, "previews": 1.0},
-    )
+    monkeypatch.setattr(module, "_made_ready", lambda *_: ([], {"read frames": 7.0}))
+
+    def centre(_: object, __: object, settings: Settings, count: int, ___: object) -> object:
+        part = replace(stack.subset(range(count)), shape=(1024, 1024, 3))
+        taken_s = {"label": 0.5 + 0.1 * count, "mesh": 2.0, "points": 0.0, "write": 0.0, "previews": 1.0}
+        return module._Centre(part, pipeline.plan_for(part, settings), taken_s)
+
+    monkeypatch.setattr(module._Centre, "of", centre)
     found = pipeline.forecast(stack, ALIGNED)
     pixels = 2000 * 3000 / 1024**2
     assert found["label"] == pytest.approx(pixels * (0.5 + 0.1 * 100))

@@ -35,8 +35,8 @@ SUITES: dict[str, Suite] = {
 }
 STANDARD_SUITES = ("clean", "noisy", "cost")
 """What is run when no suite is named."""
-FEW_METHODS = {"metrology", "limit", "real"}
-"""Suites that take long: only the default and the straw man run in them unless methods are named."""
+FEW_METHODS = {"metrology", "limit", "real", "speed"}
+"""Suites that take long: of our methods only the default and the straw man run in them unless some are named."""
 
 
 def run_benchmark(
@@ -116,7 +116,7 @@ def _check_speed(megapixels: Sequence[float], counts: Sequence[int], formats: Se
 def _chosen(suite: str, methods: Sequence[Method], named: bool) -> list[Method]:
     if suite not in FEW_METHODS or named:
         return list(methods)
-    return [method for method in methods if method.name in (STRAW_MAN, DEFAULTS.measure)]
+    return [method for method in methods if method.external or method.name in (STRAW_MAN, DEFAULTS.measure)]
 
 
 @contextmanager

@@ -17,32 +17,40 @@ from dff.benchmark.estimate import Method
 from dff.benchmark.score import Row
 from dff.benchmark.speed_stacks import write_speed_stack
 from dff.benchmark.suite import Options, Suite, SuiteResult
-from dff.settings import DEFAULTS
+from dff.settings import DEFAULTS, Settings
 
 WHOLE = "whole program"
+_OVER_OURS = {"cpu": "cpu_s_per_mp_frame", "wall": "wall_s_per_mp_frame"}
 _LEAST_S = 0.02
 """How stages that take less grow is not told."""
 
 
 def _run(result: SuiteResult, options: Options, methods: Sequence[Method]) -> None:
     grid = list(_grid(options))
+    ours = {method.name: method.settings for method in methods if method.settings}
     for number, (megapixels, frames, kind) in enumerate(grid):
         options.on_progress(result.name, number, len(grid))
-        scene = f"{kind}, {megapixels:g} MP × {frames}"
+        about: Row = {"scene": f"{kind}, {megapixels:g} MP × {frames}", "kind": kind}
+        about |= {"megapixels": megapixels, "frames": frames}
         with tempfile.TemporaryDirectory(prefix="dff-speed-", dir=options.cache) as temporary:
             folder = Path(temporary)
             write_speed_stack(folder / "frames", megapixels, frames, kind, seed=options.seed)
-            try:
-                told = stage_costs(folder)
-            except CommandError as error:
-                result.skip(scene, WHOLE, error)
-                continue
-            size = {"kind": kind, "megapixels": megapixels, "frames": frames}
-            rows = rows_of(told)
-            result.rows += [{"scene": scene, "method": name, **size, **row} for name, row in rows.items()]
-            _run_peers(result, {"scene": scene, **size}, rows[WHOLE], folder, methods)
+            for name, settings in (ours or {DEFAULTS.measure: DEFAULTS}).items():
+                _run_ours(result, about, folder, name, settings)
+            _run_peers(result, about, folder, methods)
     options.on_progress(result.name, len(grid), len(grid))
     result.notes += [line for kind in options.formats for line in growth(result.rows, kind)]
+
+
+def _run_ours(result: SuiteResult, about: Row, folder: Path, name: str, settings: Settings) -> None:
+    """The whole program with some settings; stages are named by their measure where it is not the default."""
+    first = "" if name == DEFAULTS.measure else f"{name}: "
+    try:
+        told = stage_costs(folder, settings)
+    except CommandError as error:
+        result.skip(about["scene"], first + WHOLE, error)
+        return
+    result.rows += [{**about, "method": first + stage, **row} for stage, row in rows_of(told).items()]
 
 
 def _grid(options: Options) -> Iterator[tuple[float, int, str]]:
@@ -52,16 +60,17 @@ def _grid(options: Options) -> Iterator[tuple[float, int, str]]:
                 yield megapixels, frames, kind
 
 
-def stage_costs(folder: Path) -> dict[str, Any]:
+def stage_costs(folder: Path, settings: Settings = DEFAULTS) -> dict[str, Any]:
     """What the whole program takes for folder/frames, measured in a process of its own.
 
     Raises:
         CommandError: it fails.
     """
     report = folder / "report.json"
-    settings = json.dumps(DEFAULTS.as_dict())
     worker = [sys.executable, "-m", "dff.benchmark.speed_worker"]
-    measured_command([*worker, folder / "frames", folder / "result", settings, report], folder=folder)
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        words: list[str | Path] = [folder / "frames", Path(work, "result"), json.dumps(settings.as_dict()), report]
+        measured_command([*worker, *words], folder=folder)
     return json.loads(report.read_text())
 
 
@@ -88,9 +97,10 @@ def rows_of(told: dict[str, Any]) -> dict[str, Row]:
     return {**floors, **stages, WHOLE: {**whole, **predicted}}
 
 
-def _run_peers(result: SuiteResult, about: Row, whole: Row, folder: Path, methods: Sequence[Method]) -> None:
+def _run_peers(result: SuiteResult, about: Row, folder: Path, methods: Sequence[Method]) -> None:
     """Other programs on the same frames, and how many times as long as ours they take."""
     megapixels = about["megapixels"] * about["frames"]
+    ours = [row for row in result.rows if row["scene"] == about["scene"] and row["method"].endswith(WHOLE)]
     for method in methods:
         if not method.external:
             continue
@@ -100,11 +110,16 @@ def _run_peers(result: SuiteResult, about: Row, whole: Row, folder: Path, method
             result.skip(about["scene"], method.name, error)
             continue
         figures = {"cpu_s_per_mp_frame": cost.cpu_s / megapixels, "wall_s_per_mp_frame": cost.wall_s / megapixels}
-        ratios = {
-            "cpu_over_ours": figures["cpu_s_per_mp_frame"] / whole["cpu_s_per_mp_frame"],
-            "wall_over_ours": figures["wall_s_per_mp_frame"] / whole["wall_s_per_mp_frame"],
-        }
-        result.rows.append({"method": method.name, **about, **figures, **ratios, "peak_gb": cost.peak_gb})
+        result.rows.append(
+            {"method": method.name, **about, **figures, **_ratios(figures, ours), "peak_gb": cost.peak_gb}
+        )
+
+
+def _ratios(figures: Row, ours: Sequence[Row]) -> Row:
+    """How many times as much as the first of ours, the default if it was run."""
+    if not ours:
+        return {}
+    return {f"{kind}_over_ours": figures[figure] / ours[0][figure] for kind, figure in _OVER_OURS.items()}
 
 
 def growth(rows: Sequence[Row], kind: str) -> list[str]:
@@ -114,8 +129,9 @@ def growth(rows: Sequence[Row], kind: str) -> list[str]:
         chosen = [row for row in rows if row["method"] == stage and row["kind"] == kind]
         if len(chosen) and min(row["cpu_s"] for row in chosen) >= _LEAST_S:
             lines += _told(kind, f"{stage} takes", fitted_exponents(chosen, "cpu_s"))
-    whole = [row for row in rows if row["method"] == WHOLE and row["kind"] == kind and "peak_gb" in row]
-    return lines + _told(kind, "peak memory is", fitted_exponents(whole, "peak_gb"))
+        if stage.endswith(WHOLE):
+            lines += _told(kind, f"{stage.removesuffix(WHOLE)}peak memory is", fitted_exponents(chosen, "peak_gb"))
+    return lines
 
 
 def _told(kind: str, what: str, exponents: dict[str, float]) -> list[str]:

@@ -57,12 +57,19 @@ def on_device(measure: FocusMeasure, device: str) -> FocusMeasure:
         raise ValueError(f"--device: must be one of this machine's; got {device!r} ({reason}); use cpu") from error
 
     def there(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        return function(images.to(device)).cpu()
+        return function(_sent(images, torch.device(device))).cpu()
 
     cells, picture = (
         None if function is None else partial(there, function) for function in (measure.cells, measure.picture)
     )
     return replace(measure, logits=partial(there, measure.logits), cells=cells, rows=None, picture=picture)
+
+
+def _sent(images: Tensor, device: torch.device) -> Tensor:
+    """The pictures on a device; a graphics card fetches them by itself from memory that stays in place."""
+    if device.type == "cuda":
+        images = images.pin_memory()
+    return images.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

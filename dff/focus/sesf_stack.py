@@ -64,6 +64,8 @@ COLUMN_BYTES = 3750
 TILE_BYTES = 1e9
 BYTES_A_PIXEL = 21
 """Memory of a pixel of a frame in a tile."""
+_CARD_SHARE = 0.5
+"""Of the memory that a graphics card has free, for a tile."""
 
 
 def mean_around(planes: Tensor) -> Tensor:
@@ -221,7 +223,7 @@ def sesf_stack(
         window_sigma_px: Without meaning here: the network has learned its windows.
         weights: Path of a weight file; the one that comes with the package if not given.
         tile_px: Side of the tiles a large picture is cut into on a graphics processor, a multiple of CELL; by default
-            what TILE_BYTES hold.
+            what there is room for.
     """
     network = SesfStack()
     network.load_state_dict(weight_files.load_weights("sesf-stack", network.state_dict(), path=weights))
@@ -289,9 +291,12 @@ def _in_columns(network: SesfStack, images: Tensor, *, pixelwise: bool) -> Tenso
     return torch.cat(found, 2)[:, :height]
 
 
-def tile_side_px(count: int) -> int:
-    """Side of a tile without its halo, for so many frames."""
-    side = math.sqrt(TILE_BYTES / (count * BYTES_A_PIXEL)) - 2 * HALO_PX
+def tile_side_px(count: int, device: torch.device) -> int:
+    """Side of a tile without its halo, for so many frames: as large as a graphics card has room for."""
+    room = TILE_BYTES
+    if device.type == "cuda":
+        room = max(room, _CARD_SHARE * torch.cuda.mem_get_info(device)[0])
+    side = math.sqrt(room / (count * BYTES_A_PIXEL)) - 2 * HALO_PX
     return max(64, int(side) // CELL * CELL)
 
 
@@ -317,13 +322,15 @@ def tiles(images: Tensor, tile_px: int | None) -> Iterator[Tile]:
 
     Args:
         images: The picture.
-        tile_px: Side of a tile without its halo, a multiple of CELL; by default what TILE_BYTES hold.
+        tile_px: Side of a tile without its halo, a multiple of CELL; by default what there is room for.
     """
     height, width = images.shape[2:]
     whole_cells = height % CELL == 0 and width % CELL == 0
     padded = images if whole_cells else F.pad(images, (0, -width % CELL, 0, -height % CELL), mode="replicate")
     planes = padded[:, 0]
-    rows, columns = (even_tile_px(side, tile_px or tile_side_px(len(images))) for side in (height, width))
+    rows, columns = (
+        even_tile_px(side, tile_px or tile_side_px(len(images), images.device)) for side in (height, width)
+    )
     for top in range(0, height, rows):
         for left in range(0, width, columns):
             above, before = min(top, HALO_PX), min(left, HALO_PX)
@@ -347,7 +354,7 @@ def logits_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None =
     Args:
         network: The network.
         images: (N, 1, H, W).
-        tile_px: Side of a tile without its halo, a multiple of CELL; by default what TILE_BYTES hold.
+        tile_px: Side of a tile without its halo, a multiple of CELL; by default what there is room for.
 
     Returns:
         (N, H, W).
@@ -368,7 +375,7 @@ def cells_in_tiles(network: SesfStack, images: Tensor, *, tile_px: int | None = 
     Args:
         network: The network.
         images: (N, 1, H, W).
-        tile_px: Side of a tile without its halo, a multiple of CELL; by default what TILE_BYTES hold.
+        tile_px: Side of a tile without its halo, a multiple of CELL; by default what there is room for.
     """
     count, _, height, width = images.shape
     result = images.new_empty(count, -(-height // CELL), -(-width // CELL))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from dff.io.atomic import atomic_path
 
-FILM_SUFFIXES = (".mp4", ".gif")
 _CRF = "18"
 _GIF_COLOURS = 192
 

@@ -43,6 +43,8 @@ def read_image(path: str | Path) -> NDArray[Any]:
         raise FrameError(
             f"{source}: must be whole; got a {kind.upper()} cut short; copy it again or leave it out with --skip-bad"
         )
+    if kind == "jpeg" and (array := jpeg.decoded(data)) is not None:
+        return array
     return _decode(source, data)
 
 

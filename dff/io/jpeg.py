@@ -9,6 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
 SOI, EOI, SOS, APP0, APP1, APP2 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 EXIF = b"Exif\0\0"
@@ -55,6 +59,17 @@ def image_size(stream: BinaryIO) -> tuple[int, int, int, int]:
             frame = stream.read(6)
             return int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big"), frame[5], frame[0]
     raise ValueError("no frame header")
+
+
+def decoded(data: bytes) -> NDArray[np.uint8] | None:
+    """(H, W, C) grey or RGB as stored; None where that takes a library that converts colours or mends damage."""
+    try:
+        array = imagecodecs.jpeg8_decode(data)
+    except RuntimeError:
+        return None
+    if array.ndim == 2:
+        return array[..., None]
+    return array if array.shape[2] == 3 else None
 
 
 def metadata_blocks(stream: BinaryIO) -> tuple[bytes | None, bytes | None]:

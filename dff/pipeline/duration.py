@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,18 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dff import align, fuse
+from dff import fuse
 from dff.pipeline.folder import reconstruct_to_folder
+from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan
-from dff.pipeline.prepare import use_threads
+from dff.pipeline.prepare import align_frames, read_frames, use_threads, warp_frames
 from dff.pipeline.run import plan_for
 from dff.pipeline.strips import tiles
+from dff.pipeline.watch import UNWATCHED
 from dff.settings import Settings
-from dff.stack import FocalStack, Frames
+from dff.stack import FocalStack, Frames, silent
 
 _FRAMES = 6
 _CROP_PX = 1024
-_VOLUME_STAGES = ("measure focus", "refine depth")
+_FRAME_STAGES = ("measure focus", "label", "refine depth", "fuse", "slabs")
 _PIXEL_STAGES = ("points", "mesh", "write")
 """Stages whose time does not depend on the number of frames."""
 
@@ -49,8 +50,8 @@ class _Repeated:
 def forecast(stack: FocalStack, settings: Settings) -> dict[str, float]:
     """Seconds that each stage is going to take on this machine as it is now.
 
-    Some frames of the middle are decoded and registered whole; the other stages are run on their centre, with two
-    numbers of frames, and scaled to all pixels and frames.
+    Some frames of the middle are decoded, registered and moved whole; the other stages are run on their centre, with
+    two numbers of frames, and scaled to all pixels and frames.
 
     Raises:
         ValueError: frames or settings that cannot be used.
@@ -58,68 +59,81 @@ def forecast(stack: FocalStack, settings: Settings) -> dict[str, float]:
     use_threads(settings.threads)
     first = max(0, len(stack) // 2 - _FRAMES // 2)
     chosen = stack.subset(range(first, min(len(stack), first + _FRAMES)))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="dff-forecast-") as folder:
         warnings.simplefilter("ignore")
-        frames, seconds = _read_and_registered(chosen, len(stack), settings)
-        few, many = (_centre_s(chosen, frames, settings, count) for count in (_FRAMES, 3 * _FRAMES))
-    plan, (height, width) = plan_for(stack, settings), stack.shape[:2]
-    pixels = height * width / (min(height, _CROP_PX) * min(width, _CROP_PX))
-    for stage in ("measure focus", "label", "refine depth", "fuse", "slabs"):
-        if stage in few:
-            slope = max(0.0, many[stage] - few[stage]) / (2 * _FRAMES)
-            frames_s = few[stage] + slope * (len(stack) - _FRAMES)
-            seconds[stage] = pixels * frames_s * _waste(plan, stage, settings, (height, width))
+        frames, seconds = _made_ready(chosen, len(stack), settings, Path(folder))
+        few, many = (_Centre.of(chosen, frames, settings, count, Path(folder)) for count in (_FRAMES, 3 * _FRAMES))
+    whole, pixels = plan_for(stack, settings), _pixels(stack) / few.pixels
+    for stage in _FRAME_STAGES:
+        if stage in few.seconds:
+            slope = max(0.0, many.seconds[stage] - few.seconds[stage]) / (2 * _FRAMES)
+            frames_s = few.seconds[stage] + slope * (len(stack) - _FRAMES)
+            work = _worked_on(whole, stage, stack, settings) / _worked_on(few.plan, stage, few.stack, settings)
+            seconds[stage] = frames_s * work
     for stage in _PIXEL_STAGES:
-        seconds[stage] = pixels * few.get(stage, 0.0)
+        seconds[stage] = pixels * few.seconds.get(stage, 0.0)
     # Stills are of one size, maps are not.
-    return {**seconds, "previews": min(2.0, pixels) * few["previews"]}
+    return {**seconds, "previews": min(2.0, pixels) * few.seconds["previews"]}
 
 
-def _read_and_registered(
-    chosen: FocalStack, count: int, settings: Settings
+def _made_ready(
+    chosen: FocalStack, count: int, settings: Settings, folder: Path
 ) -> tuple[list[NDArray[Any]], dict[str, float]]:
-    """The chosen frames, and what reading, registering and moving all of them takes."""
-    started = time.perf_counter()
-    frames = [chosen.frames[k] for k in range(len(chosen))]
-    share = count / len(frames)
-    seconds = {"read frames": share * (time.perf_counter() - started)}
-    if settings.alignment or settings.align == "none":
-        return frames, seconds
-    started = time.perf_counter()
-    alignment = align.estimate_alignment(replace(chosen, frames=frames), model=settings.align)
-    seconds["align"] = share * (time.perf_counter() - started)
-    moved = [t for t in alignment.transforms if not np.array_equal(t, np.eye(3))]
-    if moved:
-        started = time.perf_counter()
-        align.warp_frame(frames[0], moved[0])
-        seconds["warp"] = (count - 1) * (time.perf_counter() - started)
-    return frames, seconds
+    """The chosen frames, registered, and what reading, registering and moving all of them takes."""
+    stages, plain = Stages(silent, Journal(), []), settings.but(alignment=None)
+    with Journal().scratch(folder, chosen) as scratch:
+        read_frames(chosen, scratch, UNWATCHED, stages)
+        alignment = align_frames(replace(chosen, frames=scratch), plain, stages)
+        warp_frames(chosen, scratch, alignment, stages)
+        frames = [scratch.read_frame(k) for k in range(len(chosen))]
+    pairs = (count - 1) / max(1, len(chosen) - 1)
+    shares = {"read frames": count / len(chosen), "align": 0.0 if settings.alignment else pairs, "warp": pairs}
+    return frames, {stage: shares[stage] * taken_s for stage, taken_s in stages.timings_s.items()}
 
 
-def _centre_s(chosen: FocalStack, frames: Sequence[NDArray[Any]], settings: Settings, count: int) -> dict[str, float]:
-    """Seconds a stage of so many frames' centre, without registration."""
-    height, width, channels = chosen.shape
-    top, left = max(0, height - _CROP_PX) // 2, max(0, width - _CROP_PX) // 2
-    part: Frames = _Repeated(frames, count, (slice(top, top + _CROP_PX), slice(left, left + _CROP_PX)))
-    stack = FocalStack(
-        part, tuple(map(str, range(count))), (*part[0].shape[:2], channels), chosen.dtype, chosen.metadata
-    )
-    plain = settings.but(
-        align="none", alignment=None, z_file=None, step_mm=None, capture="auto", order="name", scratch=None
-    )
-    with tempfile.TemporaryDirectory(prefix="dff-forecast-") as folder:
-        return dict(reconstruct_to_folder(stack, Path(folder, "result"), plain).timings_s)
+@dataclass(frozen=True)
+class _Centre:
+    """What the stages took for the centre of so many frames."""
+
+    stack: FocalStack
+    plan: Plan
+    seconds: dict[str, float]
+
+    @property
+    def pixels(self) -> int:
+        return _pixels(self.stack)
+
+    @classmethod
+    def of(
+        cls, chosen: FocalStack, frames: Sequence[NDArray[Any]], settings: Settings, count: int, folder: Path
+    ) -> _Centre:
+        height, width, channels = chosen.shape
+        top, left = max(0, height - _CROP_PX) // 2, max(0, width - _CROP_PX) // 2
+        part: Frames = _Repeated(frames, count, (slice(top, top + _CROP_PX), slice(left, left + _CROP_PX)))
+        names = tuple(map(str, range(count)))
+        stack = FocalStack(part, names, (*part[0].shape[:2], channels), chosen.dtype, chosen.metadata)
+        plain = settings.but(
+            align="none", alignment=None, z_file=None, step_mm=None, capture="auto", order="name", scratch=None
+        )
+        result = reconstruct_to_folder(stack, folder / str(count), plain)
+        return cls(stack, plan_for(stack, plain), dict(result.timings_s))
 
 
-def _waste(plan: Plan, stage: str, settings: Settings, size: tuple[int, int]) -> float:
-    """How many times each pixel is worked on, because tiles overlap."""
+def _pixels(stack: FocalStack) -> int:
+    return stack.shape[0] * stack.shape[1]
+
+
+def _worked_on(plan: Plan, stage: str, stack: FocalStack, settings: Settings) -> float:
+    """Pixels that a stage works on, halos included."""
+    size = stack.shape[:2]
     if stage == "fuse":
         plan = plan.for_fusion(fuse.halo_px(settings.fusion), fuse.row_multiple(settings.fusion))
-    elif stage not in _VOLUME_STAGES:
-        return 1.0
+    elif stage == "measure focus":
+        plan = plan.for_sites()
+    elif stage != "refine depth":
+        return _pixels(stack)
     every = [tile for strip in plan.strips(size[0]) for tile in tiles(plan, strip, size)]
-    read = sum(np.prod([stop - start for start, stop in (tile.read_rows, tile.read_columns)]) for tile in every)
-    return float(read) / (size[0] * size[1])
+    return float(sum(np.prod([stop - start for start, stop in (tile.read_rows, tile.read_columns)]) for tile in every))
 
 
 def told_time(seconds: dict[str, float]) -> str:

@@ -18,7 +18,7 @@ from dff.simulate.stage import Stage
 from dff.simulate.surfaces import Rods
 from dff.simulate.textures import fractal_noise, mottled, photographed
 from dff.stack import FloatArray
-from dff.training.collage import PALETTES
+from dff.training.collage import PALETTES, placed
 
 LETTERS = "ABCDEFGHKLMNPRSTUVXYZ0123456789-+"
 PRINTED_SHARE = 0.85
@@ -130,11 +130,7 @@ def _whole(point: FloatArray) -> tuple[int, int]:
 
 def _part(stage: Stage) -> tuple[NDArray[np.bool_], FloatArray]:
     """Where a part is, and its heights: a box, a button or a rim; level, tilted or a dome."""
-    random = stage.random
-    x, y = random.uniform(-0.9, 0.9, 2)
-    angle, kind = random.uniform(0, np.pi), random.integers(3)
-    across = (stage.u - x) * np.cos(angle) + (stage.v - y) * np.sin(angle)
-    down = (stage.v - y) * np.cos(angle) - (stage.u - x) * np.sin(angle)
+    random, (across, down, kind) = stage.random, placed(stage, 3)
     size = random.uniform(0.08, 0.5, 2)
     away = np.hypot(across, down) / size[0]
     if kind == 0:

@@ -102,13 +102,17 @@ def _noise(stage: Stage) -> FloatArray:
     )
 
 
+def placed(stage: Stage, kinds: int) -> tuple[FloatArray, FloatArray, int]:
+    """Coordinates along and across a thing that lies anywhere on the stage at any angle, and which of so many kinds."""
+    x, y = stage.random.uniform(-0.9, 0.9, 2)
+    angle, kind = stage.random.uniform(0, np.pi), int(stage.random.integers(kinds))
+    along = (stage.u - x) * np.cos(angle) + (stage.v - y) * np.sin(angle)
+    return along, (stage.v - y) * np.cos(angle) - (stage.u - x) * np.sin(angle), kind
+
+
 def _plate(stage: Stage) -> tuple[NDArray[np.bool_], FloatArray]:
     """Where a plate is, and its heights: an ellipse, a half plane or a blot; level, tilted or rough."""
-    random = stage.random
-    x, y = random.uniform(-0.9, 0.9, 2)
-    angle, kind = random.uniform(0, np.pi), random.integers(3)
-    across = (stage.u - x) * np.cos(angle) + (stage.v - y) * np.sin(angle)
-    down = (stage.v - y) * np.cos(angle) - (stage.u - x) * np.sin(angle)
+    random, (across, down, kind) = stage.random, placed(stage, 3)
     if kind == 0:
         inside = np.hypot(across / random.uniform(0.1, 0.7), down / random.uniform(0.1, 0.7)) < 1
     elif kind == 1:

@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, replace
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from dff import io, metrics
-from dff.depth import DepthEstimator, frames_of, upsample_label
+from dff.depth import DepthEstimator, Labels, frames_of, upsample_label
 from dff.depth.confidence import FEATURES, LEAST_PROBABILITY, is_clear
 from dff.depth.judge import DEFAULT, JUDGES, Judge, read_judges
 from dff.focus import NETWORKS, load_measure
@@ -165,20 +166,34 @@ def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> Sam
         truth: (H, W) true index; NaN outside the sweep.
         estimator: How depth is found.
     """
-    labels = estimator.regularise(estimator.sites(images))
-    if labels.label is None:
-        raise ValueError("confidence: needs the regularised method; got another; do not change the estimator")
-    matched = estimator.matched(labels)
-    volume = matched.volume(images)
-    label = upsample_label(volume, labels.label)
+    matched, labels, volume, label = labelled(images, estimator)
     surface, features = matched.evidence(volume, label, labels, frames_of(images))
-    inside = np.isfinite(truth) & surface.index.isfinite().numpy()
-    for edge in (np.s_[:BORDER_PX], np.s_[-BORDER_PX:], np.s_[:, :BORDER_PX], np.s_[:, -BORDER_PX:]):
-        inside[edge] = False
+    inside = inner(truth) & surface.index.isfinite().numpy()
     # Those whose surroundings are all scattered are unknown by that alone.
     inside &= is_clear(features, promised=labels.claims is not None).numpy()
     error = np.abs(surface.index.numpy() - truth)
     return Samples(features.numpy()[:, inside].T.astype(np.float32), error[inside], surface.sigma.numpy()[inside])
+
+
+def labelled(images: Tensor, estimator: DepthEstimator) -> tuple[DepthEstimator, Labels, Tensor, Tensor]:
+    """The estimator that refines a stack, the labels, (N, H, W) logits and the (H, W) label of every pixel.
+
+    Raises:
+        ValueError: the estimator finds depth without labels.
+    """
+    labels = estimator.regularise(estimator.sites(images))
+    if labels.label is None:
+        raise ValueError(f"method: must be regularised; got {estimator.method}; do not change the estimator")
+    matched = estimator.matched(labels)
+    volume = matched.volume(images)
+    return matched, labels, volume, upsample_label(volume, labels.label)
+
+
+def inner(truth: FloatArray) -> NDArray[np.bool_]:
+    """(H, W) where the truth lies inside the sweep and away from the borders."""
+    inside = np.zeros(truth.shape, bool)
+    inside[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = np.isfinite(truth[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX])
+    return inside
 
 
 def fit_judge(samples: Samples) -> Judge:

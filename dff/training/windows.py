@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from dff import io
-from dff.depth import DepthEstimator, beside, frames_of, upsample_label, windows
+from dff.depth import DepthEstimator, beside, frames_of, windows
 from dff.depth.mixture import MIXTURES, Mixture
 from dff.stack import FloatArray, Scene
-from dff.training.confidence import BORDER_PX, SEED, Subject, estimator_of, photographs, subjects
+from dff.training.confidence import SEED, Subject, estimator_of, inner, labelled, photographs, subjects
 from dff.training.units import fit_units
 
 COMMAND = "python -m dff.training.windows"
@@ -62,21 +62,14 @@ def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> dic
         truth: (H, W) true index; NaN outside the sweep.
         estimator: How depth is found.
     """
-    labels = estimator.regularise(estimator.sites(images))
-    if labels.label is None:
-        raise ValueError("windows: needs the regularised method; got another; do not change the estimator")
-    estimator = estimator.matched(labels)
-    volume = estimator.volume(images)
-    single, _ = estimator.single(volume, upsample_label(volume, labels.label), labels)
+    estimator, labels, volume, label = labelled(images, estimator)
+    single, _ = estimator.single(volume, label, labels)
     averaging = estimator.averaging(labels)
     curves = averaging.curves(single)
     found = windows.Windows.of(curves, averaging.sigma_px)
     settled = averaging.settled(curves, frames_of(images))
     near = beside.Beside.of(settled, single.index, single.sigma, found)
-    inside = torch.zeros_like(settled.where)
-    inside[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = True
-    true = torch.from_numpy(truth)
-    inside &= true.isfinite()
+    true, inside = torch.from_numpy(truth), torch.from_numpy(inner(truth))
     middle = found.values[windows.VALUES.index("middle")]
     right = inside & ~settled.where & single.known & ((middle - true).abs() < WRONG_FRAMES)
     chosen = inside[settled.where]
