@@ -181,7 +181,7 @@ def root(typing: Any, a: Any) -> Any:
     return lanes(lanes), _operation(lambda builder, a: called(builder, "sqrt", a))
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
+@intrinsic(prefer_literal=True)
 def from_both(typing: Any, a: Any, b: Any, first: Any) -> Any:
     """LANES of the numbers of a followed by those of b, from number `first` on, which is known to the compiler."""
     if not isinstance(first, types.IntegerLiteral):
