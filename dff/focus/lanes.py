@@ -138,6 +138,12 @@ def add(typing: Any, a: Any, b: Any) -> Any:
 
 
 @_emitted
+def less(typing: Any, a: Any, b: Any) -> Any:
+    """a - b."""
+    return lanes(lanes, lanes), _operation(lambda builder, a, b: builder.fsub(a, b))
+
+
+@_emitted
 def times(typing: Any, a: Any, b: Any) -> Any:
     """a b."""
     return lanes(lanes, lanes), _operation(lambda builder, a, b: builder.fmul(a, b))
@@ -175,7 +181,7 @@ def root(typing: Any, a: Any) -> Any:
     return lanes(lanes), _operation(lambda builder, a: called(builder, "sqrt", a))
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
+@intrinsic(prefer_literal=True)
 def from_both(typing: Any, a: Any, b: Any, first: Any) -> Any:
     """LANES of the numbers of a followed by those of b, from number `first` on, which is known to the compiler."""
     if not isinstance(first, types.IntegerLiteral):

@@ -59,7 +59,7 @@ EDGE_PX = 8
 """Rows above and below new ones that rows in compiled loops have to be seen with."""
 CONTEXT_PX = 128
 """Distance beyond which nothing is seen at all."""
-COLUMN_BYTES = 3750
+COLUMN_BYTES = 3250
 """Memory of a pixel's column of a frame in compiled loops."""
 TILE_BYTES = 1e9
 BYTES_A_PIXEL = 21

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dff.compiled import compiled, exp_of, log_of
-from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, from_both, larger, load, save, times
+from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, from_both, larger, less, load, save, times
 from dff.focus.stack_scratch import (
     BANK,
     CHANNELS,
@@ -18,6 +18,7 @@ from dff.focus.stack_scratch import (
     KEPT,
     MARGIN,
     ONE,
+    PARTS,
     PIXELS,
     SEEN,
     SITES,
@@ -45,57 +46,106 @@ from dff.focus.stack_scratch import (
     sigmoid,
     tell_stack,
 )
-from dff.focus.tiles import ROWS, added, put_tile, rectified, scaled, squared, tile_at, tile_of
+from dff.focus.tiles import ROWS, added, put_tile, rectified, scaled, squared, subtracted, tile_at, tile_of
 
 _WIDE = SITES + 2 * MARGIN
 _FACTORS = 4 * PIXELS * _WIDE
-"""Where the scratch holds what scales pixels, after four rows of them."""
+"""Where the scratch holds what scales four rows of pixels, after those."""
 _NOTHING = np.zeros(ROWS, np.float32)
 
 
 @compiled
-def _take_pixels(pixels, noise, y, segment, k, width, s, to):
-    """Pixels in standard deviations of the noise, with the site on either side, the border repeated."""
-    flat, variance = pixels.reshape(-1), noise.reshape(-1)
-    first, count = segment * SITES, min(SITES, width - segment * SITES)
-    at = place(noise, y, 0) + first - MARGIN
+def _put_factors(noise, y, segment, s, to):
+    """What takes pixels to standard deviations of the noise, for the site on either side as well."""
+    variance, at = noise.reshape(-1), place(noise, y, 0) + segment * SITES - MARGIN
     for x in range(_WIDE):
-        s[U(_FACTORS + x)] = ONE / np.sqrt(variance[U(at + x)])
+        s[U(to + x)] = ONE / np.sqrt(variance[U(at + x)])
+
+
+@compiled
+def _take_pixels(pixels, y, segment, k, width, s, factors, to):
+    """Pixels in standard deviations of the noise, with the site on either side, the border repeated."""
+    flat, first = pixels.reshape(-1), segment * SITES
     here = block(pixels, y, segment, k)
     before, after = block(pixels, y, max(0, segment - 1), k), block(pixels, y, segment + 1, k)
+    inside, end = first + SITES < width, min(SITES, width - first)
+    for x in range(0, SITES, LANES):
+        factor = load(s, factors + MARGIN + x)
+        for c in range(PIXELS):
+            save(s, to + c * _WIDE + MARGIN + x, times(load(flat, here + c * SITES + x), factor))
     for c in range(PIXELS):
         row = to + c * _WIDE + MARGIN
-        for x in range(0, SITES, LANES):
-            save(s, row + x, times(load(flat, here + c * SITES + x), load(s, _FACTORS + MARGIN + x)))
-        end = row + count
-        s[U(row - 1)] = s[U(row)]
+        left, right = s[U(row)], s[U(row + end - 1)]
         if first:
-            s[U(row - 1)] = flat[U(before + (c + 1) * SITES - 1)] * s[U(_FACTORS + MARGIN - 1)]
-        s[U(end)] = s[U(end - 1)]
-        if first + count < width:
-            s[U(end)] = flat[U(after + c * SITES)] * s[U(_FACTORS + MARGIN + SITES)]
+            left = flat[U(before + (c + 1) * SITES - 1)] * s[U(factors + MARGIN - 1)]
+        if inside:
+            right = flat[U(after + c * SITES)] * s[U(factors + MARGIN + SITES)]
+        s[U(row - 1)], s[U(row + end)] = left, right
+
+
+@compiled
+def _fetch_pixels(pixels, top, height, segment, k, part):
+    """Have a part of four rows of a frame's pixels brought near, and of those beside."""
+    flat, step = pixels.reshape(-1), PIXELS // PARTS
+    for row in range(top, top + 4):
+        y = min(max(row, 0), height - 1)
+        fetch_part(flat, block(pixels, y, segment, k), PIXELS * SITES, part)
+        for c in range(part * step, (part + 1) * step):
+            fetch(flat, block(pixels, y, segment + 1, k) + c * SITES)
+
+
+@compiled
+def _fold_rows(s):
+    """Four rows of pixels, in their place, as the bank's filters are put together for two rows of answers at once."""
+    step = PIXELS * _WIDE
+    for x in range(0, step, LANES):
+        a, b, c, d = load(s, x), load(s, step + x), load(s, 2 * step + x), load(s, 3 * step + x)
+        save(s, x, less(a, c))
+        save(s, step + x, add(b, c))
+        save(s, 2 * step + x, less(c, b))
+        save(s, 3 * step + x, less(d, b))
+
+
+@compiled
+def _answers(sums, s, row, bank, o, x):
+    """A tile of sums and the answers of filters to a row of those."""
+    for across in range(3):
+        of, first = row * PIXELS * _WIDE + MARGIN + x + across - 1, ((3 * row + across) * BANK + o) * PIXELS
+        sums = add_products(sums, s, of, _WIDE, PIXELS, bank, first)
+    return sums
 
 
 @compiled
 def bank_energy(pixels, noise, bank, energy, y0, y1, segment, height, width, s):
-    """Squared answers of the learned filters."""
+    """Squared answers of the learned filters, of two rows at most.
+
+    Two rows of answers take four products with a row instead of six (Winograd, Arithmetic Complexity of Computations,
+    1980: F(2, 3)).
+    """
     apart()
     target, count = energy.reshape(-1), min(SITES, width - segment * SITES)
+    for row in range(4):
+        _put_factors(noise, min(max(y0 + row - 1, 0), height - 1), segment, s, _FACTORS + row * _WIDE)
     for k in range(pixels.shape[2]):
-        for row in range(y0 - 1, y1 + 1):
-            to = (row - y0 + 1) * PIXELS * _WIDE
-            _take_pixels(pixels, noise, min(max(row, 0), height - 1), segment, k, width, s, to)
-        for y in range(y0, y1):
-            at = block(energy, y, segment, k)
-            for x in range(0, SITES, 2 * LANES):
-                for o in range(0, BANK, ROWS):
-                    sums = tile_of(_NOTHING, 0)
-                    for tap in range(9):
-                        of = (y - y0 + tap // 3) * PIXELS * _WIDE + MARGIN + x + tap % 3 - 1
-                        first = (tap * BANK + o) * PIXELS
-                        sums = add_products(sums, s, of, _WIDE, PIXELS, bank, first)
-                    put_tile(target, at + o * SITES + x, SITES, LANES, squared(sums))
-            clear(target, at, SITES, BANK, count)
+        for row in range(4):
+            y, factors = min(max(y0 + row - 1, 0), height - 1), _FACTORS + row * _WIDE
+            _take_pixels(pixels, y, segment, k, width, s, factors, row * PIXELS * _WIDE)
+        _fold_rows(s)
+        one, other = block(energy, y0, segment, k), block(energy, y1 - 1, segment, k)
+        for x in range(0, SITES, 2 * LANES):
+            for o in range(0, BANK, ROWS):
+                _fetch_pixels(pixels, y0 - 1, height, segment, k + 1, (x // LANES * BANK // 2 + o) // ROWS)
+                nothing, at = tile_of(_NOTHING, 0), o * SITES + x
+                fetch_part(target, one + BANK * SITES, BANK * SITES, (x // LANES * BANK // 2 + o) // ROWS)
+                fetch_part(target, other + BANK * SITES, BANK * SITES, (x // LANES * BANK // 2 + o) // ROWS)
+                even, odd = _answers(nothing, s, 1, bank, o, x), _answers(nothing, s, 2, bank, o, x)
+                if y1 > y0 + 1:
+                    second = _answers(subtracted(even, odd), s, 3, bank, o, x)
+                    put_tile(target, other + at, SITES, LANES, squared(second))
+                first = _answers(added(even, odd), s, 0, bank, o, x)
+                put_tile(target, one + at, SITES, LANES, squared(first))
+        clear(target, one, SITES, BANK, count)
+        clear(target, other, SITES, BANK, count)
 
 
 @compiled
@@ -173,6 +223,7 @@ def first_features(
             mean_around(s, energy, y, segment, k, height)
             at, to = block(fine, y, segment, k), (SOURCE + BANK) * SITES
             for x in range(0, PIXELS * SITES, LANES):
+                fetch(fines, at + PIXELS * SITES + x)
                 save(s, to + x, times(load(fines, at + x), load(s, KEPT * SITES + x % SITES)))
             for x in range((BANK + PIXELS) * SITES):
                 s[U(SOURCE * SITES + x)] = log_of(s[U(SOURCE * SITES + x)] + ENERGY_FLOOR)
@@ -224,7 +275,7 @@ def _slot(k):
 
 @compiled
 def _put_mixture(s, here, before, after, mixture, flat, ahead, mixed, at, count):
-    """What is kept and the products with a frame and with the sum of its neighbours, rectified: LANES sites at a time."""
+    """What is kept and products with a frame and with the sum of its neighbours, rectified, LANES sites at a time."""
     apart()
     for x in range(0, SITES, 2 * LANES):
         for o in range(0, CHANNELS, ROWS):
@@ -360,6 +411,8 @@ def decide(
             size = at + CHANNELS * SITES + x
             row = load(flat, size), load(flat, size + LANES)
             for o in range(0, PIXELS, ROWS):
+                for part in range(x // LANES * 2 + o // 4, x // LANES * 2 + o // 4 + 2):
+                    fetch_part(flat, at + (CHANNELS + 1) * SITES, (CHANNELS + 1) * SITES, part)
                 sums = tile_of(_NOTHING, 0)
                 sums = add_products(sums, flat, at + x, SITES, CHANNELS, correction, o * CHANNELS)
                 known = tile_at(s, (TARGET + o) * SITES + x, SITES)
@@ -374,6 +427,7 @@ def _weigh_energies(s, details, at, coarse, of):
         broad = load(s, (KEPT + 2) * SITES + x)
         around = add_times(times(wide, load(coarse, of + x)), broad, load(coarse, of + SITES + x))
         for c in range(x, PIXELS * SITES + x, SITES):
+            fetch(details, at + PIXELS * SITES + c)
             save(s, TARGET * SITES + c, add_times(around, gain, load(details, at + c)))
 
 

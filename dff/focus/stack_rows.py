@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -146,10 +145,8 @@ class StackRows:
         maps = np.empty((self.count, 3, rows, self.width), np.float32)
 
         def take_in(k: int) -> None:
-            sight.see(
-                np.ascontiguousarray(planes[k].numpy()), above_px, rows, *_FILTERS, self.rings.pixels, self.rings.fine, maps[k],
-                self.taken, k,
-            )  # fmt: skip
+            plane, rings = np.ascontiguousarray(planes[k].numpy()), (self.rings.pixels, self.rings.fine)
+            sight.see(plane, above_px, rows, *_FILTERS, *rings, maps[k], self.taken, k)
 
         self._share(take_in, range(self.count))
         self.maps = np.concatenate([self.maps, maps], 2)

@@ -7,7 +7,6 @@ import numpy as np
 from dff.compiled import compiled, log_of
 from dff.focus.energy_loops import REACH as RING_REACH
 from dff.focus.energy_loops import energies, mirrored
-from dff.focus.lanes import fetch
 from dff.focus.stack_scratch import ENERGY_FLOOR, MARGIN, ONE, PIXELS, SITES, U, block
 
 REACH = 4
@@ -36,25 +35,6 @@ def _put_cells(line, ring, y, k, row, left):
         for x in range(min(SITES, len(line) // 4 - start)):
             for across in range(4):
                 flat[U(at + across * SITES + x)] = line[U(4 * (start + x) + across)]
-
-
-@compiled
-def _fetch(plane, row, left, columns):
-    """Have pixels of a row brought near, if there are such."""
-    if 0 <= row < len(plane):
-        flat, width = plane.reshape(-1), plane.shape[1]
-        for x in range(left, min(width, left + columns), 16):
-            fetch(flat, row * width + x)
-
-
-@compiled
-def _fetch_cells(ring, y, k, row, left, columns):
-    """Have those channels of cells brought near that are rows number `row` of them."""
-    flat = ring.reshape(-1)
-    for start in range(0, columns // 4, SITES):
-        at = block(ring, y, left // (4 * SITES) + start // SITES, k) + 4 * row * SITES
-        for x in range(0, 4 * SITES, 16):
-            fetch(flat, at + x)
 
 
 @compiled
@@ -137,9 +117,6 @@ def see(plane, first, rows, kernel, corner, window, pixels, fine, maps, y, k):
         # The window reaches a pixel farther than the kernel.
         energies(part, kernel, 4 * rows + 2, columns + 2, sums, energy)
         for row in range(4 * rows):
-            for ring in (pixels, fine):
-                _fetch_cells(ring, y + (row + 1) // 4, k, (row + 1) % 4, left, columns)
-            _fetch(plane, first + row, left + columns + _EDGE, _COLUMNS)
             seen = part[_EDGE + row, _EDGE : _EDGE + columns]
             _put_cells(seen, pixels, y + row // 4, k, row % 4, left)
             _add_to_cells(seen, maps[2, row // 4], left)

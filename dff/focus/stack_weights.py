@@ -44,7 +44,7 @@ class Weights(NamedTuple):
         blocks = [block for block in network.blocks]
         ends = [*((block.exchange, block.norm) for block in blocks), (network.exchange, network.norm)]
         return cls(
-            _taps(network.filters()),
+            _folded(network.filters()),
             _matrix(0.3 * F.pad(network.stem.weight[:, :, 0, 0], (0, 1))),
             _array(network.stem.bias),
             tuple(_told(exchange, norm) for exchange, norm in ends),  # type: ignore[arg-type]
@@ -69,8 +69,14 @@ def _matrix(weight: Tensor) -> Floats:
 
 
 def _taps(weight: Tensor) -> Floats:
-    """(out, in, 3, 3) tap after tap."""
+    """(out, in, rows, columns) tap after tap."""
     return np.concatenate([_matrix(tap) for tap in weight.permute(2, 3, 0, 1).flatten(0, 1)])
+
+
+def _folded(weight: Tensor) -> Floats:
+    """(out, in, 3, 3) as four rows of taps for two rows of answers at once; see `stack_kernels.bank_energy`."""
+    above, here, below = weight.unbind(2)
+    return _taps(torch.stack([above, (above + here + below) / 2, (above - here + below) / 2, below], 2))
 
 
 def _layer(layer: nn.Conv2d) -> tuple[Floats, Floats]:

@@ -70,7 +70,9 @@ def tile_of(typing: Any, array: Any, start: Any) -> Any:
     """Rows each of one number, those of an array (n,) from `start` on."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows = [spread(builder, _number(context, builder, signature.args[0], *args, row)) for row in range(ROWS)]
+        rows = [
+            spread(builder, _number(context, builder, signature.args[0], args[0], args[1], row)) for row in range(ROWS)
+        ]
         return _whole(context, builder, tile, rows + rows)
 
     return tile(array, types.intp), emit
@@ -136,6 +138,12 @@ def _each(build: Callable[..., Any], kinds: tuple[Any, ...]) -> Any:
 def added(typing: Any, a: Any, b: Any) -> Any:
     """a + b."""
     return _each(lambda builder, a, b: builder.fadd(a, b), (tile, tile))
+
+
+@_emitted
+def subtracted(typing: Any, a: Any, b: Any) -> Any:
+    """a - b."""
+    return _each(lambda builder, a, b: builder.fsub(a, b), (tile, tile))
 
 
 @_emitted
