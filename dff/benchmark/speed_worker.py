@@ -11,9 +11,8 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
-import tifffile
 
-from dff import pipeline
+from dff import io, pipeline
 from dff.benchmark.cost import Cost, stopwatch
 from dff.settings import Settings
 from dff.stack import FocalStack
@@ -73,7 +72,7 @@ def decoding(stack: FocalStack) -> Cost:
             if path.suffix == ".jpg":
                 imagecodecs.jpeg8_decode(path.read_bytes())
             else:
-                tifffile.imread(path)
+                io.read_image(path)
     return costs[0]
 
 
