@@ -8,7 +8,7 @@ many rows come at a time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -29,7 +29,7 @@ from dff.focus.stack_weights import Floats, Weights
 
 STRIP = 8
 """Rows of sites that are taken in at a time, at most."""
-_PAUSE_S = 5e-5
+_PAUSE_S = 5e-4
 """Of a thread that waits for another."""
 _SMOOTH = 6
 """Sites on either side that energies are averaged over, at most."""
@@ -78,7 +78,7 @@ class StackRows:
         self.desks = [Desk.of(count, SCRATCH_ROWS) for _ in range(self.threads)]
         self.taken, self.known, self.passed = 0, 0, 0
         """Rows of sites that have been taken in, whose noise is known, and that went into the layers."""
-        self.pool = ThreadPoolExecutor(torch.get_num_threads())
+        self.pool = ThreadPoolExecutor(self.threads)
         self.limits = Limits(*(np.float32(limit) for limit in limits))
         self.lags = self._lags()
         self.lag = int(self.lags[-1])
@@ -144,11 +144,12 @@ class StackRows:
         """Pixels, energies and the noise that follows from them."""
         maps = np.empty((self.count, 3, rows, self.width), np.float32)
 
-        def take_in(k: int) -> None:
-            plane, rings = np.ascontiguousarray(planes[k].numpy()), (self.rings.pixels, self.rings.fine)
-            sight.see(plane, above_px, rows, *_FILTERS, *rings, maps[k], self.taken, k)
+        def take_in(first: int, last: int) -> None:
+            for k in range(first, last):
+                plane, rings = np.ascontiguousarray(planes[k].numpy()), (self.rings.pixels, self.rings.fine)
+                sight.see(plane, above_px, rows, *_FILTERS, *rings, maps[k], self.taken, k)
 
-        self._share(take_in, range(self.count))
+        self._share(take_in, 0, self.count)
         self.maps = np.concatenate([self.maps, maps], 2)
         self.taken += rows
         self._average()
@@ -160,23 +161,24 @@ class StackRows:
         energies = np.empty((4, self.count, *self.maps.shape[2:]), np.float32)
         sigmas = BROAD_SIGMA_CELLS, WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS
 
-        def average(k: int) -> None:
+        # Calls that are over so soon would only keep each other waiting.
+        for k in range(self.count):
             corner, ring, energies[3, k] = self.maps[k]
             for energy, sigma, source in zip(energies[:, k], sigmas, (corner, ring, ring)):
                 energy[:] = filters.gaussian(torch.from_numpy(source[None]), sigma)[0].numpy()
 
-        def relate(y: int) -> None:
+        def relate(y0: int, y1: int) -> None:
             rings = self.rings.noise, self.rings.contrast, self.rings.cells
-            sight.relative_energies(energies, first, y, y + 1, np.float32(NOISE_FLOOR), *rings)
+            sight.relative_energies(energies, first, y0, y1, np.float32(NOISE_FLOOR), *rings)
 
-        self._share(average, range(self.count))
-        self._share(relate, range(self.known, ready))
+        self._share(relate, self.known, ready)
         self.maps = self.maps[:, :, max(0, ready - _SMOOTH - first) :]
         self.known = ready
 
-    def _share(self, do: Callable[[int], None], numbers: Iterable[int]) -> None:
-        """Do something for every number, on all threads."""
-        list((map if self.pool._max_workers == 1 else self.pool.map)(do, numbers))
+    def _share(self, do: Callable[[int, int], None], first: int, last: int) -> None:
+        """Do something for all numbers from `first` to `last`, a range on every thread."""
+        cuts = [first + (last - first) * number // self.threads for number in range(self.threads + 1)]
+        list((map if self.threads == 1 else self.pool.map)(do, cuts, cuts[1:]))
 
     def _advance(self) -> Floats:
         """Let whole bands of rows pass through the layers as far as their surroundings are known."""
@@ -189,13 +191,13 @@ class StackRows:
         extent = Extent(self.passed, stop, first, self.height, self.width, self.lags)
         turns = np.zeros(self.segments + 1, np.int64)
 
-        def do(number: int) -> None:
+        def do(number: int, _: int) -> None:
             task = -1
             arguments = self.rings, self.weights, self.limits, extent, self.desks[number], turns, cells, pixels
             while (task := work(*arguments, task)) >= 0:
                 time.sleep(_PAUSE_S)
 
-        self._share(do, range(self.threads))
+        self._share(do, 0, self.threads)
         self.passed = stop
         if last:
             self.pool.shutdown()
