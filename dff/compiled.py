@@ -6,6 +6,7 @@ Modules of such loops are imported where they are used only: Numba takes a while
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -13,7 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import config, njit
+
+# Read when Numba is loaded: the last level takes a third longer to compile, for loops that are no faster.
+os.environ.setdefault("NUMBA_OPT", "2")
+
+from numba import config, njit  # noqa: E402
 
 _PACKAGE = Path(__file__).parent
 _FOLDER = "loops-"
@@ -31,6 +36,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def compiled_sums(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same, where sums may be added up in any order, so that wide registers add them."""
     return _compiled(function, {"contract", "reassoc"})
+
+
+def written_out(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that is written out wherever a compiled one calls it: long lists of arrays take long to compile."""
+    written: Callable[..., Any] = njit(inline="always", error_model="numpy")(function)
+    return written
 
 
 def _compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dff.compiled import compiled
+from dff.compiled import compiled, written_out
 from dff.focus import stack_kernels as kernels
 from dff.focus.stack_scratch import PIXELS, SITES
 from dff.focus.turns import claim, publish, published
@@ -133,7 +133,7 @@ def _ready(turns, number, first, last):
     return False
 
 
-@compiled
+@written_out
 def _do(rings, weights, limits, extent, desk, cells, pixels, step, y0, y1, segment):
     """A layer, of some rows of a segment."""
     r, s, height, width = rings, desk.scratch, extent.height, extent.width
@@ -165,7 +165,7 @@ def _do(rings, weights, limits, extent, desk, cells, pixels, step, y0, y1, segme
         )  # fmt: skip
 
 
-@compiled
+@written_out
 def _answer(r, weights, limits, extent, desk, cells, pixels, y, segment):
     """The last layer, and the probabilities that follow."""
     around, around_bias = weights.around[-1]
