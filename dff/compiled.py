@@ -18,7 +18,7 @@ import numpy as np
 # Read when Numba is loaded: the last level takes a third longer to compile, for loops that are no faster.
 os.environ.setdefault("NUMBA_OPT", "2")
 
-from numba import config, njit  # noqa: E402
+from numba import config, njit
 
 _PACKAGE = Path(__file__).parent
 _FOLDER = "loops-"

@@ -28,9 +28,9 @@ _LATTICE_BYTES = 2
 """Bytes a lattice site and frame."""
 _PATH_BYTES = 20
 """Bytes a lattice site and frame more while labels are regularised, over the square root of the lattice's height."""
-_FUSION_BYTES = 190
+_FUSION_BYTES = 105
 """Bytes a pixel while a tile is blended, and one more for every frame."""
-_VEIL_BYTES = 170
+_VEIL_BYTES = 85
 """Bytes a pixel more while veils are taken off it."""
 _MAP_BYTES = 16
 """Bytes a pixel of the four maps,"""
@@ -48,8 +48,8 @@ _ROWS = 64
 """Rows that a network which looks at rows is shown at a time,"""
 _ROW_BYTES = 24
 """and bytes a pixel and frame of them, while the next ones are read."""
-_LEAST_CONTEXTS = 6
-"""Widths of its context that a part takes in at least, where the limit allows it: a third of that is context."""
+_LEAST_CONTEXTS = 16
+"""Widths of its context that a part takes in at least, where the limit allows it: an eighth of that is context."""
 _LARGEST_PX = 900_000
 """Pixels of a tile beyond which the halo no longer counts."""
 
@@ -280,4 +280,5 @@ def _columns(width: int, most: int, context_px: int) -> int:
     """Columns of as few even parts, each with its context, as are at most so wide."""
     if width <= most:
         return width
-    return rounded_up(-(-width // max(1, -(-width // max(LANES, most - 2 * context_px)))), LANES)
+    widest = max(LANES, (most - 2 * context_px) // LANES * LANES)
+    return rounded_up(-(-width // -(-width // widest)), LANES)
