@@ -53,12 +53,6 @@ def blur_growth(step_mm: float, *, f_number: float, m: float, pixel_pitch_mm: fl
     return float(circle_of_confusion(step_mm, f_number=f_number, m=m, pixel_pitch_mm=pixel_pitch_mm)) / 4
 
 
-def numerical_aperture(*, f_number: float, m: float, medium_index: float = 1.0) -> float:
-    """Subject-side numerical aperture n sin(atan(m / (2 N_eff n)))."""
-    working = float(effective_f_number(f_number, m))
-    return medium_index * math.sin(math.atan(m / (2 * working * medium_index)))
-
-
 def focus_limit(
     noise: float | FloatArray,
     *,

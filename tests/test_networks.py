@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dff import filters
 from dff.depth import estimate_depth, lattice_volume
-from dff.focus import load_measure, sesf_stack, stack_layers, weight_files
+from dff.focus import load_measure, sesf_stack, stack_blocks, stack_layers, weight_files
 from dff.focus.measure import CELL
 from dff.focus.sesf_stack import (
     CONTEXT_PX,
@@ -233,6 +233,11 @@ def test_another_device_is_shown_tiles_as_tensors(trained: SesfStack, monkeypatc
     assert here.rows is not None
     found = here.rows.open(5, (40, 48)).push(images[:, 0])
     assert torch.allclose(there.cells(images), found, atol=0.05)
+
+
+def test_compiled_loops_look_as_far_as_the_network(trained: SesfStack) -> None:
+    """The distances that they are made for are those of its blocks."""
+    assert {block.reach for block in trained.blocks} == set(stack_blocks.REACHES)
 
 
 def test_tiles_fill_half_of_a_graphics_card(monkeypatch: pytest.MonkeyPatch) -> None:

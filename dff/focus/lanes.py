@@ -16,6 +16,7 @@ LANES = 16
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _HALVES = ir.VectorType(ir.HalfType(), LANES)
 _emitted: Any = intrinsic
+_emitted_for_literals: Any = intrinsic(prefer_literal=True)
 
 
 class LanesType(types.Type):
@@ -181,7 +182,7 @@ def root(typing: Any, a: Any) -> Any:
     return lanes(lanes), _operation(lambda builder, a: called(builder, "sqrt", a))
 
 
-@intrinsic(prefer_literal=True)
+@_emitted_for_literals
 def from_both(typing: Any, a: Any, b: Any, first: Any) -> Any:
     """LANES of the numbers of a followed by those of b, from number `first` on, which is known to the compiler."""
     if not isinstance(first, types.IntegerLiteral):

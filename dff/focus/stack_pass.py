@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff.compiled import compiled, written_out
+from dff.focus import stack_blocks
 from dff.focus import stack_kernels as kernels
 from dff.focus.stack_scratch import PIXELS, SITES
 from dff.focus.turns import claim, publish, published
@@ -21,7 +22,7 @@ Floats = NDArray[np.float32]
 BAND = 2
 """Rows of sites that pass through a layer at a time."""
 _PATIENCE = 4096
-_bank, _first, _mix, _look = kernels.bank_energy, kernels.first_features, kernels.mix, kernels.look
+_bank, _first, _mix, _look = kernels.bank_energy, kernels.first_features, stack_blocks.mix, stack_blocks.look
 _decide, _cells, _pixels = kernels.decide, kernels.put_cell_shares, kernels.put_pixel_shares
 
 

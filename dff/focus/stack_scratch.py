@@ -245,6 +245,14 @@ def add_statistics(s, flat, at, frames, scale):
 
 
 @compiled
+def tell_each(s, flat, at, k, frames, scale):
+    """Add frames to the statistics, when there are TOGETHER of them or this is the last."""
+    number = k % TOGETHER
+    if number == TOGETHER - 1 or k == frames - 1:
+        add_statistics(s, flat, at - number * (CHANNELS + 1) * SITES, number + 1, scale)
+
+
+@compiled
 def tell_stack(s, frames, squeeze, bias, stack, y, segment, count):
     """Squeeze mean, maximum and weighted mean of the frames into a row of the stack's own features, also rectified."""
     apart()
