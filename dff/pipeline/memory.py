@@ -9,7 +9,9 @@ from pathlib import Path
 _STATUS = Path("/proc/self/status")
 _MACHINE = Path("/proc/meminfo")
 _LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
-_TRIM_THRESHOLD, _MAP_THRESHOLD, _ARENAS, _LARGE, _SMALL = -1, -3, -8, 1 << 30, 1 << 20
+_TRIM_THRESHOLD, _MAP_THRESHOLD, _ARENAS = -1, -3, -8
+_KEPT, _LARGEST, _SMALL = 1 << 30, 1 << 26, 1 << 20
+"""Bytes that are kept for new blocks; of the largest block that is; and of both where blocks have many sizes."""
 _GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -29,12 +31,12 @@ def forget_peak() -> None:
 def reuse_freed_memory(reuse: bool = True) -> None:
     """Let memory that is freed be used again instead of going back to the system, which clears it anew each time.
 
-    That pays where tile follows on tile; blocks of many sizes would leave gaps between them. What one thread frees is
-    there for all: blocks of a thread's own arena cannot be large, and go back always.
+    That pays where tile follows on tile; blocks of many sizes would leave gaps between them, and so would the largest,
+    which go back always. What one thread frees is there for all: blocks of a thread's own arena cannot be large.
     """
     _allocator("mallopt", _ARENAS, 1)
-    for option in (_TRIM_THRESHOLD, _MAP_THRESHOLD):
-        _allocator("mallopt", option, _LARGE if reuse else _SMALL)
+    _allocator("mallopt", _TRIM_THRESHOLD, _KEPT if reuse else _SMALL)
+    _allocator("mallopt", _MAP_THRESHOLD, _LARGEST if reuse else _SMALL)
 
 
 def give_back_freed_memory() -> None:
