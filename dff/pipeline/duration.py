@@ -17,8 +17,9 @@ from dff.pipeline.folder import reconstruct_to_folder
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan
 from dff.pipeline.prepare import align_frames, read_frames, use_threads, warp_frames
-from dff.pipeline.run import plan_for
+from dff.pipeline.run import bare_estimator, plan_for
 from dff.pipeline.strips import tiles
+from dff.pipeline.tiling import LANES
 from dff.pipeline.watch import UNWATCHED
 from dff.settings import Settings
 from dff.stack import FocalStack, Frames, silent
@@ -131,6 +132,10 @@ def _worked_on(plan: Plan, stage: str, stack: FocalStack, settings: Settings) ->
         plan = plan.for_fusion(fuse.halo_px(settings.fusion), fuse.row_multiple(settings.fusion))
     elif stage == "measure focus":
         plan, workers = plan.for_sites(), 1
+        if bare_estimator(settings).by_rows:
+            # Rows go in once, with little around them.
+            parts = [plan.with_halo(part, size[1], LANES) for part in plan.parts(size[1])]
+            return float(size[0] * sum(stop - start for start, stop in parts))
     elif stage != "refine depth":
         return _pixels(stack)
     every = [tile for strip in plan.strips(size[0]) for tile in tiles(plan, strip, size)]

@@ -119,13 +119,13 @@ def make_estimator(settings: Settings, geometry: FocusGeometry) -> DepthEstimato
     steps = np.diff(geometry.z)
     even = np.allclose(steps, steps.mean(), rtol=1e-3)
     return replace(
-        _bare_estimator(settings),
+        bare_estimator(settings),
         z=None if even else np.asarray(geometry.z, float),
         near_first=bool(geometry.z[0] > geometry.z[-1]),
     )
 
 
-def _bare_estimator(settings: Settings) -> DepthEstimator:
+def bare_estimator(settings: Settings) -> DepthEstimator:
     """The estimator of any stack; smoothed labels let the window be that of planes for the most part."""
     window_px, plane_px, refit = settings.window_sigma_px, 0.0, None
     if settings.depth_method == "regularised":
@@ -167,7 +167,7 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
     Raises:
         ValueError: not enough memory for the smallest strip.
     """
-    estimator = _bare_estimator(settings)
+    estimator = bare_estimator(settings)
     return make_plan(
         stack,
         settings,
