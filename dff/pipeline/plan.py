@@ -18,7 +18,7 @@ _OUTPUT_BYTES = 17
 """Bytes a pixel of the index, its standard deviation, its confidence and the index of the picture."""
 _SURFACE_BYTES = 35
 """Bytes a pixel while cloud and mesh, or previews, are made,"""
-_SHOWN_PX, _SHOWN_BYTES = 2_000_000, 125
+_SHOWN_PX, _SHOWN_BYTES = 2_000_000, 45
 """and bytes for each of so many pixels, which meshes and stills do not exceed by much."""
 _VOLUME_BYTES = 5
 """Bytes a pixel and frame of a tile's logits, and of what frames do not cover;"""
@@ -48,8 +48,8 @@ _ROWS = 64
 """Rows that a network which looks at rows is shown at a time,"""
 _ROW_BYTES = 24
 """and bytes a pixel and frame of them, while the next ones are read."""
-_LEAST_CONTEXTS = 16
-"""Widths of its context that a part takes in at least, where the limit allows it: an eighth of that is context."""
+_LEAST_CONTEXTS = 7
+"""Widths of its context that a part takes in at least, where the limit allows it: two sevenths of that are context."""
 _LARGEST_PX = 900_000
 """Pixels of a tile beyond which the halo no longer counts."""
 
