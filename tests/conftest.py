@@ -24,6 +24,17 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For tiny tensors: threads would only wait for each other."""
+    import torch
+
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """The system's Chromium without a window."""
     if CHROMIUM is None:
