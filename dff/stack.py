@@ -7,6 +7,7 @@ x = y = 0 at the image centre.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -157,6 +158,11 @@ class FocalStack:
     def white(self) -> float:
         """The value of full white in this stack's type: 255, 65535 or 1."""
         return float(np.iinfo(self.dtype).max) if np.issubdtype(self.dtype, np.integer) else 1.0
+
+    @property
+    def frame_bytes(self) -> int:
+        """What one frame takes in memory."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def subset(self, index: Sequence[int]) -> FocalStack:
         """Some of the frames, in the order given."""

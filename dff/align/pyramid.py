@@ -87,11 +87,16 @@ def _reduce(picture: NDArray[Any], factor: int) -> NDArray[Any]:
     height, width = picture.shape[0] // factor, picture.shape[1] // factor
     if factor == 1 or not (height and width):
         return picture
-    return cv2.resize(picture[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA)
+    reduced = picture[: height * factor, : width * factor]
+    # Halving is several times as fast as any other reduction.
+    for step in range(factor.bit_length() - 2, -1, -1):
+        reduced = cv2.resize(reduced, (width << step, height << step), interpolation=cv2.INTER_AREA)
+    return reduced
 
 
 def _luminance(picture: NDArray[Any], white: float) -> Plane:
-    plane = picture if picture.ndim == 2 else picture[..., 0]
-    if picture.ndim == 3 and picture.shape[2] == 3:
-        plane = cv2.transform(picture.astype(np.float32), np.array([LUMINANCE], np.float32))
-    return np.nan_to_num(plane.astype(np.float32) / np.float32(white), nan=0.0, posinf=1.0, neginf=0.0)
+    weights = np.array([LUMINANCE if picture.ndim == 3 and picture.shape[2] == 3 else (1,)], np.float32)
+    plane = cv2.transform(picture.astype(np.float32), weights / np.float32(white))
+    if np.issubdtype(picture.dtype, np.floating):
+        np.nan_to_num(plane, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
+    return plane

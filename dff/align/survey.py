@@ -69,7 +69,8 @@ def survey_stack(stack: FocalStack, model: str, bounds: Bounds, on_progress: Pro
 
         def seen(k: int) -> tuple[Pyramid, float]:
             pyramid = luminance_pyramid(stack.frames[k], stack.white, coded=is_coded(stack))
-            return pyramid, float(cv2.Laplacian(pyramid.levels[0], cv2.CV_32F).var())
+            _, deviation = cv2.meanStdDev(cv2.Laplacian(pyramid.levels[0], cv2.CV_32F))
+            return pyramid, float(deviation.item()) ** 2
 
         def registered(pair: tuple[Pyramid | None, Pyramid]) -> PairMotion | None:
             return None if pair[0] is None else register_pair(pair[0], pair[1], model, bounds)

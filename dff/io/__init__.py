@@ -8,6 +8,7 @@ from dff.io.checkpoints import append_line, read_lines, read_rows, write_rows
 from dff.io.checks import FrameError, check_frame
 from dff.io.edits import edits_content, edits_from, read_edits, write_edits
 from dff.io.films import write_film
+from dff.io.formats import decoding_bytes
 from dff.io.images import read_image
 from dff.io.listing import files_of, list_stacks
 from dff.io.maps import read_description, read_map, write_grid, write_map
@@ -46,6 +47,7 @@ __all__ = [
     "clear_result",
     "clear_scratch",
     "clear_work",
+    "decoding_bytes",
     "edits_content",
     "edits_from",
     "files_of",

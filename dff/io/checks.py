@@ -96,13 +96,14 @@ class CheckedFrames:
         twin = self.twin(k, frame)
         if twin is not None and not self._warned:
             self._warned = True
+            first, second = sorted((k, twin))
             warnings.warn(
-                f"{self.names[k]}: has the same pixels as {self.names[twin]}; leave out one of them", stacklevel=2
+                f"{self.names[second]}: has the same pixels as {self.names[first]}; leave out one of them", stacklevel=2
             )
         return frame
 
     def twin(self, k: int, frame: NDArray[Any]) -> int | None:
-        """An earlier decoded frame of the same pixels."""
+        """A frame of the same pixels that was decoded before."""
         other = self._seen.setdefault(_pixels_digest(frame), k)
         return None if other == k else other
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +31,7 @@ KINDS = {
 }
 """Kind of file by the ending of its name."""
 
+_DECODING_BYTES = {"raw": 16.0, "video": math.inf}
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -47,6 +49,15 @@ class Header:
 def kind_of(path: Path) -> str | None:
     """Kind of file by the ending of its name; None where it is not one that can be read."""
     return KINDS.get(path.suffix.lower())
+
+
+def decoding_bytes(suffix: str) -> float:
+    """Bytes a pixel that decoding a frame of a file takes beside the frame; infinite where it cannot be done twice.
+
+    Args:
+        suffix: Ending of the file's name.
+    """
+    return _DECODING_BYTES.get(KINDS.get(suffix.lower(), ""), 0.0)
 
 
 def kind_by_content(path: Path, head: bytes) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from dff import io
 from dff.pipeline.journal import Journal, Stages
-from dff.pipeline.prepare import align_frames, ordered, read_frames, use_threads, warp_frames
-from dff.pipeline.watch import UNWATCHED
+from dff.pipeline.prepare import make_ready, ordered, use_threads
 from dff.settings import DEFAULTS, Settings
 from dff.stack import Alignment, FocalStack, Progress, silent
 
@@ -44,9 +42,7 @@ def align_to_folder(
     with io.staged_folder(output) as staging:
         scratch = Path(settings.scratch or staging)
         with io.ScratchStack.create(scratch, len(stack), stack.shape, stack.dtype) as frames:
-            read_frames(stack, frames, UNWATCHED, stages)
-            alignment = align_frames(replace(stack, frames=frames), settings, stages)
-            warp_frames(stack, frames, alignment, stages)
+            alignment = make_ready(stack, frames, settings, stages)
             names = _file_names(stack)
             with stages.stage("write", len(stack)) as done:
                 for k, name in enumerate(names):

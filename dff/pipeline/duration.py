@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,10 @@ from dff import fuse
 from dff.pipeline.folder import reconstruct_to_folder
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan
-from dff.pipeline.prepare import align_frames, read_frames, use_threads, warp_frames
+from dff.pipeline.prepare import make_ready, use_threads
 from dff.pipeline.run import bare_estimator, plan_for
 from dff.pipeline.strips import tiles
 from dff.pipeline.tiling import LANES
-from dff.pipeline.watch import UNWATCHED
 from dff.settings import Settings
 from dff.stack import FocalStack, Frames, silent
 
@@ -83,9 +82,7 @@ def _made_ready(
     """The chosen frames, registered, and what reading, registering and moving all of them takes."""
     stages, plain = Stages(silent, Journal(), []), settings.but(alignment=None)
     with Journal().scratch(folder, chosen) as scratch:
-        read_frames(chosen, scratch, UNWATCHED, stages)
-        alignment = align_frames(replace(chosen, frames=scratch), plain, stages)
-        warp_frames(chosen, scratch, alignment, stages)
+        make_ready(chosen, scratch, plain, stages)
         frames = [scratch.read_frame(k) for k in range(len(chosen))]
     pairs = (count - 1) / max(1, len(chosen) - 1)
     shares = {"read frames": count / len(chosen), "align": 0.0 if settings.alignment else pairs, "warp": pairs}

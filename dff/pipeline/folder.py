@@ -26,7 +26,6 @@ from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruct
 
 POINT_FORMATS = {"ply": "points.ply", "xyz": "points.xyz"}
 MESH_FORMATS = {"ply": "mesh.ply", "obj": "mesh.obj", "glb": "mesh.glb", "stl": "mesh.stl"}
-_FRAME_PX = 640
 _FRAME_QUALITY = 80
 _STILL_FACES = 800_000
 _STILL_PX = 1_400_000
@@ -73,9 +72,9 @@ def reconstruct_to_folder(
         for k in range(journal.finished("read frames") if watcher is not UNWATCHED else 0):
             watcher.on_frame(k, io.read_image(io.result_paths(staging).frame_preview(k)))
 
-    def on_frame(k: int, frame: NDArray[Any]) -> None:
-        write_frame_preview(k, frame, staging)
-        watcher.on_frame(k, frame)
+    def on_frame(k: int, small: NDArray[np.uint8]) -> None:
+        io.write_image(io.result_paths(staging).frame_preview(k), small, quality=_FRAME_QUALITY)
+        watcher.on_frame(k, small)
 
     with io.staged_folder(output, keep=resume) as staging, recorded_warnings(messages):
         journal = open_journal(staging.parent, stack, settings, resume=resume)
@@ -122,12 +121,6 @@ def write_maps(result: Reconstruction, folder: Path, stages: Stages) -> Reconstr
         io.write_reconstruction(result, folder)
         done(1)
     return result
-
-
-def write_frame_preview(k: int, frame: NDArray[Any], folder: Path) -> None:
-    """Write the small picture of a frame that the viewer shows and the contact sheet is made of."""
-    picture = preview.thumbnail(frame, _FRAME_PX)
-    io.write_image(io.result_paths(folder).frame_preview(k), picture, quality=_FRAME_QUALITY)
 
 
 def write_surfaces(result: Reconstruction, shown: DepthMap, folder: Path, stages: Stages) -> None:

@@ -17,10 +17,9 @@ from dff.focus import FocusMeasure
 from dff.fuse import skin
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan, make_plan
-from dff.pipeline.prepare import align_frames, coherence, ordered, read_frames, use_threads, warp_frames
+from dff.pipeline.prepare import coherence, make_ready, ordered, use_threads
 from dff.pipeline.run import chosen_measure, frame_noise
 from dff.pipeline.strips import Strips, Tile, tiles
-from dff.pipeline.watch import UNWATCHED
 from dff.settings import DEFAULTS, Settings
 from dff.stack import FocalStack, Progress, silent
 
@@ -54,9 +53,7 @@ def fuse_frames(stack: FocalStack, settings: Settings = DEFAULTS, *, on_progress
     by_itself = measure.picture is not None and (measure.generates or settings.fusion == "weighted")
     folder = Path(settings.scratch or io.temporary_folder())
     with io.ScratchStack.create(folder, len(stack), stack.shape, stack.dtype) as frames:
-        read_frames(stack, frames, UNWATCHED, stages)
-        alignment = align_frames(replace(stack, frames=frames), settings, stages)
-        warp_frames(stack, frames, alignment, stages)
+        alignment = make_ready(stack, frames, settings, stages)
         z_sigma_frames = coherence(settings, alignment) if len(stack) > 2 else 0.0
         estimator = DepthEstimator(measure, z_sigma_frames=z_sigma_frames)
         plan = _plan(stack, settings, measure, by_itself)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
@@ -12,6 +14,8 @@ _LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
 _TRIM_THRESHOLD, _MAP_THRESHOLD, _ARENAS = -1, -3, -8
 _KEPT, _LARGEST, _SMALL = 1 << 30, 1 << 26, 1 << 20
 """Bytes that are kept for new blocks; of the largest block that is; and of both where blocks have many sizes."""
+_FRAMES = 4
+"""Whole frames that are kept where they are large."""
 _GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -28,15 +32,29 @@ def forget_peak() -> None:
         return
 
 
-def reuse_freed_memory(reuse: bool = True) -> None:
+def reuse_freed_memory(reuse: bool = True, *, largest_bytes: int = _LARGEST) -> None:
     """Let memory that is freed be used again instead of going back to the system, which clears it anew each time.
 
     That pays where tile follows on tile; blocks of many sizes would leave gaps between them, and so would the largest,
     which go back always. What one thread frees is there for all: blocks of a thread's own arena cannot be large.
+
+    Args:
+        reuse: Whether it is used again.
+        largest_bytes: Blocks that are larger go back.
     """
     _allocator("mallopt", _ARENAS, 1)
-    _allocator("mallopt", _TRIM_THRESHOLD, _KEPT if reuse else _SMALL)
-    _allocator("mallopt", _MAP_THRESHOLD, _LARGEST if reuse else _SMALL)
+    _allocator("mallopt", _TRIM_THRESHOLD, max(_KEPT, _FRAMES * largest_bytes) if reuse else _SMALL)
+    _allocator("mallopt", _MAP_THRESHOLD, largest_bytes if reuse else _SMALL)
+
+
+@contextmanager
+def reused_frames(frame_bytes: int) -> Iterator[None]:
+    """Let whole frames that are freed be used again, too, by a block in which few other blocks are as large."""
+    reuse_freed_memory(largest_bytes=max(_LARGEST, frame_bytes + _SMALL))
+    try:
+        yield
+    finally:
+        reuse_freed_memory()
 
 
 def give_back_freed_memory() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from dff import io
 from dff.depth import LATTICE
 from dff.focus import RowMeasure
 from dff.pipeline.tiling import LANES, Tiling, rounded_up, spans
@@ -50,6 +51,8 @@ _ROW_BYTES = 24
 """and bytes a pixel and frame of them, while the next ones are read."""
 _LEAST_CONTEXTS = 7
 """Widths of its context that a part takes in at least, where the limit allows it: two sevenths of that are context."""
+_WAITING_FRAMES = 2
+"""Decoded frames beside those that are being decoded."""
 _LARGEST_PX = 900_000
 """Pixels of a tile beyond which the halo no longer counts."""
 
@@ -258,6 +261,20 @@ class _Look:
         return (tiling.rows, tiling.columns, self.context_px), self.each_bytes * tiling.area_px
 
 
+def frames_at_once(stack: FocalStack, settings: Settings, threads: int) -> int:
+    """How many frames are decoded at the same time: as many as fit where later stages put their maps and surfaces.
+
+    Args:
+        stack: The frames; those that come from no files, and those of a video, are decoded one after the other.
+        settings: max_memory_gb is the limit.
+        threads: How many may be at most.
+    """
+    pixels, memory = stack.shape[0] * stack.shape[1], _Memory.of(stack, settings, threads)
+    room = memory.fixed - _BASE_GB * _GB + memory.later - _WAITING_FRAMES * stack.frame_bytes
+    each = stack.frame_bytes + pixels * io.decoding_bytes(stack.suffix)
+    return max(1, min(threads, int(room // each))) if stack.files else 1
+
+
 def kept_gb(stack: FocalStack, settings: Settings) -> float:
     """Disk space for what a run keeps of its finished stages until its end, beside the aligned frames."""
     height, width, channels = stack.shape
@@ -272,8 +289,7 @@ def kept_gb(stack: FocalStack, settings: Settings) -> float:
 
 def scratch_bytes(stack: FocalStack) -> int:
     """Disk space for the aligned frames."""
-    height, width, depth = stack.shape
-    return len(stack) * height * width * depth * stack.dtype.itemsize
+    return len(stack) * stack.frame_bytes
 
 
 def _columns(width: int, most: int, context_px: int) -> int:

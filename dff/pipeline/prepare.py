@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dff import align, io
-from dff.ahead import ahead
+from dff import align, io, preview
+from dff.ahead import ahead, crew, in_turn
 from dff.pipeline.geometry import resolve_geometry
 from dff.pipeline.journal import Stages
-from dff.pipeline.memory import reuse_freed_memory
-from dff.pipeline.watch import Watcher
+from dff.pipeline.memory import reuse_freed_memory, reused_frames
+from dff.pipeline.plan import frames_at_once
+from dff.pipeline.watch import SMALL_PX, UNWATCHED, Watcher
 from dff.settings import Settings
 from dff.stack import Alignment, FocalStack
 
@@ -91,24 +92,51 @@ def _in_order(stack: FocalStack, order: list[int]) -> FocalStack:
     return stack if order == list(range(len(stack))) else stack.subset(order)
 
 
-def read_frames(stack: FocalStack, frames: Any, watcher: Watcher, stages: Stages) -> None:
-    """Decode every frame into the scratch file."""
+def make_ready(
+    stack: FocalStack, frames: Any, settings: Settings, stages: Stages, watcher: Watcher = UNWATCHED
+) -> Alignment:
+    """Decode every frame into the scratch file, register them, and move them onto the reference there.
+
+    Args:
+        stack: The frames as they are.
+        frames: The scratch file.
+        settings: Every option.
+        stages: Who is told, and what earlier runs finished.
+        watcher: Who is shown the frames and their alignment.
+
+    Raises:
+        ValueError: a frame cannot be used, or an alignment is made for other frames.
+    """
+    with reused_frames(stack.frame_bytes):
+        _read(stack, frames, settings, stages, watcher)
+        alignment = _aligned(replace(stack, frames=frames), settings, stages)
+        watcher.on_alignment(alignment)
+        _move(stack, frames, alignment, stages)
+    return alignment
+
+
+def _read(stack: FocalStack, frames: Any, settings: Settings, stages: Stages, watcher: Watcher) -> None:
+    """Decode the frames, several at the same time; one after the other they are written."""
     if not stages.journal.needs_frames(stack.shape[0]):
         return
-    with stages.stage("read frames", len(stack)) as done:
-        left = range(stages.journal.finished("read frames"), len(stack))
-        for k, frame in zip(left, ahead(stack.frames.__getitem__, left)):
+
+    def decoded(k: int) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        frame = stack.frames[k]
+        return frame, preview.thumbnail(frame, SMALL_PX) if watcher.sees_frames else None
+
+    left = range(stages.journal.finished("read frames"), len(stack))
+    workers = frames_at_once(stack, settings, torch.get_num_threads())
+    with stages.stage("read frames", len(stack)) as done, crew(workers) as pool:
+        ready = ahead(decoded, left) if pool is None else in_turn(pool, decoded, left, workers)
+        for k, (frame, small) in zip(left, ready):
             frames.write_frame(k, frame)
-            watcher.on_frame(k, frame)
+            if small is not None:
+                watcher.on_frame(k, small)
             done(k + 1)
 
 
-def align_frames(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
-    """The alignment of the file that the settings name, or as the frames show it.
-
-    Raises:
-        ValueError: the file is made for other frames.
-    """
+def _aligned(stack: FocalStack, settings: Settings, stages: Stages) -> Alignment:
+    """The alignment of the file that the settings name, or as the frames show it."""
     if settings.alignment:
         alignment = io.read_alignment(settings.alignment)
         _check_alignment(alignment, stack, settings.alignment)
@@ -130,7 +158,7 @@ def _estimated(stack: FocalStack, settings: Settings, stages: Stages) -> Alignme
         )
 
 
-def warp_frames(stack: FocalStack, frames: Any, alignment: Alignment, stages: Stages) -> None:
+def _move(stack: FocalStack, frames: Any, alignment: Alignment, stages: Stages) -> None:
     """Move every frame onto the reference, outward from it.
 
     What a frame does not cover takes the pixels of its neighbour, so that filters along the stack meet no edge

@@ -20,14 +20,12 @@ from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan, make_plan
 from dff.pipeline.prepare import (
-    align_frames,
     coherence,
+    make_ready,
     ordered,
-    read_frames,
     recorded_warnings,
     thread_count,
     use_threads,
-    warp_frames,
 )
 from dff.pipeline.sequence import warn_of_order
 from dff.pipeline.slabs import fuse_slabs
@@ -84,10 +82,7 @@ def reconstruct(
         watcher.on_start(stack, geometry)
         folder = Path(scratch or settings.scratch or io.temporary_folder())
         with journal.scratch(folder, stack) as frames:
-            read_frames(stack, frames, watcher, stages)
-            alignment = align_frames(replace(stack, frames=frames), settings, stages)
-            watcher.on_alignment(alignment)
-            warp_frames(stack, frames, alignment, stages)
+            alignment = make_ready(stack, frames, settings, stages, watcher)
             estimator = replace(estimator, z_sigma_frames=coherence(settings, alignment))
             strips = Strips(frames, alignment, estimator, plan, stack.white)
             if settings.order == "name" and settings.z_file is None:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from dff.stack import Alignment, DepthMap, FocalStack, FocusGeometry
 
+SMALL_PX = 640
+"""Width of the small pictures of the frames."""
+
 
 def _unwatched(*_: Any) -> None:
     """Nobody looks."""
@@ -25,8 +28,8 @@ class Watcher:
 
     on_start: Callable[[FocalStack, FocusGeometry], None] = _unwatched
     """Once the order of the frames is known."""
-    on_frame: Callable[[int, NDArray[Any]], None] = _unwatched
-    """(k, frame): each frame as it was decoded, (H, W, C); a small one where an earlier run has decoded it."""
+    on_frame: Callable[[int, NDArray[np.uint8]], None] = _unwatched
+    """(k, small): each frame once it is decoded, as a picture of 8 bits no wider than SMALL_PX, (h, w, 3)."""
     on_alignment: Callable[[Alignment], None] = _unwatched
     """Once frames are registered, before they are moved."""
     on_labels: Callable[[NDArray[np.int64]], None] = _unwatched
@@ -35,6 +38,11 @@ class Watcher:
     """(first row, depth of full-width rows)."""
     on_picture: Callable[[int, NDArray[Any]], None] = _unwatched
     """(first row, full-width rows of the all-in-focus picture)."""
+
+    @property
+    def sees_frames(self) -> bool:
+        """Whether small pictures of the frames are of use."""
+        return self.on_frame is not _unwatched
 
 
 UNWATCHED = Watcher()
