@@ -207,16 +207,17 @@ def test_resampling_is_the_sum_of_weighted_samples() -> None:
         found = resample.resample(frame, motion, (40, 50), 7)
         for y, x in ((0, 0), (20, 25), (39, 49), (2, 48)):
             u = motion.u(np.array([float(x)]), 19.5)
-            start, across = resample._samples(u)
+            start, phase = resample._samples(u)
             # Columns of a block move alike: that of the block's middle.
             rows, down = resample._samples(motion.v(np.array([24.5]), np.array([float(y)])))
+            weights = resample._lanczos()
             patch = np.full((8, 8, 3), 7.0)
             for i in range(8):
                 for j in range(8):
                     row, column = rows[0] + i, start[0] + j
                     if 0 <= row < 40 and 0 <= column < 50:
                         patch[i, j] = frame[row, column]
-            expected = np.einsum("i,j,ijc->c", down[0], across[0], patch)
+            expected = np.einsum("i,j,ijc->c", weights[down[0]], weights[phase[0]], patch)
             expected = np.clip(np.rint(expected), 0, white) if white else expected
             np.testing.assert_allclose(found[y, x], expected, atol=1 if white else 1e-4)
 

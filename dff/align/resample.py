@@ -22,16 +22,18 @@ from dff.stack import FloatArray
 
 TAPS = 4
 """Samples on either side that the interpolation reads."""
-PHASES = 1024
+PHASE_BITS = 10
+PHASES = 1 << PHASE_BITS
 """Places between two pixels that are told apart."""
 STEP_PX = 1 / 32
 """Largest difference of motion within a block: what cv2.warpPerspective tells apart."""
-BLOCK = 64
-"""Most columns or rows of a block: more do not fit into the nearest memory."""
+BLOCK_ROWS, BLOCK_COLUMNS = 256, 512
+"""Most rows and columns of a block: those of more columns do not fit into the nearest memory."""
 FEWEST = 16
 """Smaller blocks do not pay."""
 
 _TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
+_CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class SeparableMotion:
     def block(self) -> tuple[int, int]:
         """Rows that u, and columns that v, is nearly the same for."""
         rows, columns = (
-            BLOCK if abs(slope) * BLOCK <= STEP_PX else int(STEP_PX / abs(slope))
-            for slope in (self.row[1], self.column[0])
+            most if abs(slope) * most <= STEP_PX else int(STEP_PX / abs(slope))
+            for slope, most in ((self.row[1], BLOCK_ROWS), (self.column[0], BLOCK_COLUMNS))
         )
         return rows, columns
 
@@ -76,7 +78,7 @@ def resample(frame: NDArray[Any], motion: SeparableMotion, size: tuple[int, int]
     """A frame where it is seen in the reference frame, rounded and clipped to its type.
 
     Args:
-        frame: (H, W, C) uint8, uint16 or float32.
+        frame: (H, W, C) that `can_resample` holds for.
         motion: How it moves.
         size: (H, W) of the answer.
         fill: Value outside the frame.
@@ -93,9 +95,9 @@ def resample(frame: NDArray[Any], motion: SeparableMotion, size: tuple[int, int]
     return result
 
 
-def can_resample(dtype: np.dtype[Any]) -> bool:
-    """Whether pixels of a type can be resampled."""
-    return dtype in _TYPES
+def can_resample(frame: NDArray[Any]) -> bool:
+    """Whether a frame (H, W, C) is of a type, and has a number of channels, that can be resampled."""
+    return frame.dtype in _TYPES and frame.shape[2] in _CHANNELS
 
 
 def _band(frame: NDArray[Any], motion: SeparableMotion, top: int, fill: float, result: NDArray[Any]) -> None:
@@ -105,19 +107,18 @@ def _band(frame: NDArray[Any], motion: SeparableMotion, top: int, fill: float, r
     (height, width, channels), columns = result.shape, motion.block[1]
     y = np.arange(top, top + height, dtype=float)
     middles = np.arange(0, frame.shape[1], columns) + (columns - 1) / 2
-    down_start, down = _samples(motion.v(middles, y[:, None]))
-    start, across = _samples(motion.u(np.arange(width, dtype=float), top + (height - 1) / 2))
-    weights = np.repeat(np.ascontiguousarray(across.T), channels, axis=1)
+    down = _samples(motion.v(middles, y[:, None]))
+    across = _samples(motion.u(np.arange(width, dtype=float), top + (height - 1) / 2))
     white = np.float32(np.iinfo(frame.dtype).max if np.issubdtype(frame.dtype, np.integer) else 0)
     flat = frame.reshape(frame.shape[0], -1)
     moved = result.reshape(height, -1)
-    band(flat, down_start, down, columns * channels, start, weights, channels, np.float32(fill), white, moved)
+    band(flat, *down, columns * channels, *across, _lanczos(), channels, np.float32(fill), white, moved)
 
 
-def _samples(places: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """(...) first of the eight samples around each place, and (..., 8) their weights."""
-    whole, phase = np.divmod(np.rint(places * PHASES).astype(np.int64), PHASES)
-    return whole + 1 - TAPS, _lanczos()[phase]
+def _samples(places: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(...) first of the eight samples around each place, and how many phases it lies behind the fourth."""
+    phases = np.rint(places * PHASES).astype(np.int64)
+    return (phases >> PHASE_BITS) + 1 - TAPS, phases & (PHASES - 1)
 
 
 @lru_cache(maxsize=1)

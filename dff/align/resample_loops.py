@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled
+from dff.compiled import compiled, written_out
 
 TAPS = 8
+WIDE = 384
+"""Samples of a tile of a row: whole pixels, whose weights lie in the nearest memory."""
 _ZERO = np.float32(0)
 
 
 @compiled
-def _down(frame, start, weights, columns, fill, line):
+def _down(frame, start, phase, lanczos, columns, fill, line):
     """One row moved along the columns, (W, C): blocks of columns move alike.
 
     Args:
         frame: (H, W x C).
         start: (blocks,) first of the rows that each block reads.
-        weights: (blocks, TAPS).
+        phase: (blocks,) of the samples.
+        lanczos: (phases, TAPS) float32, weights of the samples.
         columns: Width of a block times C.
         line: (W x C,) float32, changed in place.
     """
     height, width = frame.shape
     for block in range(len(start)):
         left, right, first = block * columns, min((block + 1) * columns, width), start[block]
-        w0, w1, w2, w3 = weights[block, 0], weights[block, 1], weights[block, 2], weights[block, 3]
-        w4, w5, w6, w7 = weights[block, 4], weights[block, 5], weights[block, 6], weights[block, 7]
+        weights = lanczos[phase[block]]
+        w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+        w4, w5, w6, w7 = weights[4], weights[5], weights[6], weights[7]
         part = line[left:right]
         if first >= 0 and first + TAPS <= height:
             a, b, c = frame[first, left:right], frame[first + 1, left:right], frame[first + 2, left:right]
@@ -38,91 +42,142 @@ def _down(frame, start, weights, columns, fill, line):
         else:
             part[:] = _ZERO
             for tap in range(TAPS):
-                weight, row = weights[block, tap], first + tap
+                weight, row = weights[tap], first + tap
                 for i in range(right - left):
                     value = np.float32(frame[row, left + i]) if 0 <= row < height else fill
                     part[i] += weight * value
 
 
 @compiled
-def _across(line, start, weights, channels, fill, moved):
+def _tiled(phase, lanczos, channels):
+    """(tiles, TAPS x WIDE) weights of the samples that each pixel of a row reads, tile by tile.
+
+    Args:
+        phase: (w,) of the samples of each pixel.
+        lanczos: (phases, TAPS) float32, weights of the samples.
+        channels: C.
+    """
+    weights = np.empty((-(-len(phase) * channels // WIDE), TAPS * WIDE), np.float32)
+    for x in range(len(phase)):
+        own, tile, first = lanczos[phase[x]], weights[x * channels // WIDE], x * channels % WIDE
+        for tap in range(TAPS):
+            for channel in range(channels):
+                tile[tap * WIDE + first + channel] = own[tap]
+    return weights
+
+
+@compiled
+def _runs(start, width, channels):
+    """(runs, 4) how runs of pixels that lie in one tile, and read samples equally far away, are added up.
+
+    Args:
+        start: (w,) first of the pixels that each pixel of the answer reads.
+        width: Pixels of a row.
+        channels: C.
+
+    Returns:
+        First pixel of each run, first and last pixel but one that read no samples beyond the edges, and pixel after
+        the last.
+    """
+    count, wide = len(start), WIDE // channels
+    runs, found, x = np.empty((count, 4), np.int64), 0, 0
+    while x < count:
+        shift, stop = start[x] - x, x + 1
+        while stop < count and stop % wide and start[stop] - stop == shift:
+            stop += 1
+        low = min(max(x, -shift), stop)
+        runs[found, 0], runs[found, 3] = x, stop
+        runs[found, 1], runs[found, 2] = low, max(min(stop, width - TAPS + 1 - shift), low)
+        found, x = found + 1, stop
+    return runs[:found]
+
+
+@written_out
+def _sums(line, weights, count, channels, white, target):
+    """Sums of eight weighted samples, all of them there, for a run of equal shift.
+
+    Where the number of channels is known in advance, the compiler has few arrays to tell apart, and wide registers.
+    """
+    if white > 0:
+        for i in range(count):
+            low = weights[i] * line[i] + weights[WIDE + i] * line[i + channels]
+            low += weights[2 * WIDE + i] * line[i + 2 * channels] + weights[3 * WIDE + i] * line[i + 3 * channels]
+            high = weights[4 * WIDE + i] * line[i + 4 * channels] + weights[5 * WIDE + i] * line[i + 5 * channels]
+            high += weights[6 * WIDE + i] * line[i + 6 * channels] + weights[7 * WIDE + i] * line[i + 7 * channels]
+            target[i] = min(max(np.rint(low + high), _ZERO), white)
+    else:
+        for i in range(count):
+            low = weights[i] * line[i] + weights[WIDE + i] * line[i + channels]
+            low += weights[2 * WIDE + i] * line[i + 2 * channels] + weights[3 * WIDE + i] * line[i + 3 * channels]
+            high = weights[4 * WIDE + i] * line[i + 4 * channels] + weights[5 * WIDE + i] * line[i + 5 * channels]
+            high += weights[6 * WIDE + i] * line[i + 6 * channels] + weights[7 * WIDE + i] * line[i + 7 * channels]
+            target[i] = low + high
+
+
+@compiled
+def _grey(line, weights, count, white, target):
+    """Sums of one channel."""
+    _sums(line, weights, count, 1, white, target)
+
+
+@compiled
+def _rgb(line, weights, count, white, target):
+    """Sums of three channels."""
+    _sums(line, weights, count, 3, white, target)
+
+
+@compiled
+def _across(line, runs, start, weights, channels, fill, white, target):
     """One row moved along the row.
 
     Args:
         line: (W x C,) float32.
+        runs: Of `_runs`.
         start: (w,) first of the pixels that each pixel of the answer reads.
-        weights: (TAPS, w x C).
+        weights: (tiles, TAPS x WIDE).
+        channels: C, 1 or 3.
         fill: Value outside.
-        moved: (w x C,) float32, changed in place.
+        white: Largest value of an integer type; 0 of floats, which are not rounded.
+        target: (w x C,) changed in place.
     """
-    width, count = len(line) // channels, len(start)
-    x = 0
-    while x < count:
-        shift, stop = start[x] - x, x + 1
-        while stop < count and start[stop] - stop == shift:
-            stop += 1
-        low, high = min(max(x, -shift), stop), max(min(stop, width - TAPS + 1 - shift), x)
-        high = max(high, low)
-        _inside(line, weights, low * channels, high * channels, shift * channels, channels, moved)
-        for edge in (range(x, low), range(high, stop)):
-            for pixel in edge:
-                for channel in range(channels):
-                    i, total = pixel * channels + channel, _ZERO
-                    for tap in range(TAPS):
-                        there = pixel + shift + tap
-                        value = line[there * channels + channel] if 0 <= there < width else fill
-                        total += weights[tap, i] * value
-                    moved[i] = total
-        x = stop
+    width = len(line) // channels
+    for run in range(len(runs)):
+        first, low, high, stop = runs[run]
+        tile, away = weights[first * channels // WIDE], (start[first] - first) * channels
+        if low < high:
+            part, begin = target[low * channels : high * channels], low * channels
+            if channels == 3:
+                _rgb(line[begin + away :], tile[begin % WIDE :], len(part), white, part)
+            else:
+                _grey(line[begin + away :], tile[begin % WIDE :], len(part), white, part)
+        for edge in (range(first, low), range(high, stop)):
+            for i in range(edge.start * channels, edge.stop * channels):
+                total = _ZERO
+                for tap in range(TAPS):
+                    there = i + away + tap * channels
+                    total += tile[tap * WIDE + i % WIDE] * (line[there] if 0 <= there < width * channels else fill)
+                target[i] = min(max(np.rint(total), _ZERO), white) if white > 0 else total
 
 
 @compiled
-def _inside(line, weights, low, high, shift, channels, moved):
-    """Sums of eight weighted samples, all of them there, for a run of equal shift."""
-    count = high - low
-    if count <= 0:
-        return
-    part = moved[low:high]
-    # The compiler gives up on wide registers where it must tell more arrays apart than these.
-    for half in range(2):
-        first, tap = low + shift + 4 * half * channels, 4 * half
-        w0, w1 = weights[tap, low:high], weights[tap + 1, low:high]
-        w2, w3 = weights[tap + 2, low:high], weights[tap + 3, low:high]
-        a, b = line[first : first + count], line[first + channels : first + channels + count]
-        first += 2 * channels
-        c, d = line[first : first + count], line[first + channels : first + channels + count]
-        if half == 0:
-            for i in range(count):
-                part[i] = w0[i] * a[i] + w1[i] * b[i] + (w2[i] * c[i] + w3[i] * d[i])
-        else:
-            for i in range(count):
-                part[i] += w0[i] * a[i] + w1[i] * b[i] + (w2[i] * c[i] + w3[i] * d[i])
-
-
-@compiled
-def band(frame, down_start, down_weights, columns, start, weights, channels, fill, white, result):
+def band(frame, down_start, down_phase, columns, start, phase, lanczos, channels, fill, white, result):
     """Some rows of a moved frame.
 
     Args:
         frame: (H, W x C) of any type.
         down_start: (rows, blocks) first row that each block of columns reads.
-        down_weights: (rows, blocks, TAPS) float32.
+        down_phase: (rows, blocks) phase of those.
         columns: Width of a block times C.
         start: (w,) first pixel that each pixel of the answer reads.
-        weights: (TAPS, w x C) float32.
-        channels: C.
+        phase: (w,) phase of those.
+        lanczos: (phases, TAPS) float32, weights of the samples.
+        channels: C, 1 or 3.
         fill: Value outside the frame.
         white: Largest value of an integer type; 0 of floats, which are not rounded.
         result: (rows, w x C) of the frame's type, changed in place.
     """
-    line, moved = np.empty(frame.shape[1], np.float32), np.empty(result.shape[1], np.float32)
+    line = np.empty(frame.shape[1], np.float32)
+    runs, weights = _runs(start, frame.shape[1] // channels, channels), _tiled(phase, lanczos, channels)
     for row in range(len(result)):
-        _down(frame, down_start[row], down_weights[row], columns, fill, line)
-        _across(line, start, weights, channels, fill, moved)
-        target = result[row]
-        if white > 0:
-            for i in range(len(moved)):
-                target[i] = min(max(np.rint(moved[i]), _ZERO), white)
-        else:
-            for i in range(len(moved)):
-                target[i] = moved[i]
+        _down(frame, down_start[row], down_phase[row], lanczos, columns, fill, line)
+        _across(line, runs, start, weights, channels, fill, white, result[row])

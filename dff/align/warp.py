@@ -36,7 +36,7 @@ def warp_frame(
     if size == frame.shape[:2] and is_identity(transform):
         return frame
     planes = frame.reshape(*frame.shape[:2], -1)
-    motion = separable_motion(transform) if can_resample(frame.dtype) else None
+    motion = separable_motion(transform) if can_resample(planes) else None
     if motion is not None:
         moved = resample(planes, motion, size, fill)
         moved = moved if np.issubdtype(frame.dtype, np.integer) else np.clip(moved, *_range(frame, fill), out=moved)
