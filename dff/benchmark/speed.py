@@ -6,13 +6,14 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dff import io
-from dff.benchmark.cost import CommandError, measured_command
+from dff.benchmark.cost import CommandError, Cost, measured_command
 from dff.benchmark.estimate import Method
 from dff.benchmark.score import Row
 from dff.benchmark.speed_stacks import write_speed_stack
@@ -61,17 +62,30 @@ def _grid(options: Options) -> Iterator[tuple[float, int, str]]:
 
 
 def stage_costs(folder: Path, settings: Settings = DEFAULTS) -> dict[str, Any]:
-    """What the whole program takes for folder/frames, measured in a process of its own.
+    """What the whole program takes for folder/frames, each of its stages, and the floor beneath it.
+
+    The program is a process of its own, measured from its start to its end as other programs are. What no stage took
+    is the start: interpreter, libraries, opening the files.
 
     Raises:
         CommandError: it fails.
     """
-    report = folder / "report.json"
-    worker = [sys.executable, "-m", "dff.benchmark.speed_worker"]
+    frames, words = folder / "frames", json.dumps(settings.as_dict())
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        words: list[str | Path] = [folder / "frames", Path(work, "result"), json.dumps(settings.as_dict()), report]
-        measured_command([*worker, *words], folder=folder)
-    return json.loads(report.read_text())
+        report = Path(work, "report.json")
+        whole = _measured("speed_worker", frames, Path(work, "result"), words, report)
+        stages = json.loads(report.read_text())
+        _measured("speed_floor", frames, words, report)
+        told = json.loads(report.read_text())
+    for kind in ("cpu_s", "wall_s"):
+        stages["start"][kind] += getattr(whole, kind) - sum(cost[kind] for cost in stages.values())
+    peak_gb = max(cost["peak_gb"] for cost in stages.values())
+    return {**told, "stages": stages, "whole": {**asdict(whole), "peak_gb": peak_gb}}
+
+
+def _measured(module: str, *words: str | Path) -> Cost:
+    command = [sys.executable, "-m", f"dff.benchmark.{module}", *words]
+    return measured_command(command, folder=Path(words[0]).parent)
 
 
 def rows_of(told: dict[str, Any]) -> dict[str, Row]:
@@ -89,9 +103,9 @@ def rows_of(told: dict[str, Any]) -> dict[str, Row]:
             "cpu_s": cost["cpu_s"],
         }
 
-    stages = {name: row(cost) for name, cost in told["stages"].items() if name != "end"}
+    stages = {name: row(cost) for name, cost in told["stages"].items()}
     moved = sum(cost["file_bytes"] for cost in told["stages"].values())
-    whole = row({**told["whole"], "file_bytes": moved, "peak_gb": told["peak_gb"]})
+    whole = row({**told["whole"], "file_bytes": moved})
     predicted = {"predicted_gb": told["predicted_gb"], "predicted_s_per_mp_frame": told["predicted_s"] / megapixels}
     floors = {name: row(cost) for name, cost in told["floor"].items()}
     return {**floors, **stages, WHOLE: {**whole, **predicted}}

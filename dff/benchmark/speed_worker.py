@@ -8,17 +8,12 @@ import time
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn
 
-import imagecodecs
-import numpy as np
-
-from dff import io, pipeline
-from dff.benchmark.cost import Cost, stopwatch
+from dff import pipeline, program
 from dff.settings import Settings
-from dff.stack import FocalStack
 
 _IO = Path("/proc/self/io")
-_PASSES = 5
 
 
 @dataclass
@@ -69,50 +64,18 @@ def moved_bytes() -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith(("rchar", "wchar")))
 
 
-def decoding(stack: FocalStack) -> Cost:
-    """Decoding every frame by the library alone, which no program that reads the frames can undercut."""
-    with stopwatch() as costs:
-        for path in map(Path, stack.files):
-            if path.suffix == ".jpg":
-                imagecodecs.jpeg8_decode(path.read_bytes())
-            else:
-                io.read_image(path)
-    return costs[0]
-
-
-def memory_pass(stack: FocalStack) -> Cost:
-    """Copying every frame in memory once."""
-    frame = stack.frames[0]
-    target = np.empty_like(frame)
-    np.copyto(target, frame)
-    with stopwatch() as costs:
-        for _ in range(_PASSES):
-            np.copyto(target, frame)
-    share = len(stack) / _PASSES
-    return Cost(costs[0].cpu_s * share, costs[0].wall_s * share)
-
-
-def main(folder: str, output: str, settings: str, report: str) -> None:
+def main(folder: str, output: str, settings: str, report: str) -> NoReturn:
     """Run as a process: the frames, the folder for the result, settings as JSON, and the file to report to."""
+    program.begin()
     warnings.simplefilter("ignore")
     chosen = Settings(**json.loads(settings))
-    stack = pipeline.open_stack(folder, chosen)
-    floor = {"decoding alone": decoding(stack), "one memory pass": memory_pass(stack)}
-    predicted = pipeline.plan_for(stack, chosen)
     meter = StageMeter()
-    with stopwatch() as whole:
-        pipeline.reconstruct_to_folder(stack, output, chosen, on_progress=meter)
-        meter("end", 0, 0)
-    told = {
-        "frames_mp": len(stack) * stack.shape[0] * stack.shape[1] / 1e6,
-        "floor": {name: asdict(cost) for name, cost in floor.items()},
-        "stages": {name: asdict(cost) for name, cost in meter.stages.items()},
-        "whole": asdict(whole[0]),
-        "peak_gb": max(cost.peak_gb for cost in meter.stages.values()),
-        "predicted_gb": predicted.memory_gb,
-        "predicted_s": sum(pipeline.forecast(stack, chosen).values()),
-    }
-    Path(report).write_text(json.dumps(told))
+    stack = pipeline.open_stack(folder, chosen)
+    pipeline.describe(stack, chosen, Path(output))
+    pipeline.reconstruct_to_folder(stack, output, chosen, on_progress=meter)
+    meter("end", 0, 0)
+    Path(report).write_text(json.dumps({name: asdict(cost) for name, cost in meter.stages.items()}))
+    program.end(0)
 
 
 if __name__ == "__main__":

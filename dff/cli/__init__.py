@@ -6,10 +6,11 @@ Only the standard library and `dff.settings` are imported before a command is ch
 from __future__ import annotations
 
 import argparse
-import os
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
+from dff import program
 from dff.cli.batch import add_batch, add_watch
 from dff.cli.frames import add_align, add_fuse, add_info
 from dff.cli.methods import add_benchmark, add_export, add_measures, add_simulate, add_train
@@ -20,7 +21,7 @@ from dff.cli.results import add_apply, add_compare, add_convert
 from dff.cli.viewers import add_page, add_render, add_view
 from dff.settings import VERSION
 
-__all__ = ["INTERRUPTED", "USAGE_ERROR", "build_parser", "main", "settings_from"]
+__all__ = ["INTERRUPTED", "USAGE_ERROR", "build_parser", "main", "run", "settings_from"]
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -46,15 +47,16 @@ _COMMANDS = (
 """In the order of the help."""
 
 
+def run() -> NoReturn:
+    """The command that the process was started with, from its beginning to the end of the process."""
+    program.begin()
+    program.end(main())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for input that cannot be used, 130 when interrupted."""
     options = build_parser().parse_args(arguments)
-    # Idle threads must sleep, not spin: on a busy machine spinning costs more than the work. Read when torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Matrices of NumPy's are small here, and stages share out their work themselves. Read when NumPy loads.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Large pages for large tensors: the system spends half as long giving out memory.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    program.tell_libraries()
     warnings.showwarning = show_warning
     try:
         return int(options.command(options) or 0)
