@@ -103,10 +103,15 @@ def rows_of(told: dict[str, Any]) -> dict[str, Row]:
             "cpu_s": cost["cpu_s"],
         }
 
-    stages = {name: row(cost) for name, cost in told["stages"].items()}
+    seconds = told["predicted_s"]
+
+    def foretold(taken_s: float) -> Row:
+        return {"predicted_s_per_mp_frame": taken_s / megapixels}
+
+    stages = {name: {**row(cost), **foretold(seconds.get(name, 0.0))} for name, cost in told["stages"].items()}
     moved = sum(cost["file_bytes"] for cost in told["stages"].values())
     whole = row({**told["whole"], "file_bytes": moved})
-    predicted = {"predicted_gb": told["predicted_gb"], "predicted_s_per_mp_frame": told["predicted_s"] / megapixels}
+    predicted = {"predicted_gb": told["predicted_gb"], **foretold(sum(seconds.values()))}
     floors = {name: row(cost) for name, cost in told["floor"].items()}
     return {**floors, **stages, WHOLE: {**whole, **predicted}}
 

@@ -52,7 +52,7 @@ def main(folder: str, settings: str, report: str) -> None:
         "frames_mp": len(stack) * stack.shape[0] * stack.shape[1] / 1e6,
         "floor": {name: asdict(cost) for name, cost in floor.items()},
         "predicted_gb": pipeline.plan_for(stack, chosen).memory_gb,
-        "predicted_s": sum(pipeline.forecast(stack, chosen).values()),
+        "predicted_s": pipeline.forecast(stack, chosen),
     }
     Path(report).write_text(json.dumps(told))
 

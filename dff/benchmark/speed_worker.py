@@ -32,23 +32,21 @@ class StageMeter:
 
     def __init__(self) -> None:
         self.stages: dict[str, StageCost] = {}
-        self._begun = ["start"]
-        """Stages that are not done; after those, the last that was."""
-        self._open: set[str] = set()
+        self._clock = pipeline.StageClock()
         self._since = self._now()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        now, share = self._now(), 1 / len(self._begun)
-        for name in self._begun:
+        now, shared = self._now(), self._clock.step(stage, done, total)
+        share = 1 / len(shared)
+        for name in shared:
             cost = self.stages.setdefault(name, StageCost())
             cost.cpu_s += share * (now[0] - self._since[0])
             cost.wall_s += share * (now[1] - self._since[1])
             cost.file_bytes += round(share * (now[2] - self._since[2]))
             cost.peak_gb = max(cost.peak_gb, pipeline.peak_memory_gb())
-        if stage not in self._begun:
+        if stage not in shared:
             pipeline.forget_peak()
-        (self._open.discard if done >= total else self._open.add)(stage)
-        self._begun, self._since = sorted(self._open) or [stage], now
+        self._since = now
 
     @staticmethod
     def _now() -> tuple[float, float, int]:

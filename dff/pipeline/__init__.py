@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dff.pipeline.aligned import align_to_folder
 from dff.pipeline.apply import apply_edits, describe_edits
+from dff.pipeline.clock import StageClock
 from dff.pipeline.convert import convert_result
 from dff.pipeline.duration import forecast, in_words, told_time
 from dff.pipeline.folder import reconstruct_to_folder
@@ -21,6 +22,7 @@ from dff.pipeline.watch import Watcher
 
 __all__ = [
     "ResumeError",
+    "StageClock",
     "Watcher",
     "align_to_folder",
     "apply_edits",

@@ -12,81 +12,122 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dff import fuse
-from dff.pipeline.folder import reconstruct_to_folder
+from dff import fuse, io
+from dff.pipeline.clock import StageSeconds
+from dff.pipeline.folder import reconstruct_to_folder, write_frame_preview
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan
 from dff.pipeline.prepare import make_ready, use_threads
 from dff.pipeline.run import bare_estimator, plan_for
 from dff.pipeline.strips import tiles
 from dff.pipeline.tiling import LANES
+from dff.pipeline.watch import Watcher
 from dff.settings import Settings
-from dff.stack import FocalStack, Frames, silent
+from dff.stack import FocalStack, Frames
 
-_FRAMES = 6
-_CROP_PX = 1024
-_FRAME_STAGES = ("measure focus", "label", "refine depth", "fuse", "slabs")
-_PIXEL_STAGES = ("points", "mesh", "write")
+_WHOLE_FRAMES = (4, 10)
+"""Numbers of whole frames that are read, registered and moved,"""
+_FRAMES = (6, 18)
+"""and of parts of them that everything else is done with,"""
+_SIDES_PX = (256, 1024)
+"""of these sizes."""
+_LEAST_SHARE = 0.5
+"""What one frame more takes at least, over what a frame takes of so few."""
+_SHOWN_PX = 1_700_000
+"""Pixels that pictures to look at have at most."""
+_WHOLE_STAGES = ("read frames", "align", "warp")
+_FRAME_STAGES = ("measure focus", "label", "refine depth", "fuse", "slabs", "write slabs")
+_PIXEL_STAGES = ("points", "mesh", "previews", "write")
 """Stages whose time does not depend on the number of frames."""
 
 
 @dataclass(frozen=True)
 class _Repeated:
-    """A part of some frames, over and over."""
+    """Some frames, over and over."""
 
     frames: Sequence[NDArray[Any]]
     count: int
-    part: tuple[slice, slice]
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, k: int, /) -> NDArray[Any]:
         place = k % (2 * len(self.frames))
-        there_and_back = min(place, 2 * len(self.frames) - 1 - place)
-        return np.ascontiguousarray(self.frames[there_and_back][self.part])
+        return self.frames[min(place, 2 * len(self.frames) - 1 - place)]
 
 
 def forecast(stack: FocalStack, settings: Settings) -> dict[str, float]:
     """Seconds that each stage is going to take on this machine as it is now.
 
-    Some frames of the middle are decoded, registered and moved whole; the other stages are run on their centre, with
-    two numbers of frames, and scaled to all pixels and frames.
+    What is paid once a process, to load libraries and loops, is what a small part of the picture takes longer the
+    first time than the second. Some frames of the middle are then read, registered and moved whole, in two numbers;
+    the other stages are run on their centre, in two sizes and with two numbers of frames. All is scaled to all pixels
+    and frames.
 
     Raises:
         ValueError: frames or settings that cannot be used.
     """
     use_threads(settings.threads)
-    first = max(0, len(stack) // 2 - _FRAMES // 2)
-    chosen = stack.subset(range(first, min(len(stack), first + _FRAMES)))
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="dff-forecast-") as folder:
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="dff-forecast-") as temporary:
         warnings.simplefilter("ignore")
-        frames, seconds = _made_ready(chosen, len(stack), settings, Path(folder))
-        few, many = (_Centre.of(chosen, frames, settings, count, Path(folder)) for count in (_FRAMES, 3 * _FRAMES))
-    whole, pixels = plan_for(stack, settings), _pixels(stack) / few.pixels
-    for stage in _FRAME_STAGES:
-        if stage in few.seconds:
-            slope = max(0.0, many.seconds[stage] - few.seconds[stage]) / (2 * _FRAMES)
-            frames_s = few.seconds[stage] + slope * (len(stack) - _FRAMES)
-            work = _worked_on(whole, stage, stack, settings) / _worked_on(few.plan, stage, few.stack, settings)
-            seconds[stage] = frames_s * work
-    for stage in _PIXEL_STAGES:
-        seconds[stage] = pixels * few.seconds.get(stage, 0.0)
-    # Stills are of one size, maps are not.
-    return {**seconds, "previews": min(2.0, pixels) * few.seconds["previews"]}
+        folder, plain = Path(temporary), _plain(settings)
+        parts = [_centre(frame, _SIDES_PX[0]) for frame in _middle(stack, _FRAMES[0]).frames]
+        first, again = (_Centre.of(stack, parts, plain, _FRAMES[0], folder) for _ in range(2))
+        loading = {name: max(0.0, taken_s - again.seconds.get(name, 0.0)) for name, taken_s in first.seconds.items()}
+        ready = [_made_ready(_middle(stack, count), plain, folder) for count in _WHOLE_FRAMES]
+        still, parts = plain.but(align="none"), ready[-1].parts
+        small = _Centre.of(stack, [_centre(part, _SIDES_PX[0]) for part in parts], still, _FRAMES[0], folder)
+        few, many = (_Centre.of(stack, parts, still, count, folder) for count in _FRAMES)
+    seconds = {stage: _of_frames(stage, ready, len(stack)) for stage in _WHOLE_STAGES}
+    seconds |= _of_parts(small, few, many, stack, settings)
+    if settings.alignment:
+        seconds["align"] = loading["align"] = 0.0
+    return {stage: taken_s + loading.get(stage, 0.0) for stage, taken_s in seconds.items()}
 
 
-def _made_ready(
-    chosen: FocalStack, count: int, settings: Settings, folder: Path
-) -> tuple[list[NDArray[Any]], dict[str, float]]:
-    """The chosen frames, registered, and what reading, registering and moving all of them takes."""
-    stages, plain = Stages(silent, Journal(), []), settings.but(alignment=None)
+def _plain(settings: Settings) -> Settings:
+    """What does not depend on which frames there are."""
+    return settings.but(alignment=None, z_file=None, step_mm=None, capture="auto", order="name", scratch=None)
+
+
+def _middle(stack: FocalStack, count: int) -> FocalStack:
+    first = max(0, len(stack) // 2 - count // 2)
+    return stack.subset(range(first, min(len(stack), first + count)))
+
+
+def _centre(frame: NDArray[Any], side_px: int) -> NDArray[Any]:
+    top, left = (max(0, size - side_px) // 2 for size in frame.shape[:2])
+    return np.ascontiguousarray(frame[top : top + side_px, left : left + side_px])
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What reading, registering and moving so many whole frames took, and the centres of some of them."""
+
+    count: int
+    seconds: dict[str, float]
+    parts: list[NDArray[Any]]
+
+
+def _made_ready(chosen: FocalStack, settings: Settings, folder: Path) -> _Ready:
+    previews, clock = folder / "frames", StageSeconds()
+    io.result_paths(previews).frame_preview(0).parent.mkdir(parents=True, exist_ok=True)
+    watcher = Watcher(on_frame=lambda k, small: write_frame_preview(k, small, previews))
     with Journal().scratch(folder, chosen) as scratch:
-        make_ready(chosen, scratch, plain, stages)
-        frames = [scratch.read_frame(k) for k in range(len(chosen))]
-    pairs = (count - 1) / max(1, len(chosen) - 1)
-    shares = {"read frames": count / len(chosen), "align": 0.0 if settings.alignment else pairs, "warp": pairs}
-    return frames, {stage: shares[stage] * taken_s for stage, taken_s in stages.timings_s.items()}
+        make_ready(chosen, scratch, settings, Stages(clock, Journal(), []), watcher)
+        clock("end", 0, 0)
+        first = max(0, len(chosen) - _FRAMES[0]) // 2
+        some = range(first, min(len(chosen), first + _FRAMES[0]))
+        return _Ready(len(chosen), clock.seconds, [_centre(scratch.read_frame(k), _SIDES_PX[1]) for k in some])
+
+
+def _of_frames(stage: str, ready: Sequence[_Ready], count: int) -> float:
+    """Seconds of a stage that works on whole frames one after the other, for all of them."""
+    few, many = ready
+    taken_s = many.seconds.get(stage, 0.0)
+    each_s = (taken_s - few.seconds.get(stage, 0.0)) / max(1, many.count - few.count)
+    each_s = min(max(each_s, _LEAST_SHARE * taken_s / many.count), taken_s / many.count)
+    return taken_s + each_s * (count - many.count)
 
 
 @dataclass(frozen=True)
@@ -97,24 +138,32 @@ class _Centre:
     plan: Plan
     seconds: dict[str, float]
 
-    @property
-    def pixels(self) -> int:
-        return _pixels(self.stack)
-
     @classmethod
     def of(
-        cls, chosen: FocalStack, frames: Sequence[NDArray[Any]], settings: Settings, count: int, folder: Path
+        cls, whole: FocalStack, parts: Sequence[NDArray[Any]], settings: Settings, count: int, folder: Path
     ) -> _Centre:
-        height, width, channels = chosen.shape
-        top, left = max(0, height - _CROP_PX) // 2, max(0, width - _CROP_PX) // 2
-        part: Frames = _Repeated(frames, count, (slice(top, top + _CROP_PX), slice(left, left + _CROP_PX)))
+        frames: Frames = _Repeated(parts, count)
+        height, width, channels = parts[0].shape
         names = tuple(map(str, range(count)))
-        stack = FocalStack(part, names, (*part[0].shape[:2], channels), chosen.dtype, chosen.metadata)
-        plain = settings.but(
-            align="none", alignment=None, z_file=None, step_mm=None, capture="auto", order="name", scratch=None
-        )
-        result = reconstruct_to_folder(stack, folder / str(count), plain)
-        return cls(stack, plan_for(stack, plain), dict(result.timings_s))
+        stack = FocalStack(frames, names, (height, width, channels), whole.dtype, whole.metadata, suffix=whole.suffix)
+        clock = StageSeconds()
+        reconstruct_to_folder(stack, folder / "result", settings, force=True, on_progress=clock)
+        clock("end", 0, 0)
+        return cls(stack, plan_for(stack, settings), clock.seconds)
+
+
+def _of_parts(small: _Centre, few: _Centre, many: _Centre, stack: FocalStack, settings: Settings) -> dict[str, float]:
+    """Seconds of the stages that are run on parts of the picture, for all of it and for all frames."""
+    plan, seconds = plan_for(stack, settings), {}
+    for stage in few.seconds.keys() & {*_FRAME_STAGES, *_PIXEL_STAGES}:
+        least_s, few_s, many_s = (centre.seconds.get(stage, 0.0) for centre in (small, few, many))
+        below, there = (_worked_on(part.plan, stage, part.stack, settings) for part in (small, few))
+        slope = max(0.0, few_s - least_s) / (there - below) if there > below else few_s / there
+        once_s = max(0.0, few_s - slope * there)
+        each_s = max(0.0, many_s - few_s) / (_FRAMES[1] - _FRAMES[0]) if stage in _FRAME_STAGES else 0.0
+        grown_s = max(0.0, few_s - once_s + each_s * (len(stack) - _FRAMES[0]))
+        seconds[stage] = once_s + grown_s * _worked_on(plan, stage, stack, settings) / there
+    return seconds
 
 
 def _pixels(stack: FocalStack) -> int:
@@ -133,6 +182,8 @@ def _worked_on(plan: Plan, stage: str, stack: FocalStack, settings: Settings) ->
             # Rows go in once, with little around them.
             parts = [plan.with_halo(part, size[1], LANES) for part in plan.parts(size[1])]
             return float(size[0] * sum(stop - start for start, stop in parts))
+    elif stage == "previews":
+        return min(_SHOWN_PX, _pixels(stack))
     elif stage != "refine depth":
         return _pixels(stack)
     every = [tile for strip in plan.strips(size[0]) for tile in tiles(plan, strip, size)]

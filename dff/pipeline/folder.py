@@ -73,7 +73,7 @@ def reconstruct_to_folder(
             watcher.on_frame(k, io.read_image(io.result_paths(staging).frame_preview(k)))
 
     def on_frame(k: int, small: NDArray[np.uint8]) -> None:
-        io.write_image(io.result_paths(staging).frame_preview(k), small, quality=_FRAME_QUALITY)
+        write_frame_preview(k, small, staging)
         watcher.on_frame(k, small)
 
     with io.staged_folder(output, keep=resume) as staging, recorded_warnings(messages):
@@ -121,6 +121,11 @@ def write_maps(result: Reconstruction, folder: Path, stages: Stages) -> Reconstr
         io.write_reconstruction(result, folder)
         done(1)
     return result
+
+
+def write_frame_preview(k: int, small: NDArray[np.uint8], folder: Path) -> None:
+    """Write the small picture of a frame that the viewer shows and the contact sheet is made of."""
+    io.write_image(io.result_paths(folder).frame_preview(k), small, quality=_FRAME_QUALITY)
 
 
 def write_surfaces(result: Reconstruction, shown: DepthMap, folder: Path, stages: Stages) -> None:
