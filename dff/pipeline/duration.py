@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -146,7 +147,10 @@ class _Centre:
         height, width, channels = parts[0].shape
         names = tuple(map(str, range(count)))
         stack = FocalStack(frames, names, (height, width, channels), whole.dtype, whole.metadata, suffix=whole.suffix)
-        clock = StageSeconds()
+        share, clock = _pixels(stack) / _pixels(whole), StageSeconds()
+        # Cloud and mesh are thinned as much as those of the whole.
+        points, faces = (math.ceil(share * most) for most in (settings.max_points, settings.max_faces))
+        settings = settings.but(max_points=points, max_faces=faces)
         reconstruct_to_folder(stack, folder / "result", settings, force=True, on_progress=clock)
         clock("end", 0, 0)
         return cls(stack, plan_for(stack, settings), clock.seconds)
