@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dff import io, optics, pipeline
 from dff.depth import LATTICE
-from dff.pipeline import run
+from dff.pipeline import clock, duration, plan, run
 from dff.settings import Settings
 from dff.simulate import render_scene
 from dff.stack import FocalStack, ImageMetadata, Scene
@@ -107,6 +107,19 @@ def test_any_number_of_threads_gives_the_same_result(dome: Scene) -> None:
         np.testing.assert_array_equal(other.all_in_focus, results[0].all_in_focus)
 
 
+def test_frames_are_decoded_at_once_where_memory_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RAW frames take more each; those of a video, and those that come from no file, come one after the other."""
+    frames = [np.zeros((1, 1, 3), np.uint8)] * 4
+    look: dict[str, Any] = {"shape": (4000, 6000, 3), "dtype": np.dtype(np.uint16)}
+    stack = FocalStack(frames=frames, names=tuple("abcd"), suffix=".tif", files=tuple("abcd"), **look)
+    workers = {
+        suffix: plan.frames_at_once(replace(stack, suffix=suffix), ALIGNED, 64) for suffix in (".tif", ".nef", ".mp4")
+    }
+    assert 64 > workers[".tif"] > workers[".nef"] >= 2
+    assert workers[".mp4"] == plan.frames_at_once(replace(stack, files=()), ALIGNED, 64) == 1
+    assert plan.frames_at_once(stack, ALIGNED, 2) == 2
+
+
 def test_a_forecast_names_every_stage(dome: Scene) -> None:
     """With a time that is not negative, and the longest in words."""
     found = pipeline.forecast(without_geometry(dome.stack), ALIGNED)
@@ -116,25 +129,48 @@ def test_a_forecast_names_every_stage(dome: Scene) -> None:
 
 
 def test_a_forecast_scales_with_pixels_and_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a part of the picture takes with 6 and with 18 frames is drawn on to all pixels and all frames."""
-    from dff.pipeline import duration as module
-
+    """Times that are made of what is paid once and what grows with pixels and frames are drawn on to the whole."""
     frames = [np.zeros((1, 1, 3), np.uint8)] * 100
     size = (2000, 3000, 3)
     stack = FocalStack(frames=frames, names=tuple(map(str, range(100))), shape=size, dtype=np.dtype(np.uint8))
-    monkeypatch.setattr(module, "_made_ready", lambda *_: ([], {"read frames": 7.0}))
+    loading_s, side_px = [4.0, 0.0, 0.0, 0.0, 0.0], [256, 256, 256, 1024, 1024]
+
+    def ready(chosen: FocalStack, *_: object) -> object:
+        count = len(chosen)
+        return duration._Ready(count, {"read frames": 0.2 + 0.1 * count, "align": 0.3 * count, "warp": 0.0}, [])
 
     def centre(_: object, __: object, settings: Settings, count: int, ___: object) -> object:
-        part = replace(stack.subset(range(count)), shape=(1024, 1024, 3))
-        taken_s = {"label": 0.5 + 0.1 * count, "mesh": 2.0, "points": 0.0, "write": 0.0, "previews": 1.0}
-        return module._Centre(part, pipeline.plan_for(part, settings), taken_s)
+        side, once_s = side_px.pop(0), loading_s.pop(0) + 0.25
+        part = replace(stack.subset(range(count)), shape=(side, side, 3))
+        share = side**2 / 1e6
+        taken_s = {"label": once_s + share * (0.5 + 0.1 * count), "mesh": once_s + share * 2.0, "align": once_s}
+        return duration._Centre(part, pipeline.plan_for(part, settings), taken_s)
 
-    monkeypatch.setattr(module._Centre, "of", centre)
+    monkeypatch.setattr(duration, "_made_ready", ready)
+    monkeypatch.setattr(duration._Centre, "of", centre)
     found = pipeline.forecast(stack, ALIGNED)
-    pixels = 2000 * 3000 / 1024**2
-    assert found["label"] == pytest.approx(pixels * (0.5 + 0.1 * 100))
-    assert found["mesh"] == pytest.approx(pixels * 2)
-    assert found["read frames"] == 7
+    assert found["label"] == pytest.approx(4.25 + 6 * (0.5 + 0.1 * 100))
+    assert found["mesh"] == pytest.approx(4.25 + 6 * 2)
+    assert found["read frames"] == pytest.approx(0.2 + 0.1 * 100)
+    assert found["align"] == pytest.approx(4 + 0.3 * 100)
+    assert found["warp"] == 0
+
+
+def test_stages_that_overlap_share_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is taken while two are open is half of each; between stages it is the last one's."""
+    times = iter([0.0, 1.0, 3.0, 7.0, 8.0, 10.0, 11.0])
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: next(times))
+    seconds = clock.StageSeconds()
+    for step in (
+        ("read", 0, 2),
+        ("read", 2, 2),
+        ("mesh", 0, 1),
+        ("previews", 0, 1),
+        ("mesh", 1, 1),
+        ("previews", 1, 1),
+    ):
+        seconds(*step)
+    assert seconds.seconds == {"start": 1.0, "read": 2.0 + 4.0, "mesh": 1.0 + 1.0, "previews": 1.0 + 1.0}
 
 
 def test_a_reversed_stack_with_the_far_frame_first_gives_the_same_heights(dome: Scene) -> None:
