@@ -72,7 +72,8 @@ def forecast(stack: FocalStack, settings: Settings) -> dict[str, float]:
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="dff-forecast-") as temporary:
         warnings.simplefilter("ignore")
         folder, plain = Path(temporary), _plain(settings)
-        parts = [_centre(frame, _SIDES_PX[0]) for frame in _middle(stack, _FRAMES[0]).frames]
+        some = _middle(stack, _FRAMES[0])
+        parts = [_centre(some.frames[k], _SIDES_PX[0]) for k in range(len(some))]
         first, again = (_Centre.of(stack, parts, plain, _FRAMES[0], folder) for _ in range(2))
         loading = {name: max(0.0, taken_s - again.seconds.get(name, 0.0)) for name, taken_s in first.seconds.items()}
         ready = [_made_ready(_middle(stack, count), plain, folder) for count in _WHOLE_FRAMES]
