@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dff.compiled import compiled, written_out
+from dff.compiled import compiled, inner, written_out
 from dff.focus import stack_blocks
 from dff.focus import stack_kernels as kernels
 from dff.focus.stack_scratch import PIXELS, SITES
@@ -122,7 +122,7 @@ def work(rings, weights, limits, extent, desk, turns, cells, pixels, task):
     return -1
 
 
-@compiled
+@inner
 def _ready(turns, number, first, last):
     """Whether the layer before has been through these segments."""
     for _ in range(_PATIENCE):
