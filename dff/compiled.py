@@ -22,10 +22,12 @@ import numpy as np
 os.environ.setdefault("NUMBA_OPT", "2")
 
 from numba import _dynfunc, config, njit, types  # type: ignore[attr-defined]
+from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import LoweringPass, register_pass
 from numba.core.typed_passes import NativeLowering
+from numba.np.numpy_support import from_dtype
 
 _PACKAGE = Path(__file__).parent
 _FOLDER = "loops-"
@@ -66,14 +68,43 @@ def written_out(function: Callable[..., Any]) -> Callable[..., Any]:
 def _compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
     options: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True, "pipeline_class": _Compiler}
     options |= {"fastmath": fastmath, "error_model": "numpy"}
+    loop: Any = njit(**options)(function)
     elsewhere = config.CACHE_DIR  # type: ignore[attr-defined]
-    config.CACHE_DIR = str(_cache_folder(elsewhere, Path(function.__code__.co_filename)))  # type: ignore[attr-defined]
+    config.CACHE_DIR = str(_cache_folder(Path(function.__code__.co_filename)))  # type: ignore[attr-defined]
     try:
-        return njit(cache=True, **options)(function)
+        loop._cache = _Cache(function)
     except RuntimeError:
-        return njit(**options)(function)
+        pass
     finally:
         config.CACHE_DIR = elsewhere  # type: ignore[attr-defined]
+    return loop
+
+
+class _Cache(FunctionCache):
+    """Numba's own, made safe against processes that keep code for several types at the very same time."""
+
+    def _load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = super()._load_overload(sig, target_context)
+        return found if found is not None and found.signature.args == tuple(sig) else None
+
+
+def compile_for(loop: Any, letters: str) -> None:
+    """Compile a loop, or load what has been compiled, without calling it.
+
+    Args:
+        loop: A compiled function.
+        letters: NumPy's, for the types of its arguments: with a number of axes those of arrays, and with an A, too,
+            where rows may lie apart; several letters are a tuple. (q is a 64-bit integer.)
+    """
+    loop.compile(tuple(map(_type, letters.split())))
+
+
+def _type(word: str) -> Any:
+    kinds = [from_dtype(np.dtype(letter)) for letter in word.rstrip("A123456789")]
+    axes = re.search(r"\d", word)
+    if axes:
+        return types.Array(kinds[0], int(axes[0]), "A" if word.endswith("A") else "C")
+    return types.UniTuple(kinds[0], len(kinds)) if len(kinds) > 1 else kinds[0]
 
 
 class _Compiler(CompilerBase):
@@ -146,9 +177,21 @@ class _InnerCompiler(CompilerBase):
         return [passes]
 
 
-def _cache_folder(base: str, path: Path) -> Path:
+def has_machine_code(module: str) -> bool:
+    """Whether any loop of a module has been compiled as it is now, and kept."""
+    path = _file(module)
+    return path is not None and any(_cache_folder(path).rglob("*.nbc"))
+
+
+def machine_code_folder() -> Path:
+    """Where machine code is kept, if that can be written."""
+    chosen = config.CACHE_DIR  # type: ignore[attr-defined]
+    return Path(chosen) if chosen else _PACKAGE / "__pycache__"
+
+
+def _cache_folder(path: Path) -> Path:
     """Where machine code of a file of loops lies: Numba looks at that file alone, not at what its loops call."""
-    parent = Path(base) if base else _PACKAGE / "__pycache__"
+    parent = machine_code_folder()
     name = ".".join(path.relative_to(_PACKAGE).with_suffix("").parts) if path.is_relative_to(_PACKAGE) else path.stem
     folder = parent / f"{_FOLDER}{name}-{_stamp(path)}"
     if not folder.exists():

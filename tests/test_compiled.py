@@ -271,13 +271,18 @@ def test_machine_code_is_that_of_the_present_sources(loops: Callable[..., Any]) 
         assert len(caller.stats.cache_hits) == reused
 
 
-def test_former_machine_code_is_removed(tmp_path: Path, loops: Callable[..., Any]) -> None:
+def test_former_machine_code_is_removed(
+    tmp_path: Path, loops: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One folder is left of each file of loops, wherever machine code is to lie."""
-    for step in (1, 2):
-        loops(step)(np.arange(3.0), np.empty(3))
-    assert len(list((tmp_path / "dff" / "__pycache__").glob("loops-caller_loops-*"))) == 1
-    elsewhere = compiled._cache_folder(str(tmp_path / "elsewhere"), tmp_path / "dff" / "caller_loops.py")
-    assert elsewhere.parent == tmp_path / "elsewhere"
+    for folder in (tmp_path / "dff" / "__pycache__", tmp_path / "elsewhere"):
+        for step in (1, 2):
+            caller = loops(step)
+            assert not compiled.has_machine_code("dff.caller_loops")
+            caller(np.arange(3.0), np.empty(3))
+            assert compiled.has_machine_code("dff.caller_loops")
+        assert len(list(folder.glob("loops-caller_loops-*"))) == 1
+        monkeypatch.setattr(compiled.config, "CACHE_DIR", str(tmp_path / "elsewhere"))
 
 
 def test_all_that_loops_import_belongs_to_their_machine_code() -> None:
@@ -296,6 +301,38 @@ def _origin(module: str, name: str) -> Path:
     assert spec is not None
     part = importlib.util.find_spec(f"{module}.{name}") if spec.submodule_search_locations else None
     return Path(str((part or spec).origin))
+
+
+def test_code_for_other_types_is_not_taken(loops: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that keep code at the very same time may give it the same name: it is compiled again then."""
+    kept = loops(1)
+    kept(np.arange(3.0), np.empty(3))
+    other, result = loops(1), np.empty(3, np.float32)
+    key = kept._cache._index_key(kept.signatures[0], kept.targetctx.codegen())
+    monkeypatch.setattr(type(other._cache), "_index_key", lambda *_: key)
+    other(np.arange(3.0, dtype=np.float32), result)
+    assert result.tolist() == [1, 2, 3]
+    assert not other.stats.cache_hits
+
+
+@pytest.mark.parametrize(
+    ("letters", "arguments"),
+    [
+        ("f2 q i1 d", (np.zeros((2, 3), np.float32), 1, np.zeros(3, np.int32), 0.5)),
+        ("f3A dd ?2 H1", (np.zeros((2, 3, 4), np.float32)[:, ::2], (0.5, 1.0), np.zeros((2, 2), bool), np.uint16([1]))),
+    ],
+)
+def test_loops_are_compiled_for_types_in_letters(letters: str, arguments: tuple[Any, ...]) -> None:
+    """Those of arrays of NumPy, of numbers and of tuples: a call with them finds machine code."""
+
+    @compiled.compiled
+    def loop(a, b, c, d):
+        return a.shape[0]
+
+    compiled.compile_for(loop, letters)
+    (expected,) = loop.signatures
+    assert loop(*arguments) == 2
+    assert loop.signatures == [expected]
 
 
 def test_what_loops_call_is_not_for_python() -> None:
