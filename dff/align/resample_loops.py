@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, written_out
+from dff.compiled import compiled, inner, written_out
 
 TAPS = 8
 WIDE = 384
@@ -12,7 +12,7 @@ WIDE = 384
 _ZERO = np.float32(0)
 
 
-@compiled
+@inner
 def _down(frame, start, phase, lanczos, columns, fill, line):
     """One row moved along the columns, (W, C): blocks of columns move alike.
 
@@ -48,7 +48,7 @@ def _down(frame, start, phase, lanczos, columns, fill, line):
                     part[i] += weight * value
 
 
-@compiled
+@inner
 def _tiled(phase, lanczos, channels):
     """(tiles, TAPS x WIDE) weights of the samples that each pixel of a row reads, tile by tile.
 
@@ -66,7 +66,7 @@ def _tiled(phase, lanczos, channels):
     return weights
 
 
-@compiled
+@inner
 def _runs(start, width, channels):
     """(runs, 4) how runs of pixels that lie in one tile, and read samples equally far away, are added up.
 
@@ -114,19 +114,19 @@ def _sums(line, weights, count, channels, white, target):
             target[i] = low + high
 
 
-@compiled
+@inner
 def _grey(line, weights, count, white, target):
     """Sums of one channel."""
     _sums(line, weights, count, 1, white, target)
 
 
-@compiled
+@inner
 def _rgb(line, weights, count, white, target):
     """Sums of three channels."""
     _sums(line, weights, count, 3, white, target)
 
 
-@compiled
+@inner
 def _across(line, runs, start, weights, channels, fill, white, target):
     """One row moved along the row.
 
