@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,8 @@ from numba import config, njit
 
 _PACKAGE = Path(__file__).parent
 _FOLDER = "loops-"
+_ONE_AT_A_TIME = threading.Lock()
+"""Modules of loops may be imported by several threads, and where Numba keeps machine code is one setting."""
 _ONE, _HALF = np.float32(1), np.float32(0.5)
 
 
@@ -46,14 +49,15 @@ def written_out(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
     options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
-    elsewhere = config.CACHE_DIR  # type: ignore[attr-defined]
-    config.CACHE_DIR = _cache_folder(elsewhere)  # type: ignore[attr-defined]
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:
-        return njit(**options)(function)
-    finally:
-        config.CACHE_DIR = elsewhere  # type: ignore[attr-defined]
+    with _ONE_AT_A_TIME:
+        elsewhere = config.CACHE_DIR  # type: ignore[attr-defined]
+        config.CACHE_DIR = _cache_folder(elsewhere)  # type: ignore[attr-defined]
+        try:
+            return njit(cache=True, **options)(function)
+        except RuntimeError:
+            return njit(**options)(function)
+        finally:
+            config.CACHE_DIR = elsewhere  # type: ignore[attr-defined]
 
 
 def _cache_folder(base: str) -> str:

@@ -296,7 +296,7 @@ def test_a_network_sees_every_row_once_and_parts_change_nothing(dome: Scene, mon
     settings = ALIGNED.but(measure="sesf-stack")
     plan = run.plan_for(dome.stack, settings)
     whole = pipeline.reconstruct(dome.stack, settings)
-    estimator = run.make_estimator(settings, run.resolve_geometry(dome.stack, settings))
+    estimator = run.make_estimator(settings, pipeline.resolve_geometry(dome.stack, settings))
     rows = estimator.measure.rows
     assert rows is not None
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-import torch
 
 from dff.ahead import crew, in_turn
 from dff.align.motion import Bounds, corner_shift
@@ -56,7 +55,7 @@ class Survey:
 def survey_stack(stack: FocalStack, model: str, bounds: Bounds, on_progress: Progress) -> Survey:
     """Motions between the frames of a stack, decoding each frame once and keeping a few of them, reduced.
 
-    Pairs of frames are registered at the same time, on as many threads as torch may use.
+    Pairs of frames are registered at the same time, on as many threads as OpenCV may use.
 
     Args:
         stack: The frames, in order along z.
@@ -64,7 +63,7 @@ def survey_stack(stack: FocalStack, model: str, bounds: Bounds, on_progress: Pro
         bounds: Largest believed motion between neighbours.
         on_progress: Called after each frame.
     """
-    survey, workers = Survey(size=stack.shape[:2]), torch.get_num_threads()
+    survey, workers = Survey(size=stack.shape[:2]), cv2.getNumThreads()
     with crew(workers) as pool:
 
         def seen(k: int) -> tuple[Pyramid, float]:

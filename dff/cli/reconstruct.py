@@ -44,13 +44,21 @@ def reconstruct(options: argparse.Namespace) -> int:
     stack = pipeline.open_stack(sources(options.stack), settings)
     say(pipeline.describe(stack, settings, output))
     if options.dry_run:
+        say(pipeline.needs(pipeline.plan_for(stack, settings), stack, settings))
         say(pipeline.told_time(pipeline.forecast(stack, settings)))
         return 0
     if options.view:
         return _reconstruct_in_view(stack, output, settings, options)
+    watcher = pipeline.Watcher(on_plan=lambda plan: say(pipeline.needs(plan, stack, settings)))
     with progress(options.quiet) as on_progress:
         result = pipeline.reconstruct_to_folder(
-            stack, output, settings, force=options.force, resume=options.resume, on_progress=on_progress
+            stack,
+            output,
+            settings,
+            force=options.force,
+            resume=options.resume,
+            on_progress=on_progress,
+            watcher=watcher,
         )
     say(pipeline.summary(result, output))
     return 0

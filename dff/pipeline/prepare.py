@@ -10,13 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dff import align, io
-from dff.ahead import ahead
+from dff.ahead import ahead, set_threads
 from dff.pipeline.geometry import resolve_geometry
 from dff.pipeline.journal import Stages
 from dff.pipeline.memory import reuse_freed_memory
@@ -45,10 +43,9 @@ def thread_count(threads: int) -> int:
 
 
 def use_threads(threads: int) -> None:
-    """Set how many threads the libraries use, 0 is one a core, and that they do not clear memory over and over."""
+    """Set how many threads the loaded libraries use, 0 is one a core; they do not clear memory over and over."""
     reuse_freed_memory()
-    torch.set_num_threads(thread_count(threads))
-    cv2.setNumThreads(thread_count(threads))
+    set_threads(thread_count(threads))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dff.pipeline.plan import Plan
 from dff.stack import Alignment, DepthMap, FocalStack, FocusGeometry
 
 
@@ -25,6 +26,8 @@ class Watcher:
 
     on_start: Callable[[FocalStack, FocusGeometry], None] = _unwatched
     """Once the order of the frames is known."""
+    on_plan: Callable[[Plan], None] = _unwatched
+    """Once it is known how the stack will be cut, while frames are read or registered."""
     on_frame: Callable[[int, NDArray[Any]], None] = _unwatched
     """(k, frame): each frame as it was decoded, (H, W, C); a small one where an earlier run has decoded it."""
     on_alignment: Callable[[Alignment], None] = _unwatched
