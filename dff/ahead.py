@@ -71,10 +71,18 @@ def in_turn(
 
 
 @contextmanager
-def meanwhile(function: Callable[[], Result]) -> Iterator[Future[Result]]:
-    """What a function gives, called in another thread while the block is at work; the block ends after both."""
+def meanwhile(function: Callable[[], Result], *more: Callable[[], object]) -> Iterator[Future[Result]]:
+    """What a function gives, called in another thread while the block is at work; the block ends after both.
+
+    Args:
+        function: Called first.
+        more: Called afterwards, one after the other; nobody is told what they give, or that they fail.
+    """
     with ThreadPoolExecutor(1) as worker:
-        yield worker.submit(function)
+        found = worker.submit(function)
+        for each in more:
+            worker.submit(each)
+        yield found
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 
 import cv2
 import numpy as np
@@ -80,7 +82,7 @@ def survey_stack(stack: FocalStack, model: str, bounds: Bounds, on_progress: Pro
         frames = in_turn(pool, seen, range(len(stack)), 1 + workers // _READING_SHARE)
         pairs = _neighbours(_noted(survey, frames))
         motions = in_turn(pool, lambda pair: (pair, registered(pair)), pairs, 2 * workers)
-        far = _linked(survey, motions, model, bounds, lambda k: on_progress("align", k + 1, len(stack)))
+        far = _linked(pool, survey, motions, model, bounds, lambda k: on_progress("align", k + 1, len(stack)))
         longer = [
             ((pair.earlier, pair.later), motion)
             for pair, motion in in_turn(pool, lambda pair: (pair, refined(pair)), far, 2 * workers)
@@ -121,6 +123,7 @@ def _neighbours(pyramids: Iterable[Pyramid]) -> Iterator[tuple[Pyramid | None, P
 
 
 def _linked(
+    pool: ThreadPoolExecutor | None,
     survey: Survey,
     motions: Iterable[tuple[tuple[Pyramid | None, Pyramid], PairMotion | None]],
     model: str,
@@ -133,13 +136,15 @@ def _linked(
         if model == "none":
             survey.still_px.append(float("nan") if motion is None else motion.residual_px)
         elif motion is not None:
-            _link_back(survey, recent, k, current, motion, model, bounds)
+            link = _link_back(pool, survey, recent, k, current, motion, model, bounds)
+            survey.links.update([link] if link else [])
             yield from _worth_a_link(survey, recent, k, current)
         recent.append((k, current))
         on_frame(k)
 
 
 def _link_back(
+    pool: ThreadPoolExecutor | None,
     survey: Survey,
     recent: Sequence[tuple[int, Pyramid]],
     k: int,
@@ -147,20 +152,24 @@ def _link_back(
     found: PairMotion,
     model: str,
     bounds: Bounds,
-) -> None:
-    """Link a frame to the one before, or, past frames that show nothing, to the nearest that it can be linked to.
+) -> tuple[tuple[int, int], PairMotion] | None:
+    """The link of a frame to the one before, or, past frames that show nothing, to the nearest that has one.
 
     Args:
+        pool: Who looks at several frames at the same time.
         found: The motion onto the frame before, as nothing but the two frames tell it.
     """
     last = [link.transform for link in list(survey.links.values())[-1:]]
-    for earlier, pyramid in reversed(recent):
-        motion = found
-        if earlier < k - 1 or (last and is_better_start(pyramid, current, last[0], found)):
-            motion = register_pair(pyramid, current, model, bounds, last)
-        if np.isfinite(motion.sigma_px).all():
-            survey.links[earlier, k] = motion
-            return
+
+    def link(frame: tuple[int, Pyramid]) -> tuple[tuple[int, int], PairMotion]:
+        return (frame[0], k), register_pair(frame[1], current, model, bounds, last)
+
+    *farther, (before, pyramid) = recent
+    nearest = ((before, k), found)
+    if last and is_better_start(pyramid, current, last[0], found):
+        nearest = link((before, pyramid))
+    every = chain([nearest], in_turn(pool, link, reversed(farther), 1))
+    return next(((pair, motion) for pair, motion in every if np.isfinite(motion.sigma_px).all()), None)
 
 
 def _worth_a_link(survey: Survey, recent: Sequence[tuple[int, Pyramid]], k: int, current: Pyramid) -> Iterator[_Far]:

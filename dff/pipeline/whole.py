@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from dff import io
@@ -30,6 +31,27 @@ from dff.pipeline.prepare import (
 from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import FocalStack, Progress, Reconstruction, silent
+
+_LATER = (
+    "dff.focus.energy_loops",
+    "dff.focus.stack_pass",
+    "dff.depth.path_loops",
+    "dff.depth.curve_loops",
+    "dff.depth.edge_loops",
+    "dff.depth.peak_loops",
+    "dff.depth.plane_loops",
+    "dff.depth.unit_loops",
+    "dff.depth.window_loops",
+    "dff.fuse.blend_loops",
+    "dff.fuse.cell_loops",
+    "dff.fuse.sample_loops",
+    "dff.fuse.veil_loops",
+    "dff.surface.grid_loops",
+    "dff.preview.still_loops",
+    "PIL.ImageDraw",
+    "tifffile",
+)
+"""Modules of a run with everything at its default, in the order of their use."""
 
 
 def reconstruct(
@@ -118,8 +140,14 @@ def _plan_coming(stack: FocalStack, settings: Settings) -> Iterator[Future[Plan]
         coming.set_result(plan())
         yield coming
         return
-    with meanwhile(plan) as coming:
+    with meanwhile(plan, _load_more) as coming:
         yield coming
+
+
+def _load_more() -> None:
+    """Load what most runs load later on, each where it is used first; whatever cannot be loaded fails there."""
+    for name in _LATER:
+        import_module(name)
 
 
 @dataclass
