@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -49,7 +52,7 @@ class _Repeated:
 
 
 def forecast(stack: FocalStack, settings: Settings) -> dict[str, float]:
-    """Seconds that each stage is going to take on this machine as it is now.
+    """Seconds that each stage is going to take on this machine as it is now, and the start of the program.
 
     Some frames of the middle are decoded, registered and moved whole; the other stages are run on their centre, with
     two numbers of frames, and scaled to all pixels and frames.
@@ -74,22 +77,33 @@ def forecast(stack: FocalStack, settings: Settings) -> dict[str, float]:
     for stage in _PIXEL_STAGES:
         seconds[stage] = pixels * few.seconds.get(stage, 0.0)
     # Stills are of one size, maps are not.
-    return {**seconds, "previews": min(2.0, pixels) * few.seconds["previews"]}
+    return {"start": _start_s(), **seconds, "previews": min(2.0, pixels) * few.seconds["previews"]}
+
+
+def _start_s() -> float:
+    """What a process takes until it reads frames; the other libraries are loaded while it does."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import dff.pipeline.folder"], check=False, stdin=subprocess.DEVNULL)
+    return time.perf_counter() - started
 
 
 def _made_ready(
     chosen: FocalStack, count: int, settings: Settings, folder: Path
 ) -> tuple[list[NDArray[Any]], dict[str, float]]:
     """The chosen frames, registered, and what reading, registering and moving all of them takes."""
-    stages, plain = Stages(silent, Journal(), []), settings.but(alignment=None)
+    (first, stages), plain = (Stages(silent, Journal(), []) for _ in range(2)), settings.but(alignment=None)
     with Journal().scratch(folder, chosen) as scratch:
         read_frames(chosen, scratch, UNWATCHED, stages)
+        # What is registered first waits for the loops to be loaded, however many frames there are.
+        align_frames(replace(chosen, frames=scratch).subset(range(2)), plain, first)
         alignment = align_frames(replace(chosen, frames=scratch), plain, stages)
         warp_frames(chosen, scratch, alignment, stages)
         frames = [scratch.read_frame(k) for k in range(len(chosen))]
     pairs = (count - 1) / max(1, len(chosen) - 1)
-    shares = {"read frames": count / len(chosen), "align": 0.0 if settings.alignment else pairs, "warp": pairs}
-    return frames, {stage: shares[stage] * taken_s for stage, taken_s in stages.timings_s.items()}
+    shares = {"read frames": count / len(chosen), "align": pairs, "warp": pairs}
+    seconds = {stage: shares[stage] * taken_s for stage, taken_s in stages.timings_s.items()}
+    seconds["align"] = 0.0 if settings.alignment else seconds["align"] + first.timings_s["align"]
+    return frames, seconds
 
 
 @dataclass(frozen=True)
