@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, log_of
+from dff.compiled import compiled, inner, log_of
 
 REACH = 3
 """Pixels on either side that the kernel, and the window, reach at most."""
@@ -22,7 +22,7 @@ _LEAST_LOGIT, _LEAST = np.float32(-40), np.float32(np.exp(-40))
 """Logit of a frame that does not cover a pixel, and e to it."""
 
 
-@compiled
+@inner
 def mirrored(place, size):
     """The place in a row of that size that a place, maybe outside of it, shows."""
     if size == 1:
@@ -33,7 +33,7 @@ def mirrored(place, size):
     return min(place, period - place)
 
 
-@compiled
+@inner
 def _coherent(images, mean, weights, first, top, left, rows, columns, block):
     """A block of a filtered frame with MARGIN pixels around, mirrored at the picture's edges."""
     height, width = images.shape[1], images.shape[2]
@@ -74,7 +74,7 @@ def _coherent(images, mean, weights, first, top, left, rows, columns, block):
             block[row, x] = block[row, mirrored(left - MARGIN + x, width) - (left - MARGIN)]
 
 
-@compiled
+@inner
 def energies(block, quarter, rows, columns, sums, energy):
     """Squared answers of the kernel to a block, with REACH pixels around.
 
@@ -119,7 +119,7 @@ def energies(block, quarter, rows, columns, sums, energy):
             line[x] = answer * answer
 
 
-@compiled
+@inner
 def _short_energies(block, quarter, rows, columns, sums, energy):
     """The same for a kernel that reaches a pixel less."""
     wide = columns + 2 * MARGIN
@@ -143,7 +143,7 @@ def _short_energies(block, quarter, rows, columns, sums, energy):
             line[x] = answer * answer
 
 
-@compiled
+@inner
 def _windowed(energy, taps, floor, row, columns, sums, line):
     """Energies of one row of a block averaged over the window of (REACH + 1) taps, and the floor."""
     here, total = energy[row + REACH], sums[0]
@@ -202,7 +202,7 @@ def logits(images, mean, weights, first, counts, quarter, taps, floor, bare, pla
                             line[x] = _LEAST_LOGIT if without[x] else line[x]
 
 
-@compiled
+@inner
 def _cell_row(energy, taps, floor, corner, last, columns, bare, sums, line, total):
     """Sums over CELL rows of windowed energies, where they are not bare; rows after the last are as the last."""
     total[:columns] = _ZERO

@@ -11,6 +11,7 @@ _HOMES = {
     "align_to_folder": "aligned",
     "apply_edits": "apply",
     "available_memory_gb": "memory",
+    "compiled_beside": "first_run",
     "convert_result": "convert",
     "describe": "report",
     "describe_edits": "apply",

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dff import io
 from dff.ahead import meanwhile
+from dff.pipeline.first_run import loop_modules
 from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan
@@ -32,26 +33,8 @@ from dff.pipeline.watch import UNWATCHED, Watcher
 from dff.settings import DEFAULTS, Settings
 from dff.stack import FocalStack, Progress, Reconstruction, silent
 
-_LATER = (
-    "dff.focus.energy_loops",
-    "dff.focus.stack_pass",
-    "dff.depth.path_loops",
-    "dff.depth.curve_loops",
-    "dff.depth.edge_loops",
-    "dff.depth.peak_loops",
-    "dff.depth.plane_loops",
-    "dff.depth.unit_loops",
-    "dff.depth.window_loops",
-    "dff.fuse.blend_loops",
-    "dff.fuse.cell_loops",
-    "dff.fuse.sample_loops",
-    "dff.fuse.veil_loops",
-    "dff.surface.grid_loops",
-    "dff.preview.still_loops",
-    "PIL.ImageDraw",
-    "tifffile",
-)
-"""Modules of a run with everything at its default, in the order of their use."""
+_LATER = ("dff.focus.stack_pass", "PIL.ImageDraw", "tifffile")
+"""What most runs load when they come to it, beside their loops."""
 
 
 def reconstruct(
@@ -146,7 +129,7 @@ def _plan_coming(stack: FocalStack, settings: Settings) -> Iterator[Future[Plan]
 
 def _load_more() -> None:
     """Load what most runs load later on, each where it is used first; whatever cannot be loaded fails there."""
-    for name in _LATER:
+    for name in (*loop_modules(), *_LATER):
         import_module(name)
 
 
