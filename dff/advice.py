@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dff import optics
-from dff.filters import LUMINANCE
-from dff.stack import FloatArray, FocalStack, FocusGeometry
+from dff.stack import LUMINANCE, FloatArray, FocalStack, FocusGeometry
 
 TILE_PX = 64
 MOST_TILES = 1200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +10,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import cv2
-import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -71,6 +71,21 @@ def in_turn(
 
 
 @contextmanager
+def meanwhile(function: Callable[[], Result], *more: Callable[[], object]) -> Iterator[Future[Result]]:
+    """What a function gives, called in another thread while the block is at work; the block ends after both.
+
+    Args:
+        function: Called first.
+        more: Called afterwards, one after the other; nobody is told what they give, or that they fail.
+    """
+    with ThreadPoolExecutor(1) as worker:
+        found = worker.submit(function)
+        for each in more:
+            worker.submit(each)
+        yield found
+
+
+@contextmanager
 def crew(workers: int) -> Iterator[ThreadPoolExecutor | None]:
     """Threads that share the work, and the threads of the libraries; None where there is but one."""
     if workers == 1:
@@ -87,11 +102,25 @@ def crew(workers: int) -> Iterator[ThreadPoolExecutor | None]:
 @contextmanager
 def divided_threads(workers: int) -> Iterator[None]:
     """Threads that are begun within find as many threads of the libraries as there are for each of some workers."""
-    threads, threads_cv = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(max(1, threads // workers))
-    cv2.setNumThreads(max(1, threads_cv // workers))
+    before = [(read(), set_count) for read, set_count in _libraries()]
+    for threads, set_count in before:
+        set_count(max(1, threads // workers))
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(threads_cv)
+        for threads, set_count in before:
+            set_count(threads)
+
+
+def set_threads(threads: int) -> None:
+    """Set how many threads each library uses that is loaded."""
+    for _, set_count in _libraries():
+        set_count(threads)
+
+
+def _libraries() -> list[tuple[Callable[[], int], Callable[[int], None]]]:
+    """What reads and what sets the number of threads; torch takes long to load, and only some work needs it."""
+    torch = sys.modules.get("torch")
+    loaded = hasattr(torch, "set_num_threads") and hasattr(torch, "get_num_threads")
+    of_torch = [(torch.get_num_threads, torch.set_num_threads)] if torch and loaded else []
+    return [(cv2.getNumThreads, cv2.setNumThreads), *of_torch]

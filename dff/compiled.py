@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,8 @@ from numba.np.numpy_support import from_dtype
 
 _PACKAGE = Path(__file__).parent
 _FOLDER = "loops-"
+_ONE_AT_A_TIME = threading.Lock()
+"""Modules of loops may be imported by several threads, and where Numba keeps machine code is one setting."""
 _IMPORT = re.compile(rb"^(?:from (dff[\w.]*) import (\([^)]*\)|.*)|import (dff[\w.]*))", re.MULTILINE)
 _ORDERED, _REORDERED = {"contract"}, {"contract", "reassoc"}
 _ONE, _HALF = np.float32(1), np.float32(0.5)
@@ -69,14 +72,15 @@ def _compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[...,
     options: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True, "pipeline_class": _Compiler}
     options |= {"fastmath": fastmath, "error_model": "numpy"}
     loop: Any = njit(**options)(function)
-    elsewhere = config.CACHE_DIR  # type: ignore[attr-defined]
-    config.CACHE_DIR = str(_cache_folder(Path(function.__code__.co_filename)))  # type: ignore[attr-defined]
-    try:
-        loop._cache = _Cache(function)
-    except RuntimeError:
-        pass
-    finally:
-        config.CACHE_DIR = elsewhere  # type: ignore[attr-defined]
+    with _ONE_AT_A_TIME:
+        elsewhere = config.CACHE_DIR  # type: ignore[attr-defined]
+        config.CACHE_DIR = str(_cache_folder(Path(function.__code__.co_filename)))  # type: ignore[attr-defined]
+        try:
+            loop._cache = _Cache(function)
+        except RuntimeError:
+            pass
+        finally:
+            config.CACHE_DIR = elsewhere  # type: ignore[attr-defined]
     return loop
 
 

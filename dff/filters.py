@@ -19,8 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-LUMINANCE = (0.2126, 0.7152, 0.0722)
-"""Rec. 709 weights of red, green and blue."""
+from dff.stack import LUMINANCE
 
 
 def luminance(images: Tensor) -> Tensor:

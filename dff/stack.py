@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 
 from dff.settings import DEFAULTS, Settings
 
+LATTICE = 4
+"""Pixels along the side of a cell of the lattice that labels are decided on."""
+
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+"""Rec. 709 weights of red, green and blue."""
+
 FloatArray = NDArray[np.floating[Any]]
 Capture = Literal["telecentric", "rail", "ring", "table", "unknown"]
 

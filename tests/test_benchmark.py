@@ -587,6 +587,24 @@ def test_speed_stacks_are_stacks(tmp_path: Path, kind: str) -> None:
     assert int(np.argmax(sharp)) in (1, 2)
 
 
+def test_the_start_is_what_no_stage_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interpreter and libraries count as they do for other programs: stages and start make up the whole process."""
+    stages = {name: {"cpu_s": 2.0, "wall_s": 1.0, "file_bytes": 1, "peak_gb": 0.5} for name in ("start", "fuse")}
+    floor = {"decoding alone": {"cpu_s": 0.5, "wall_s": 0.5, "peak_gb": 0.1}}
+    told = {"frames_mp": 10.0, "floor": floor, "predicted_gb": 1.0, "predicted_s": 3.0}
+
+    def measured(module: str, *words: str | Path) -> Cost:
+        Path(words[-1]).write_text(json.dumps(stages if module == "speed_worker" else told))
+        return Cost(cpu_s=7.0, wall_s=5.0)
+
+    monkeypatch.setattr(speed, "_measured", measured)
+    rows = speed.rows_of(speed.stage_costs(tmp_path))
+    assert rows["start"]["cpu_s"] == 5
+    assert rows["start"]["wall_s_per_mp_frame"] == pytest.approx(0.4)
+    assert rows[speed.WHOLE]["wall_s_per_mp_frame"] == pytest.approx(0.5)
+    assert rows[speed.WHOLE]["peak_gb"] == 0.5
+
+
 @pytest.mark.slow
 def test_speed_is_measured_stage_by_stage(tmp_path: Path) -> None:
     """Every stage has a row, the stages make up the whole, and decoding is the unit."""
@@ -595,7 +613,8 @@ def test_speed_is_measured_stage_by_stage(tmp_path: Path) -> None:
     assert rows["decoding alone"]["over_decode"] == 1
     stages = set(rows) - {"decoding alone", "one memory pass", speed.WHOLE}
     assert {"read frames", "align", "measure focus", "label", "refine depth", "fuse", "mesh", "write"} <= stages
-    assert sum(rows[stage]["cpu_s"] for stage in stages) == pytest.approx(rows[speed.WHOLE]["cpu_s"], rel=0.1)
+    assert sum(rows[stage]["cpu_s"] for stage in stages) == pytest.approx(rows[speed.WHOLE]["cpu_s"])
+    assert rows["start"]["cpu_s"] > 0.1
     assert "over decoding alone" in (tmp_path / "benchmark.md").read_text()
 
 

@@ -135,7 +135,7 @@ def test_a_run_that_goes_on_finds_the_same(tmp_path: Path) -> None:
     frames = io.ScratchStack.create(tmp_path, 4, stack.shape, stack.dtype)
     for k, plane in enumerate(planes):
         frames.write_frame(k, plane)
-    estimator = run.make_estimator(settings, run.resolve_geometry(stack, settings))
+    estimator = run.make_estimator(settings, pipeline.resolve_geometry(stack, settings))
     strips = Strips(frames, Alignment.identity(4, (450, 40)), estimator, run.plan_for(stack, settings), 1.0)
     parts = [[(tile.rows, sites.lattice) for _, tile, sites in strips.site_parts(done)] for done in (0, 384)]
     assert [rows for rows, _ in parts[1]] == [(384, 448), (448, 450)]

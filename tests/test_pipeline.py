@@ -123,7 +123,8 @@ def test_frames_are_decoded_at_once_where_memory_has_room(monkeypatch: pytest.Mo
 def test_a_forecast_names_every_stage(dome: Scene) -> None:
     """With a time that is not negative, and the longest in words."""
     found = pipeline.forecast(without_geometry(dome.stack), ALIGNED)
-    assert found.keys() >= {"read frames", "measure focus", "label", "refine depth", "fuse", "previews", "write"}
+    stages = {"start", "read frames", "measure focus", "label", "refine depth", "fuse", "previews", "write"}
+    assert found.keys() >= stages
     assert all(seconds >= 0 for seconds in found.values())
     assert "about" in pipeline.told_time(found)
 
@@ -332,7 +333,7 @@ def test_a_network_sees_every_row_once_and_parts_change_nothing(dome: Scene, mon
     settings = ALIGNED.but(measure="sesf-stack")
     plan = run.plan_for(dome.stack, settings)
     whole = pipeline.reconstruct(dome.stack, settings)
-    estimator = run.make_estimator(settings, run.resolve_geometry(dome.stack, settings))
+    estimator = run.make_estimator(settings, pipeline.resolve_geometry(dome.stack, settings))
     rows = estimator.measure.rows
     assert rows is not None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -46,10 +46,13 @@ class PairMotion:
     model: str
     """The model used, "none" where nothing better than the identity was found."""
     residual_px: float
-    """Rms misregistration that is left; NaN where it cannot be measured."""
+    """Rms misregistration that is left; NaN where it cannot be measured, or no motion was found."""
     sigma_px: FloatArray
     """(4,) standard deviations of shift x, y, scale and rotation, the latter two in px at the corner; infinite where
     blocks could not confirm the motion."""
+
+
+_UNMOVED = PairMotion(np.eye(3), "none", float("nan"), np.full(4, np.inf))
 
 
 def register_pair(
@@ -69,17 +72,13 @@ def register_pair(
         expected: Full-size maps to start from besides the identity and the seed.
     """
     if model == "none":
-        return _still(fixed, moving)
+        return replace(_UNMOVED, residual_px=misregistration(fixed, moving, np.eye(3)))
     start = climb(fixed, moving, [seed_motion(fixed, moving, bounds), *expected, np.eye(3)])
     for simpler in reversed(MODELS[1 : MODELS.index(model) + 1]):
         found = refine_pair(fixed, moving, project(start, simpler, fixed.size), simpler)
         if found is not None and bounds.hold(found.transform, fixed.size):
             return found
-    return _still(fixed, moving)
-
-
-def _still(fixed: Pyramid, moving: Pyramid) -> PairMotion:
-    return PairMotion(np.eye(3), "none", misregistration(fixed, moving, np.eye(3)), np.full(4, np.inf))
+    return _UNMOVED
 
 
 def climb(fixed: Pyramid, moving: Pyramid, starts: Sequence[FloatArray]) -> FloatArray:

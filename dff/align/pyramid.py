@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dff.filters import LUMINANCE
-from dff.stack import FocalStack
+from dff.stack import LUMINANCE, FocalStack
 
 Plane = NDArray[Any]
 """(H, W) float32."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dff.stack import FloatArray
@@ -90,7 +90,7 @@ def resample(frame: NDArray[Any], motion: SeparableMotion, size: tuple[int, int]
     def band(top: int) -> None:
         _band(frame, motion, top, fill, result[top : top + rows])
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as workers:
+    with ThreadPoolExecutor(cv2.getNumThreads()) as workers:
         list(workers.map(band, range(0, size[0], rows)))
     return result
 

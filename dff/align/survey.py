@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 
 import cv2
 import numpy as np
-import torch
 
 from dff.ahead import crew, in_turn
 from dff.align.motion import Bounds, corner_shift
@@ -56,7 +57,7 @@ class Survey:
 def survey_stack(stack: FocalStack, model: str, bounds: Bounds, on_progress: Progress) -> Survey:
     """Motions between the frames of a stack, decoding each frame once and keeping a few of them, reduced.
 
-    Pairs of frames are registered at the same time, on as many threads as torch may use.
+    Pairs of frames are registered at the same time, on as many threads as OpenCV may use.
 
     Args:
         stack: The frames, in order along z.
@@ -64,7 +65,7 @@ def survey_stack(stack: FocalStack, model: str, bounds: Bounds, on_progress: Pro
         bounds: Largest believed motion between neighbours.
         on_progress: Called after each frame.
     """
-    survey, workers = Survey(size=stack.shape[:2]), torch.get_num_threads()
+    survey, workers = Survey(size=stack.shape[:2]), cv2.getNumThreads()
     with crew(workers) as pool:
 
         def seen(k: int) -> tuple[Pyramid, float]:
@@ -82,7 +83,7 @@ def survey_stack(stack: FocalStack, model: str, bounds: Bounds, on_progress: Pro
         frames = in_turn(pool, seen, range(len(stack)), 1 + workers // _READING_SHARE)
         pairs = _neighbours(_noted(survey, frames))
         motions = in_turn(pool, lambda pair: (pair, registered(pair)), pairs, 2 * workers)
-        far = _linked(survey, motions, model, bounds, lambda k: on_progress("align", k + 1, len(stack)))
+        far = _linked(pool, survey, motions, model, bounds, lambda k: on_progress("align", k + 1, len(stack)))
         longer = [
             ((pair.earlier, pair.later), motion)
             for pair, motion in in_turn(pool, lambda pair: (pair, refined(pair)), far, 2 * workers)
@@ -123,6 +124,7 @@ def _neighbours(pyramids: Iterable[Pyramid]) -> Iterator[tuple[Pyramid | None, P
 
 
 def _linked(
+    pool: ThreadPoolExecutor | None,
     survey: Survey,
     motions: Iterable[tuple[tuple[Pyramid | None, Pyramid], PairMotion | None]],
     model: str,
@@ -135,13 +137,15 @@ def _linked(
         if model == "none":
             survey.still_px.append(float("nan") if motion is None else motion.residual_px)
         elif motion is not None:
-            _link_back(survey, recent, k, current, motion, model, bounds)
+            link = _link_back(pool, survey, recent, k, current, motion, model, bounds)
+            survey.links.update([link] if link else [])
             yield from _worth_a_link(survey, recent, k, current)
         recent.append((k, current))
         on_frame(k)
 
 
 def _link_back(
+    pool: ThreadPoolExecutor | None,
     survey: Survey,
     recent: Sequence[tuple[int, Pyramid]],
     k: int,
@@ -149,20 +153,24 @@ def _link_back(
     found: PairMotion,
     model: str,
     bounds: Bounds,
-) -> None:
-    """Link a frame to the one before, or, past frames that show nothing, to the nearest that it can be linked to.
+) -> tuple[tuple[int, int], PairMotion] | None:
+    """The link of a frame to the one before, or, past frames that show nothing, to the nearest that has one.
 
     Args:
+        pool: Who looks at several frames at the same time.
         found: The motion onto the frame before, as nothing but the two frames tell it.
     """
     last = [link.transform for link in list(survey.links.values())[-1:]]
-    for earlier, pyramid in reversed(recent):
-        motion = found
-        if earlier < k - 1 or (last and is_better_start(pyramid, current, last[0], found)):
-            motion = register_pair(pyramid, current, model, bounds, last)
-        if np.isfinite(motion.sigma_px).all():
-            survey.links[earlier, k] = motion
-            return
+
+    def link(frame: tuple[int, Pyramid]) -> tuple[tuple[int, int], PairMotion]:
+        return (frame[0], k), register_pair(frame[1], current, model, bounds, last)
+
+    *farther, (before, pyramid) = recent
+    nearest = ((before, k), found)
+    if last and is_better_start(pyramid, current, last[0], found):
+        nearest = link((before, pyramid))
+    every = chain([nearest], in_turn(pool, link, reversed(farther), 1))
+    return next(((pair, motion) for pair, motion in every if np.isfinite(motion.sigma_px).all()), None)
 
 
 def _worth_a_link(survey: Survey, recent: Sequence[tuple[int, Pyramid]], k: int, current: Pyramid) -> Iterator[_Far]:

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from dff import align, io, optics, simulate, surface
-from dff.filters import LUMINANCE
 from dff.settings import VERSION
 from dff.simulate import SCENES, Recipe, render_scene
 from dff.simulate.render import BOUND_WINDOW_SIGMA_PX
-from dff.stack import Alignment, FloatArray, FocalStack, FocusGeometry, ImageMetadata, Scene
+from dff.stack import LUMINANCE, Alignment, FloatArray, FocalStack, FocusGeometry, ImageMetadata, Scene
 
 
 class Skip(Exception):  # noqa: N818 - no error: the message says why a case was not run

@@ -15,8 +15,7 @@ from dff.benchmark.fusion_methods import MEAN, fusion_methods
 from dff.benchmark.score import Row, picture_figures
 from dff.benchmark.suite import Options, Suite, SuiteResult, answer, loaded
 from dff.benchmark.truth import FIVE_SCENES
-from dff.filters import LUMINANCE
-from dff.stack import FloatArray, Scene
+from dff.stack import LUMINANCE, FloatArray, Scene
 
 SNR = 70
 BLUR_GROWTH_PX = 0.35

@@ -92,6 +92,7 @@ def info(options: argparse.Namespace) -> int:
     settings = settings_from(options)
     stack = pipeline.open_stack(sources(options.stack), settings)
     say(pipeline.describe(stack, settings, None))
+    say(pipeline.needs(pipeline.plan_for(stack, settings), stack, settings))
     if not options.quick:
         geometry = stack.geometry or pipeline.resolve_geometry(stack, settings)
         optics = {"f_number": options.f_number, "pixel_pitch_mm": settings.pixel_pitch_mm}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +46,32 @@ def reconstruct(options: argparse.Namespace) -> int:
     stack = pipeline.open_stack(sources(options.stack), settings)
     say(pipeline.describe(stack, settings, output))
     if options.dry_run:
+        say(pipeline.needs(pipeline.plan_for(stack, settings), stack, settings))
         say(pipeline.told_time(pipeline.forecast(stack, settings)))
         return 0
+    watcher = pipeline.Watcher(on_plan=_tells_plan(stack, settings))
     with pipeline.compiled_beside(settings.threads, say):
         if options.view:
             return _reconstruct_in_view(stack, output, settings, options)
         with progress(options.quiet) as on_progress:
             result = pipeline.reconstruct_to_folder(
-                stack, output, settings, force=options.force, resume=options.resume, on_progress=on_progress
+                stack,
+                output,
+                settings,
+                force=options.force,
+                resume=options.resume,
+                on_progress=on_progress,
+                watcher=watcher,
             )
     say(pipeline.summary(result, output))
     return 0
+
+
+def _tells_plan(stack: Any, settings: Settings) -> Callable[[Any], None]:
+    """Says what a run takes, once that is known."""
+    from dff import pipeline
+
+    return lambda plan: say(pipeline.needs(plan, stack, settings))
 
 
 def _reconstruct_in_view(stack: Any, output: Path, settings: Settings, options: argparse.Namespace) -> int:
@@ -71,7 +88,7 @@ def _reconstruct_in_view(stack: Any, output: Path, settings: Settings, options: 
                 force=options.force,
                 resume=options.resume,
                 on_progress=server.run.telling(on_progress),
-                watcher=server.run.watcher,
+                watcher=replace(server.run.watcher, on_plan=_tells_plan(stack, settings)),
             )
         server.finish()
         say(pipeline.summary(result, output))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import filters
+from dff.stack import LUMINANCE
 
 _CUT_SIGMAS = 3.0
 
@@ -85,7 +86,7 @@ def luminance_of(pixels: NDArray[Any], scale: float, out: Tensor) -> Tensor:
     if pixels.shape[2] == 1:
         np.multiply(pixels[..., 0], np.float32(scale), out=out.numpy())
         return out
-    weights = (np.array(filters.LUMINANCE) * scale).astype(np.float32)
+    weights = (np.array(LUMINANCE) * scale).astype(np.float32)
     luminance(np.ascontiguousarray(pixels).reshape(len(pixels), -1), weights, out.numpy())
     return out
 

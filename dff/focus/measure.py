@@ -9,8 +9,9 @@ from typing import Protocol
 from torch import Tensor
 
 from dff.focus.energies import SymmetricEnergy
+from dff.stack import LATTICE
 
-CELL = 4
+CELL = LATTICE
 """Pixels along the side of a cell of the lattice that labels are decided on."""
 
 

@@ -2,51 +2,45 @@
 
 from __future__ import annotations
 
-from dff.pipeline.aligned import align_to_folder
-from dff.pipeline.apply import apply_edits, describe_edits
-from dff.pipeline.clock import StageClock
-from dff.pipeline.convert import convert_result
-from dff.pipeline.duration import forecast, in_words, told_time
-from dff.pipeline.first_run import compiled_beside
-from dff.pipeline.folder import reconstruct_to_folder
-from dff.pipeline.fusion import fuse_frames, fuse_to_file
-from dff.pipeline.geometry import resolve_geometry
-from dff.pipeline.journal import ResumeError, fingerprint
-from dff.pipeline.memory import available_memory_gb, forget_peak, peak_memory_gb
-from dff.pipeline.plan import kept_gb
-from dff.pipeline.prepare import open_stack
-from dff.pipeline.report import describe, summary
-from dff.pipeline.retouch import retouch
-from dff.pipeline.run import plan_for, reconstruct
-from dff.pipeline.sources import source_frames
-from dff.pipeline.watch import Watcher
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "ResumeError",
-    "StageClock",
-    "Watcher",
-    "align_to_folder",
-    "apply_edits",
-    "available_memory_gb",
-    "compiled_beside",
-    "convert_result",
-    "describe",
-    "describe_edits",
-    "fingerprint",
-    "forecast",
-    "forget_peak",
-    "fuse_frames",
-    "fuse_to_file",
-    "in_words",
-    "kept_gb",
-    "open_stack",
-    "peak_memory_gb",
-    "plan_for",
-    "reconstruct",
-    "reconstruct_to_folder",
-    "resolve_geometry",
-    "retouch",
-    "source_frames",
-    "summary",
-    "told_time",
-]
+_HOMES = {
+    "ResumeError": "journal",
+    "StageClock": "clock",
+    "Watcher": "watch",
+    "align_to_folder": "aligned",
+    "apply_edits": "apply",
+    "available_memory_gb": "memory",
+    "compiled_beside": "first_run",
+    "convert_result": "convert",
+    "describe": "report",
+    "describe_edits": "apply",
+    "fingerprint": "journal",
+    "forecast": "duration",
+    "forget_peak": "memory",
+    "fuse_frames": "fusion",
+    "fuse_to_file": "fusion",
+    "in_words": "duration",
+    "kept_gb": "plan",
+    "needs": "report",
+    "open_stack": "prepare",
+    "peak_memory_gb": "memory",
+    "plan_for": "run",
+    "reconstruct": "whole",
+    "reconstruct_to_folder": "folder",
+    "resolve_geometry": "geometry",
+    "retouch": "retouching",
+    "source_frames": "sources",
+    "summary": "report",
+    "told_time": "duration",
+}
+"""Modules by what they offer: each is loaded when it is wanted, since some need libraries that take long to load."""
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dff.pipeline' has no attribute {name!r}")
+    return getattr(import_module(f"dff.pipeline.{_HOMES[name]}"), name)

@@ -11,7 +11,7 @@ from dff import io, surface
 from dff.edits import Edits
 from dff.pipeline.folder import write_previews, write_surfaces
 from dff.pipeline.journal import Journal, Stages
-from dff.pipeline.retouch import needed_frames, retouch
+from dff.pipeline.retouching import needed_frames, retouch
 from dff.pipeline.sources import source_frames
 from dff.stack import Progress, Reconstruction, silent
 

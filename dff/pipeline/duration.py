@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +61,7 @@ class _Repeated:
 
 
 def forecast(stack: FocalStack, settings: Settings) -> dict[str, float]:
-    """Seconds that each stage is going to take on this machine as it is now.
+    """Seconds that each stage is going to take on this machine as it is now, and the start of the program.
 
     What is paid once a process, to load libraries and loops, is what a small part of the picture takes longer the
     first time than the second. Some frames of the middle are then read, registered and moved whole, in two numbers;
@@ -84,7 +87,15 @@ def forecast(stack: FocalStack, settings: Settings) -> dict[str, float]:
     seconds |= _of_parts(small, few, many, stack, settings)
     if settings.alignment:
         seconds["align"] = loading["align"] = 0.0
-    return {stage: taken_s + loading.get(stage, 0.0) for stage, taken_s in seconds.items()}
+    seconds = {stage: taken_s + loading.get(stage, 0.0) for stage, taken_s in seconds.items()}
+    return {"start": _start_s(), **seconds}
+
+
+def _start_s() -> float:
+    """What a process takes until it reads frames; the other libraries are loaded while it does."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import dff.pipeline.folder"], check=False, stdin=subprocess.DEVNULL)
+    return time.perf_counter() - started
 
 
 def _plain(settings: Settings) -> Settings:

@@ -95,7 +95,7 @@ def compiled_beside(threads: int, say: Callable[[str], None]) -> Iterator[None]:
         threads: How many the run may use, 0 is one a core; one works alone.
         say: Called with a line for the user if loops are to be compiled.
     """
-    modules = {module for module, _, _ in _loops()}
+    modules = loop_modules()
     helper = None
     if 2 * sum(map(has_machine_code, modules)) < len(modules):
         folder = machine_code_folder()
@@ -118,6 +118,11 @@ def compile_loops() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for module, name, types in reversed(_loops()):
         compile_for(getattr(importlib.import_module(module), name), types)
+
+
+def loop_modules() -> list[str]:
+    """Modules of the loops of most runs, in the order of the stages."""
+    return list(dict.fromkeys(module for module, _, _ in _loops()))
 
 
 def _loops() -> list[tuple[str, str, str]]:

@@ -17,10 +17,10 @@ from dff import io, optics, preview, surface
 from dff.ahead import crew, in_turn
 from dff.pipeline.journal import Stages, fingerprint, open_journal
 from dff.pipeline.memory import reuse_freed_memory
+from dff.pipeline.plan import Plan
 from dff.pipeline.prepare import recorded_warnings
-from dff.pipeline.run import plan_for, reconstruct
-from dff.pipeline.slabs import write_slabs
 from dff.pipeline.watch import UNWATCHED, Watcher
+from dff.pipeline.whole import reconstruct
 from dff.settings import DEFAULTS, Settings
 from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
 
@@ -66,11 +66,16 @@ def reconstruct_to_folder(
         return io.read_reconstruction(output)
     io.check_output(output, force=force)
     messages: list[str] = []
+    plans: list[Plan] = []
 
     def on_start(stack: FocalStack, geometry: FocusGeometry) -> None:
         watcher.on_start(stack, geometry)
-        for k in range(journal.finished("read frames") if watcher is not UNWATCHED else 0):
+        for k in range(journal.finished("read frames") if watcher.on_frame is not UNWATCHED.on_frame else 0):
             watcher.on_frame(k, io.read_image(io.result_paths(staging).frame_preview(k)))
+
+    def on_plan(plan: Plan) -> None:
+        plans.append(plan)
+        watcher.on_plan(plan)
 
     def on_frame(k: int, small: NDArray[np.uint8]) -> None:
         write_frame_preview(k, small, staging)
@@ -83,9 +88,11 @@ def reconstruct_to_folder(
             settings,
             scratch=settings.scratch or staging.parent,
             on_progress=on_progress,
-            watcher=replace(watcher, on_start=on_start, on_frame=on_frame),
+            watcher=replace(watcher, on_start=on_start, on_plan=on_plan, on_frame=on_frame),
             journal=journal,
         )
+        from dff.pipeline.slabs import write_slabs
+
         reuse_freed_memory(False)
         stages = Stages(on_progress, journal)
         stages.timings_s.update(result.timings_s)
@@ -104,7 +111,7 @@ def reconstruct_to_folder(
             elif shown.known.any():
                 write_surfaces(result, shown, staging, stages)
 
-        with crew(2 if plan_for(stack, settings).beside else 1) as pool:
+        with crew(2 if plans[0].beside else 1) as pool:
             list(in_turn(pool, write_products, ("surfaces", "previews"), 2))
         write_slabs(result, staging, journal, stages)
         told = tuple(messages) or result.warnings

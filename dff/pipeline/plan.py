@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from dff import io
-from dff.depth import LATTICE
-from dff.focus import RowMeasure
 from dff.pipeline.tiling import LANES, Tiling, rounded_up, spans
 from dff.settings import Settings
-from dff.stack import FocalStack
+from dff.stack import LATTICE, FocalStack
+
+if TYPE_CHECKING:
+    from dff.focus import RowMeasure
 
 _GB = 1e9
 _BASE_GB = 0.46

@@ -12,11 +12,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dff import align, io, preview
-from dff.ahead import ahead, crew, in_turn
+from dff.ahead import ahead, crew, in_turn, set_threads
 from dff.pipeline.geometry import resolve_geometry
 from dff.pipeline.journal import Stages
 from dff.pipeline.memory import reuse_freed_memory, reused_frames
@@ -46,10 +45,9 @@ def thread_count(threads: int) -> int:
 
 
 def use_threads(threads: int) -> None:
-    """Set how many threads the libraries use, 0 is one a core, and that they do not clear memory over and over."""
+    """Set how many threads the loaded libraries use, 0 is one a core; they do not clear memory over and over."""
     reuse_freed_memory()
-    torch.set_num_threads(thread_count(threads))
-    cv2.setNumThreads(thread_count(threads))
+    set_threads(thread_count(threads))
 
 
 @contextmanager
@@ -125,7 +123,7 @@ def _read(stack: FocalStack, frames: Any, settings: Settings, stages: Stages, wa
         return frame, preview.thumbnail(frame, SMALL_PX) if watcher.sees_frames else None
 
     left = range(stages.journal.finished("read frames"), len(stack))
-    workers = frames_at_once(stack, settings, torch.get_num_threads())
+    workers = frames_at_once(stack, settings, cv2.getNumThreads())
     with stages.stage("read frames", len(stack)) as done, crew(workers) as pool:
         ready = ahead(decoded, left) if pool is None else in_turn(pool, decoded, left, workers)
         for k, (frame, small) in zip(left, ready):

@@ -8,43 +8,47 @@ import numpy as np
 
 from dff import optics
 from dff.pipeline.geometry import resolve_geometry, unit_warning
-from dff.pipeline.plan import kept_gb
-from dff.pipeline.run import plan_for
+from dff.pipeline.plan import Plan, kept_gb
 from dff.settings import Settings
 from dff.stack import FocalStack, FocusGeometry, Reconstruction
 
 
 def describe(stack: FocalStack, settings: Settings, output: Path | None) -> str:
-    """What a stack is and what reconstructing it takes.
+    """What a stack is.
 
     Raises:
-        ValueError: settings that contradict each other, or too little memory.
+        ValueError: settings that contradict each other.
     """
     height, width, channels = stack.shape
     meta = stack.metadata
     geometry = stack.geometry or resolve_geometry(stack, settings)
-    plan = plan_for(stack, settings)
     tags = (
         meta.camera,
         meta.lens,
         f"{meta.focal_length_mm:g} mm" if meta.focal_length_mm else None,
         f"f/{meta.f_number:g}" if meta.f_number else None,
     )
-    disk_gb = plan.scratch_gb + kept_gb(stack, settings)
     lines = [
         f"frames     {len(stack)} of {width} x {height} px, {'colour' if channels == 3 else 'grey'}, {stack.dtype}",
         f"first      {stack.names[0]}",
         f"last       {stack.names[-1]}",
         f"camera     {', '.join(tag for tag in tags if tag) or 'not told by the files'}",
         f"geometry   {_geometry_line(geometry)}",
-        f"takes      {plan.memory_gb:.1f} GB of memory, {disk_gb:.2f} GB of scratch disk, "
-        f"{len(plan.strips(height))} strips of {plan.strip_rows} rows",
     ]
     if output is not None:
         lines.append(f"output     {output}")
     elif note := unit_warning(geometry):
         lines.append(f"units      {note}")
     return "\n".join(lines)
+
+
+def needs(plan: Plan, stack: FocalStack, settings: Settings) -> str:
+    """What reconstructing a stack takes, in one line."""
+    disk_gb = plan.scratch_gb + kept_gb(stack, settings)
+    return (
+        f"takes      {plan.memory_gb:.1f} GB of memory, {disk_gb:.2f} GB of scratch disk, "
+        f"{len(plan.strips(stack.shape[0]))} strips of {plan.strip_rows} rows"
+    )
 
 
 def _geometry_line(geometry: FocusGeometry) -> str:

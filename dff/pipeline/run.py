@@ -1,10 +1,8 @@
-"""The order of the stages, and nothing else: read, order, align, measure, label, refine, fuse, back-project, write."""
+"""The stages that find depth and picture in aligned frames: measure, label, refine, fuse."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,101 +10,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff import fuse, io
+from dff import fuse
 from dff.depth import CLAIMS, LATTICE, DepthEstimator, Labels, Sites, forget_uncovered, lattice_size, split_window
 from dff.focus import NETWORKS, FocusMeasure, load_measure
 from dff.focus.half_size import at_half_size
-from dff.pipeline.geometry import resolve_geometry, unit_warning
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan, make_plan
 from dff.pipeline.prepare import (
-    coherence,
-    make_ready,
-    ordered,
-    recorded_warnings,
     thread_count,
-    use_threads,
 )
 from dff.pipeline.sequence import warn_of_order
 from dff.pipeline.slabs import fuse_slabs
 from dff.pipeline.strips import Span, Strips, Tile, work_through
-from dff.pipeline.watch import UNWATCHED, Watcher
-from dff.settings import DEFAULTS, Settings
-from dff.stack import DepthMap, FocalStack, FocusGeometry, Progress, Reconstruction, silent
+from dff.pipeline.watch import Watcher
+from dff.settings import Settings
+from dff.stack import DepthMap, FocalStack, FocusGeometry
 
 _NOISE_ROWS = 512
 _SURE = 0.5
 """Confidence of depth that the picture's veils are taken off by."""
 _DISC = 2.2
 """Radius of a disc over the standard deviation of its blur as focus curves tell it, which is a tenth too little."""
-
-
-def reconstruct(
-    stack: FocalStack,
-    settings: Settings = DEFAULTS,
-    *,
-    scratch: str | Path | None = None,
-    on_progress: Progress = silent,
-    watcher: Watcher = UNWATCHED,
-    journal: Journal | None = None,
-) -> Reconstruction:
-    """Turn a focal stack into a sharp picture and a depth map.
-
-    Frames are decoded once and moved once; they then lie in one scratch file, from which the stages read strips of
-    full-width rows. Memory does not grow with the number of frames beyond the label lattice.
-
-    Args:
-        stack: The frames. Their own geometry, if any, stands before that of the settings.
-        settings: Every option.
-        scratch: Folder for the scratch file; by default that of the settings, else the system's temporary folder.
-        on_progress: Called as (stage, done, total).
-        watcher: Who is shown what is found as it is found.
-        journal: What earlier runs finished of this one; see `open_journal`.
-
-    Raises:
-        ValueError: frames or settings that cannot be used.
-        OSError: not enough space for the scratch file.
-    """
-    journal = journal or Journal()
-    messages: list[str] = []
-    stages = Stages(on_progress, journal, messages)
-    use_threads(settings.threads)
-    with recorded_warnings(messages):
-        journal.warn_again()
-        stack = ordered(stack, settings, stages)
-        geometry = stack.geometry or resolve_geometry(stack, settings)
-        if note := unit_warning(geometry):
-            warnings.warn(note, stacklevel=2)
-        estimator = make_estimator(settings, geometry)
-        plan = plan_for(stack, settings)
-        watcher.on_start(stack, geometry)
-        folder = Path(scratch or settings.scratch or io.temporary_folder())
-        with journal.scratch(folder, stack) as frames:
-            alignment = make_ready(stack, frames, settings, stages, watcher)
-            estimator = replace(estimator, z_sigma_frames=coherence(settings, alignment))
-            strips = Strips(frames, alignment, estimator, plan, stack.white)
-            if settings.order == "name" and settings.z_file is None:
-                warn_of_order(strips)
-            labels = _label(strips, stages)
-            if labels.label is not None:
-                watcher.on_labels(labels.label.numpy())
-            strips = replace(strips, estimator=estimator.matched(labels))
-            depth, nearest = _refine(strips, labels, stages, watcher)
-            picture = _fuse(strips, nearest, _Depths.of(strips, labels, depth), settings, stages, watcher)
-            fuse_slabs(strips, stack, settings, stages)
-    return Reconstruction(
-        all_in_focus=picture,
-        depth=depth,
-        geometry=geometry,
-        alignment=alignment,
-        settings=settings,
-        metadata=stack.metadata,
-        names=stack.names,
-        files=stack.files,
-        suffix=stack.suffix,
-        timings_s=stages.timings_s,
-        warnings=tuple(messages),
-    )
 
 
 def make_estimator(settings: Settings, geometry: FocusGeometry) -> DepthEstimator:
@@ -176,6 +100,22 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
         network_halo_px=estimator.network_halo_px,
         rows=estimator.measure.rows if estimator.by_rows else None,
     )
+
+
+def find_depth(
+    strips: Strips, stack: FocalStack, settings: Settings, stages: Stages, watcher: Watcher
+) -> tuple[DepthMap, NDArray[Any]]:
+    """Depth of every pixel of aligned frames, and the all-in-focus picture in the frames' own type."""
+    if settings.order == "name" and settings.z_file is None:
+        warn_of_order(strips)
+    labels = _label(strips, stages)
+    if labels.label is not None:
+        watcher.on_labels(labels.label.numpy())
+    strips = replace(strips, estimator=strips.estimator.matched(labels))
+    depth, nearest = _refine(strips, labels, stages, watcher)
+    picture = _fuse(strips, nearest, _Depths.of(strips, labels, depth), settings, stages, watcher)
+    fuse_slabs(strips, stack, settings, stages)
+    return depth, picture
 
 
 def _label(strips: Strips, stages: Stages) -> Labels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dff.depth import LATTICE
+from dff.stack import LATTICE
 
 LANES = 32
 """Tiles begin at multiples of so many columns: the vector units then take the same pixels together in every tile."""

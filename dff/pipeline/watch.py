@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dff.pipeline.plan import Plan
 from dff.stack import Alignment, DepthMap, FocalStack, FocusGeometry
 
 SMALL_PX = 640
@@ -28,6 +29,8 @@ class Watcher:
 
     on_start: Callable[[FocalStack, FocusGeometry], None] = _unwatched
     """Once the order of the frames is known."""
+    on_plan: Callable[[Plan], None] = _unwatched
+    """Once it is known how the stack will be cut, while frames are read or registered."""
     on_frame: Callable[[int, NDArray[np.uint8]], None] = _unwatched
     """(k, small): each frame once it is decoded, as a picture of 8 bits no wider than SMALL_PX, (h, w, 3)."""
     on_alignment: Callable[[Alignment], None] = _unwatched

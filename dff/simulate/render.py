@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from dff import optics
-from dff.filters import LUMINANCE
 from dff.simulate.camera import Sweep, sweep
 from dff.simulate.camera_effects import dust, flicker_gains, vignetting
 from dff.simulate.light_field import Rendering, render, single_threaded
@@ -24,7 +23,7 @@ from dff.simulate.subjects import mesh_subject
 from dff.simulate.texture_energy import texture_energy
 from dff.simulate.textures import list_pictures
 from dff.simulate.wave import WaveOptics
-from dff.stack import FloatArray, FocalStack, ImageMetadata, Scene
+from dff.stack import LUMINANCE, FloatArray, FocalStack, ImageMetadata, Scene
 
 PAD_STEP_PX = 64
 """Ground beyond the picture comes in such steps, so that most captures of one seed show one and the same subject."""

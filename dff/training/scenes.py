@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff.filters import LUMINANCE
 from dff.focus import stack_filter
 from dff.metrics.depth import occlusion_edges
 from dff.simulate import SCENES, render_scene
-from dff.stack import FloatArray, Scene
+from dff.stack import LUMINANCE, FloatArray, Scene
 from dff.training.close_ups import Claws, Printed
 from dff.training.collage import Collage
 from dff.training.losses import Target

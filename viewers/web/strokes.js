@@ -1,4 +1,4 @@
-// What a stroke of the brush does to the maps of a page: the same rules as dff/edits.py and dff/pipeline/retouch.py.
+// What a stroke of the brush does to the maps of a page: the same rules as dff/edits.py and dff/pipeline/retouching.py.
 
 import { ACROSS, DOWN, STRAY } from "dff/surface.js";
 
