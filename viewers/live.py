@@ -84,7 +84,12 @@ class LiveRun:
     def watcher(self) -> pipeline.Watcher:
         """What to hand to the run."""
         return pipeline.Watcher(
-            self._start, self._take_frame, self._take_alignment, self._take_labels, self._take_rows, self._take_picture
+            on_start=self._start,
+            on_frame=self._take_frame,
+            on_alignment=self._take_alignment,
+            on_labels=self._take_labels,
+            on_rows=self._take_rows,
+            on_picture=self._take_picture,
         )
 
     def telling(self, other: Progress) -> Progress:
