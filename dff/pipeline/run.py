@@ -180,6 +180,7 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
         network_bytes=0 if estimator.refit is None else estimator.measure.network_bytes,
         network_halo_px=estimator.network_halo_px,
         rows=estimator.measure.rows if estimator.by_rows else None,
+        by_bands=not estimator.energies.probabilistic,
     )
 
 

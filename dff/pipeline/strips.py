@@ -16,17 +16,14 @@ from torch import Tensor
 
 from dff import align
 from dff.ahead import ahead, at_once, divided_threads
-from dff.depth import LATTICE, DepthEstimator, Labels, Peaks, SeenRows, Sites
+from dff.depth import DepthEstimator, Labels, Peaks, SeenRows, Sites
 from dff.focus import Covered, luminance_of
 from dff.pipeline.plan import Plan
-from dff.pipeline.tiling import LANES
+from dff.pipeline.tiling import LANES, band_spans
 from dff.stack import Alignment
 
 Span = tuple[int, int]
 WHOLE = (slice(None), slice(None))
-_LEAST_BAND_ROWS = 48
-_BAND_PIXELS = 8_000_000
-"""Pixels of all frames whose curves are looked at together: fewer take longer to read, more take memory."""
 _SEEN_SHARE = 4
 """A network takes some times as long as it takes to read what it looks at."""
 
@@ -92,17 +89,6 @@ def work_through(
         for tile, _ in zip(every, done):
             if tile.columns[1] >= size_px[1]:
                 on_strip(tile.rows)
-
-
-def band_spans(rows: Span, row_pixels: int) -> list[Span]:
-    """First row and row after the last of bands of about _BAND_PIXELS pixels of all frames.
-
-    Args:
-        rows: Of a tile with its halo.
-        row_pixels: Pixels of a row of all frames.
-    """
-    step = max(_LEAST_BAND_ROWS, _BAND_PIXELS // row_pixels // LATTICE * LATTICE)
-    return [(start, min(start + step, rows[1])) for start in range(*rows, step)]
 
 
 @dataclass(frozen=True)
