@@ -10,6 +10,7 @@ measure depth to a fraction of a frame.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -166,8 +167,11 @@ class DepthEstimator:
         Returns:
             (N, rows, W).
         """
-        along = {"z_sigma_frames": self.z_sigma_frames, "z": self.z}
-        return focus_volume(images, self.energies, **along, covered=covered, inside=inside)
+        return self._logits(images, self.z_sigma_frames, covered, inside)
+
+    def _logits(self, images: Tensor, z_sigma_frames: float, covered: Covered | None, inside: slice) -> Tensor:
+        along = functools.partial(focus_volume, z_sigma_frames=z_sigma_frames, z=self.z)
+        return along(images, self.energies, covered=covered, inside=inside)
 
     def sites(self, images: Tensor, covered: Covered | None = None) -> Sites:
         """The lattice of a part of the picture, to be put together for the whole.
@@ -218,11 +222,9 @@ class DepthEstimator:
         self, images: Tensor, z_sigma_frames: float, covered: Covered | None, inside: slice = ALL_ROWS
     ) -> Tensor:
         """(N, h, w) logarithm of the mean energy of a site."""
-        given = {"z_sigma_frames": z_sigma_frames, "z": self.z}
-        cells = focus_cells(images, self.energies, **given, covered=covered, inside=inside)
-        if cells is not None:
-            return cells
-        return lattice_volume(focus_volume(images, self.energies, **given, covered=covered, inside=inside))
+        along = functools.partial(focus_cells, z_sigma_frames=z_sigma_frames, z=self.z)
+        cells = along(images, self.energies, covered=covered, inside=inside)
+        return lattice_volume(self._logits(images, z_sigma_frames, covered, inside)) if cells is None else cells
 
     def _shares(self, images: Tensor, covered: Covered | None) -> Tensor:
         """(N, h, w) logarithm of what the measure gives each frame of a site."""
@@ -277,7 +279,8 @@ class DepthEstimator:
                 none is made.
         """
         if not self.energies.probabilistic:
-            return self.refine_peaks(self.peaks(volume, labels, top=top, left=left), labels, top, left, frames)
+            peaks = self.peaks(volume, labels, top=top, left=left)
+            return self.refine_peaks(peaks, labels, top=top, left=left, frames=frames)
         label = self._label(volume, labels, top, left)
         refined = read_probability(volume, label, radius=self.refit_radius + _SPREAD_FRAMES)
         return refined if self.method != "argmax" else replace(refined, index=_whole_frames(refined))
@@ -324,7 +327,7 @@ class DepthEstimator:
         return _NARROW_RADIUS if labels.narrow else self.refit_radius
 
     def refine_peaks(
-        self, peaks: Peaks, labels: Labels, top: int = 0, left: int = 0, frames: Frames | None = None
+        self, peaks: Peaks, labels: Labels, *, top: int = 0, left: int = 0, frames: Frames | None = None
     ) -> Refined:
         """Depth of a part of the picture; see `refine`.
 

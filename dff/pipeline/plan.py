@@ -33,7 +33,7 @@ _LATTICE_BYTES = 2
 _PATH_BYTES = 20
 """Bytes a lattice site and frame more while labels are regularised, over the square root of the lattice's height."""
 _FUSION_BYTES = 105
-"""Bytes a pixel while a tile is blended, and one more for every frame."""
+"""Bytes a pixel while a tile is blended, and one more for every frame whose valid pixels are held."""
 _VEIL_BYTES = 85
 """Bytes a pixel more while veils are taken off it."""
 _MAP_BYTES = 16
@@ -141,7 +141,8 @@ def make_plan(
         network_halo_px: Pixels of context of the network.
         rows: How the network looks at rows; None where it looks at tiles.
         fusion_bytes: Bytes a pixel and frame that blending holds, beside what it always does.
-        by_bands: Whether tiles are refined without their logits being there at the same time; see `Strips.peaks`.
+        by_bands: Whether tiles are refined without their logits being there at the same time, see `Strips.peaks`, and
+            blended without a map of what each frame covers.
 
     Raises:
         ValueError: the memory does not suffice for the smallest tile.
@@ -163,10 +164,7 @@ def make_plan(
     room, band = memory.share(held), 0.0
     for _ in range(1 + by_bands):
         tiling = Tiling.soonest(size, _most_px(room - workers * band, pixel, workers), halo, workers)
-        # The wider tiles are, the more is there of a band.
-        band = (
-            by_bands * _BAND_BYTES * max(BAND_PIXELS, LEAST_BAND_ROWS * count * min(size[1], tiling.columns + 2 * halo))
-        )
+        band = by_bands * _band_bytes(count, tiling)
     refining = (pixel * tiling.area_px + band) * tiling.workers
     if look:
         sites, looking = look.tile(size, memory)
@@ -175,7 +173,7 @@ def make_plan(
         near = min(halo, rounded_up(network_halo_px, LATTICE) or halo)
         lattice = Tiling.soonest(size, _most_px(room, seen, workers), near, workers)
         sites, looking = (lattice.rows, lattice.columns, near), seen * lattice.workers * lattice.area_px
-    blended = _FUSION_BYTES + count * (1 + fusion_bytes)
+    blended = _FUSION_BYTES + count * (fusion_bytes + (not by_bands))
     veiled = blended + (_VEIL_BYTES if settings.fusion == "unveiled" else 0)
     fusion_px = min(max(_FUSION_SHARE * memory.limit / blended, memory.later / veiled), memory.free / veiled)
     fusion = Tiling.soonest(size, int(fusion_px), fusion_halo_px, workers, fusion_multiple)
@@ -289,6 +287,12 @@ def scratch_bytes(stack: FocalStack) -> int:
     """Disk space for the aligned frames."""
     height, width, depth = stack.shape
     return len(stack) * height * width * depth * stack.dtype.itemsize
+
+
+def _band_bytes(count: int, tiling: Tiling) -> float:
+    """What the images and logits of a band of a tile take: the wider tiles are, the more is there of them."""
+    columns = min(tiling.size[1], tiling.columns + 2 * rounded_up(tiling.halo_px, LANES))
+    return _BAND_BYTES * min(count * tiling.area_px, max(BAND_PIXELS, LEAST_BAND_ROWS * count * columns))
 
 
 def _most_px(room: float, pixel: float, workers: int) -> int:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff import align
+from dff import align, fuse
 from dff.ahead import ahead, at_once, divided_threads
 from dff.depth import DepthEstimator, Labels, Peaks, SeenRows, Sites
 from dff.focus import Covered, luminance_of
@@ -207,6 +207,11 @@ class Strips:
         """(N, H, W) which frames cover each pixel of a tile with its halo; None where all do."""
         valid = align.valid_frames(self.alignment, tile.read_rows, tile.read_columns)
         return None if valid.all() else torch.from_numpy(valid)
+
+    def valid_columns(self, tile: Tile) -> fuse.ValidColumns:
+        """The columns in which frames cover the rows of a tile with its halo."""
+        covered = self.covered(tile, 0)
+        return fuse.ValidColumns(covered.first, covered.stop, tile.read_columns[1] - tile.read_columns[0])
 
     def covered_columns(self, tile: Tile, margin_px: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """(N, H) first column that each frame covers in the rows of a tile, with a margin, and that after the last."""
