@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import dff
 from dff import compiled, filters
 from dff.align import resample
 from dff.depth import confidence, forget_uncovered, regularise, regularise_depth
@@ -225,21 +231,115 @@ def test_resampling_is_the_sum_of_weighted_samples() -> None:
             np.testing.assert_allclose(found[y, x], expected, atol=1 if white else 1e-4)
 
 
-def test_machine_code_is_that_of_the_present_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numba itself looks at a loop's own file only: after a change in what it calls, other machine code is wanted."""
-    monkeypatch.setattr(compiled, "_PACKAGE", tmp_path)
-    compiled._stamp.cache_clear()
-    called, caller = tmp_path / "called.py", tmp_path / "caller_loops.py"
-    called.write_text("from dff.compiled import compiled\n")
-    caller.write_text("from dff.compiled import compiled\n")
-    former = Path(compiled._cache_folder(""))
-    former.mkdir(parents=True)
-    called.write_text("from dff.compiled import compiled  # changed\n")
-    compiled._stamp.cache_clear()
-    now = Path(compiled._cache_folder(""))
-    compiled._stamp.cache_clear()
-    assert now != former
-    assert now.parent == former.parent
-    assert not former.exists()
-    assert compiled._cache_folder(str(tmp_path / "elsewhere")).startswith(str(tmp_path / "elsewhere"))
-    compiled._stamp.cache_clear()
+CALLED = "from dff.compiled import inner\n\nSTEP = {step}\n\n\n@inner\ndef called(x):\n    return x + STEP\n"
+CALLER = """
+from dff.compiled import compiled
+from dff.called_loops import called
+
+
+@compiled
+def caller(values, result):
+    for i in range(len(values)):
+        result[i] = called(values[i])
+"""
+
+
+@pytest.fixture
+def loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Writes loops whose callee adds a number, loads them anew, and gives the one that calls."""
+    monkeypatch.setattr(dff, "__path__", [*dff.__path__, str(tmp_path / "dff")])
+    monkeypatch.setattr(compiled, "_PACKAGE", tmp_path / "dff")
+    (tmp_path / "dff").mkdir()
+
+    def load(step: int, other: str = "") -> Any:
+        for name, text in (("called", CALLED.format(step=step)), ("caller", CALLER), ("other", other)):
+            (tmp_path / "dff" / f"{name}_loops.py").write_text(text)
+            sys.modules.pop(f"dff.{name}_loops", None)
+        importlib.invalidate_caches()
+        compiled.forget_sources()
+        return importlib.import_module("dff.caller_loops").caller
+
+    yield load
+    compiled.forget_sources()
+    for name in ("called", "caller", "other"):
+        sys.modules.pop(f"dff.{name}_loops", None)
+
+
+def test_machine_code_is_that_of_the_present_sources(loops: Callable[..., Any]) -> None:
+    """After a change in what loops call they are compiled anew; after one elsewhere, or none, they are not."""
+    values, result = np.arange(3.0), np.empty(3)
+    for step, other, reused in ((1, "", 0), (1, "", 1), (1, "CHANGED = 1", 1), (22, "", 0), (22, "", 1)):
+        caller = loops(step, other)
+        caller(values, result)
+        np.testing.assert_array_equal(result, values + step)
+        assert len(caller.stats.cache_hits) == reused
+
+
+def test_former_machine_code_is_removed(
+    tmp_path: Path, loops: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One folder is left of each file of loops, wherever machine code is to lie."""
+    for folder in (tmp_path / "dff" / "__pycache__", tmp_path / "elsewhere"):
+        for step in (1, 2):
+            caller = loops(step)
+            assert not compiled.has_machine_code("dff.caller_loops")
+            caller(np.arange(3.0), np.empty(3))
+            assert compiled.has_machine_code("dff.caller_loops")
+        assert len(list(folder.glob("loops-caller_loops-*"))) == 1
+        monkeypatch.setattr(compiled.config, "CACHE_DIR", str(tmp_path / "elsewhere"))
+
+
+def test_all_that_loops_import_belongs_to_their_machine_code() -> None:
+    """The quick look at the sources finds what Python imports: constants from anywhere are frozen into loops."""
+    root = Path(dff.__file__).parent
+    for path in [*root.rglob("*_loops.py"), *(root / "focus").glob("stack_*.py")]:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dff"):
+                sources = {_origin(node.module, name.name) for name in node.names}
+                assert sources <= compiled._imported(path), f"{path.name} imports {node.module}"
+
+
+def _origin(module: str, name: str) -> Path:
+    """The file that gives a module a name: of a package, maybe a module of that name."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    part = importlib.util.find_spec(f"{module}.{name}") if spec.submodule_search_locations else None
+    return Path(str((part or spec).origin))
+
+
+def test_code_for_other_types_is_not_taken(loops: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that keep code at the very same time may give it the same name: it is compiled again then."""
+    kept = loops(1)
+    kept(np.arange(3.0), np.empty(3))
+    other, result = loops(1), np.empty(3, np.float32)
+    key = kept._cache._index_key(kept.signatures[0], kept.targetctx.codegen())
+    monkeypatch.setattr(type(other._cache), "_index_key", lambda *_: key)
+    other(np.arange(3.0, dtype=np.float32), result)
+    assert result.tolist() == [1, 2, 3]
+    assert not other.stats.cache_hits
+
+
+@pytest.mark.parametrize(
+    ("letters", "arguments"),
+    [
+        ("f2 q i1 d", (np.zeros((2, 3), np.float32), 1, np.zeros(3, np.int32), 0.5)),
+        ("f3A dd ?2 H1", (np.zeros((2, 3, 4), np.float32)[:, ::2], (0.5, 1.0), np.zeros((2, 2), bool), np.uint16([1]))),
+    ],
+)
+def test_loops_are_compiled_for_types_in_letters(letters: str, arguments: tuple[Any, ...]) -> None:
+    """Those of arrays of NumPy, of numbers and of tuples: a call with them finds machine code."""
+
+    @compiled.compiled
+    def loop(a, b, c, d):
+        return a.shape[0]
+
+    compiled.compile_for(loop, letters)
+    (expected,) = loop.signatures
+    assert loop(*arguments) == 2
+    assert loop.signatures == [expected]
+
+
+def test_what_loops_call_is_not_for_python() -> None:
+    """It has no machine code of its own."""
+    with pytest.raises(TypeError, match="not callable"):
+        compiled.log_of(np.float32(1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, compiled_sums
+from dff.compiled import compiled, inner_sums
 
 FEATURES = 5
 _AROUND = 2
@@ -59,7 +59,7 @@ def moments(planes, corners, side, result):
                 result[block, i, j], result[block, j, i] = value, value
 
 
-@compiled_sums
+@inner_sums
 def _sum(values):
     total = np.float32(0)
     for x in range(len(values)):
@@ -67,7 +67,7 @@ def _sum(values):
     return np.float64(total)
 
 
-@compiled_sums
+@inner_sums
 def _product(one, other):
     total = np.float32(0)
     for x in range(len(one)):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled
+from dff.compiled import compiled, inner
 
 TAPS = 8
 _ZERO = np.float32(0)
 
 
-@compiled
+@inner
 def _down(frame, start, weights, columns, fill, line):
     """One row moved along the columns, (W, C): blocks of columns move alike.
 
@@ -44,7 +44,7 @@ def _down(frame, start, weights, columns, fill, line):
                     part[i] += weight * value
 
 
-@compiled
+@inner
 def _across(line, start, weights, channels, fill, moved):
     """One row moved along the row.
 
@@ -76,7 +76,7 @@ def _across(line, start, weights, channels, fill, moved):
         x = stop
 
 
-@compiled
+@inner
 def _inside(line, weights, low, high, shift, channels, moved):
     """Sums of eight weighted samples, all of them there, for a run of equal shift."""
     count = high - low

@@ -46,12 +46,13 @@ def reconstruct(options: argparse.Namespace) -> int:
     if options.dry_run:
         say(pipeline.told_time(pipeline.forecast(stack, settings)))
         return 0
-    if options.view:
-        return _reconstruct_in_view(stack, output, settings, options)
-    with progress(options.quiet) as on_progress:
-        result = pipeline.reconstruct_to_folder(
-            stack, output, settings, force=options.force, resume=options.resume, on_progress=on_progress
-        )
+    with pipeline.compiled_beside(settings.threads, say):
+        if options.view:
+            return _reconstruct_in_view(stack, output, settings, options)
+        with progress(options.quiet) as on_progress:
+            result = pipeline.reconstruct_to_folder(
+                stack, output, settings, force=options.force, resume=options.resume, on_progress=on_progress
+            )
     say(pipeline.summary(result, output))
     return 0
 

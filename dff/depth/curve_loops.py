@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled
+from dff.compiled import compiled, inner
 
 _AROUND = 3
 
@@ -37,7 +37,7 @@ def best_of_sites(volume, sites, cell, top, left, label):
                     label[y, x] = chosen
 
 
-@compiled
+@inner
 def _candidates(sites, row, column, found):
     """How many different labels there are at a site and around it, and those in the order they are met."""
     count = 0
@@ -82,7 +82,7 @@ def surest_claims(claims, label, cell, top, left, same, result):
                     result[y, x] = surest
 
 
-@compiled
+@inner
 def _claimed(claims, row, column, frames, sures):
     """How many different frames are claimed at a site and around it, those, and how sure the surest claims are."""
     count = 0

@@ -127,13 +127,13 @@ def edge_picture(frames: Frames, label: Tensor, where: Tensor) -> Tensor:
     found = np.empty((int(wanted.max(initial=-1)) + 1, 4), np.int64)
     picture: FloatArray | None = None
     for top, left in itertools.product(*(range(0, side, _BLOCK_PX) for side in label.shape)):
-        boxes(wanted[top : top + _BLOCK_PX, left : left + _BLOCK_PX], found)
+        boxes(np.ascontiguousarray(wanted[top : top + _BLOCK_PX, left : left + _BLOCK_PX]), found)
         for k in np.flatnonzero(found[:, 1]).tolist():
             first, last, start, stop = found[k].tolist()
             place = slice(top + first, top + last), slice(left + start, left + stop)
             window = frames(k, place).numpy()
             picture = np.zeros((len(window), *label.shape), np.float32) if picture is None else picture
-            put(window, k, wanted[place], picture[:, place[0], place[1]])
+            put(window, k, np.ascontiguousarray(wanted[place]), picture[:, place[0], place[1]])
     return torch.zeros((1, *label.shape)) if picture is None else torch.from_numpy(picture).clamp_min_(0).sqrt_()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled
+from dff.compiled import compiled, copy_row, inner
 
 ROWS = 16
 """Rows whose paths along the row are followed together."""
@@ -29,7 +29,8 @@ def site_costs(logits, apart, truncation, step, cost):
     peak, second, label = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.int32)
     share = np.empty(width, np.float32)
     for y in range(rows):
-        peak[:], label[:], second[:] = logits[0, y], 0, -np.inf
+        label[:], second[:] = 0, -np.inf
+        copy_row(logits[0, y], peak)
         for k in range(1, count):
             row = logits[k, y]
             for x in range(width):
@@ -50,12 +51,12 @@ def site_costs(logits, apart, truncation, step, cost):
                 target[x] = np.int32(min(peak[x] - row[x], truncation) * share[x] + np.float32(0.5))
 
 
-@compiled
+@inner
 def _cheapest_step(paths, best, other, penalty, jump):
     """Cost of reaching each label from any label of the site before, (N, sites): linear, cut at a jump."""
     count, sites = paths.shape
     floor = other[0]
-    floor[:] = paths[0]
+    copy_row(paths[0], floor)
     for k in range(1, count):
         row = paths[k]
         for x in range(sites):
@@ -79,6 +80,16 @@ def _cheapest_step(paths, best, other, penalty, jump):
             target[x] = min(row[x], jump)
 
 
+@inner
+def _come(now, moved):
+    """Paths at the sites of the next row that they come to: below, and on either side of that."""
+    for k in range(now.shape[1]):
+        moved[1, k, 0], moved[2, k, -1] = _ZERO, _ZERO
+        copy_row(now[0, k], moved[0, k])
+        copy_row(now[1, k], moved[1, k, 1:])
+        copy_row(now[2, k, 1:], moved[2, k])
+
+
 @compiled
 def down(cost, rows, paths, step, penalty, jump, backward, unit, total):
     """Follow paths from row to row, straight and along both diagonals, and add their costs.
@@ -99,11 +110,7 @@ def down(cost, rows, paths, step, penalty, jump, backward, unit, total):
     best, other = np.empty((count, width), np.float32), np.empty((count, width), np.float32)
     for row in range(rows[1] - rows[0]):
         y = rows[1] - 1 - row if backward else rows[0] + row
-        moved[0] = now[0]
-        for k in range(count):
-            moved[1, k, 0], moved[2, k, width - 1] = _ZERO, _ZERO
-            moved[1, k, 1:] = now[1, k, : width - 1]
-            moved[2, k, : width - 1] = now[2, k, 1:]
+        _come(now, moved)
         for way in range(3):
             _cheapest_step(moved[way], best, other, penalty, jump)
         for k in range(count):
@@ -119,7 +126,9 @@ def down(cost, rows, paths, step, penalty, jump, backward, unit, total):
                     target[x] += np.int16((a[x] + b[x] + c[x]) * unit)
         now, moved = moved, now
     if (rows[1] - rows[0]) % 2 == 1:
-        paths[:] = now
+        for way in range(3):
+            for k in range(count):
+                copy_row(now[way, k], paths[way, k])
 
 
 @compiled
@@ -140,7 +149,7 @@ def along(cost, step, penalty, jump, unit, total):
                     total[k, y, x] += np.int16(path[y] * unit)
 
 
-@compiled
+@inner
 def _at(total, k, y, x):
     """The total of a label; of none outside the stack a large one."""
     return np.int32(total[k, y, x]) if 0 <= k < len(total) else np.int32(1 << 30)
@@ -159,7 +168,8 @@ def cheapest(total, tie, label):
     least = np.empty(width, np.int16)
     for y in range(height):
         found = label[y]
-        least[:], found[:] = total[0, y], 0
+        copy_row(total[0, y], least)
+        found[:] = 0
         for k in range(1, count):
             row = total[k, y]
             for x in range(width):

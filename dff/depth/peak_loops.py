@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, exp_of, log_of
+from dff.compiled import compiled, copy_row, exp_of, inner, log_of
 
 BLOCK_PX = 256
 FITTED = 5
@@ -64,7 +64,7 @@ def fits(volume, label, times, radius, search, power, bend, noise_logit, samples
                 height[x] = top[x]
 
 
-@compiled
+@inner
 def _begun(volume, y, left, label, search, start):
     """The frame of the largest logit within `search` frames of the label; the first of equals."""
     last = len(volume) - 1
@@ -79,7 +79,7 @@ def _begun(volume, y, left, label, search, start):
         start[x] = chosen
 
 
-@compiled
+@inner
 def _gathered(volume, y, left, start, times, radius, logits, aways, insides, top, own):
     """Logits of the frames around, their times after the middle one's, whether they are there, and the largest."""
     last = len(volume) - 1
@@ -96,7 +96,7 @@ def _gathered(volume, y, left, start, times, radius, logits, aways, insides, top
         top[x] = largest
 
 
-@compiled
+@inner
 def _weighed(logit, inside, top, power, bend, parts, size):
     """Weight of a frame, and what its energy is stretched by."""
     weight, stretch = parts[0], parts[1]
@@ -106,7 +106,7 @@ def _weighed(logit, inside, top, power, bend, parts, size):
         stretch[x] = exp_of(min((top[x] - logit[x]) * bend, _MOST))
 
 
-@compiled
+@inner
 def _noised(logit, weight, stretch, noise_logit, share, noise, size):
     """Variance of what a frame adds."""
     for x in range(size):
@@ -115,7 +115,7 @@ def _noised(logit, weight, stretch, noise_logit, share, noise, size):
         noise[x] = share * (_TWO - quiet) * quiet * part * part
 
 
-@compiled
+@inner
 def _added(parts, away, bend, sums, size):
     """Add a frame to the moments of time (0-4), of its products with the bent curve (5-7), of the square of that (8),
     and of the noise (9-13)."""
@@ -151,7 +151,7 @@ def _added(parts, away, bend, sums, size):
         n4[x] += n * cube * t
 
 
-@compiled
+@inner
 def _solved(sums, vertex, curvature, residual, sigma):
     """Vertex after the middle frame, curvature, residual and standard deviation of parabolas."""
     for x in range(len(vertex)):
@@ -221,7 +221,7 @@ def around(volume, label, away, noise_logit, found):
                 )
 
 
-@compiled
+@inner
 def _above_noise(volume, y, left, label, noise_logit, peak, mean):
     """The logit at the label, and the mean of all that are at least that of noise."""
     size, count = len(label), np.float32(len(volume))
@@ -265,7 +265,7 @@ def curves(spread, start, fitted, beside, count, radius, noise_logit, limits, le
                 _finished(found[j, y, columns], limits[j, 0], limits[j, 1], j in _LOGARITHMS)
 
 
-@compiled
+@inner
 def _beside(volume, y, left, label, away, other, mean):
     """Largest logit away from the label, and the mean logit of all frames."""
     size, share = len(label), np.float32(1 / len(volume))
@@ -279,7 +279,7 @@ def _beside(volume, y, left, label, away, other, mean):
             other[x] = row[x] if far else other[x]
 
 
-@compiled
+@inner
 def _told(spread, fitted, y, left, other, mean, noise_logit, last, found, size):
     """The maps of CURVES, without limits and logarithms."""
     columns = slice(left, left + size)
@@ -295,12 +295,12 @@ def _told(spread, fitted, y, left, other, mean, noise_logit, last, found, size):
         margin[x], drop[x], above[x] = top[x] - other[x], top[x] - mean[x], top[x] - noise_logit
     for x in range(size):
         changes[x], to_end[x] = log_of(_ONE + spread[x]), min(index[x], last - index[x])
-    found[4, y, columns] = fitted[1, y, columns]
-    found[5, y, columns] = fitted[3, y, columns]
-    found[6, y, columns] = fitted[4, y, columns]
+    copy_row(fitted[1, y, columns], found[4, y, columns])
+    copy_row(fitted[3, y, columns], found[5, y, columns])
+    copy_row(fitted[4, y, columns], found[6, y, columns])
 
 
-@compiled
+@inner
 def _finished(row, low, high, logarithm):
     """Keep a map inside its limits, take its logarithm if wanted, and leave nothing unknown."""
     for x in range(len(row)):
@@ -313,7 +313,7 @@ def _finished(row, low, high, logarithm):
             row[x] = row[x] if row[x] == row[x] else _ZERO
 
 
-@compiled
+@inner
 def _kept(start, position, curvature, drop, radius, count, least_drop, flattest, index):
     """The index where the parabola has its peak in the window and inside the sweep, and the curve is not flat."""
     reach, last = np.float32(radius), np.float32(count - 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled
+from dff.compiled import compiled, inner
 
 ORDERS = 3
 """Powers of the distance that taps are multiplied by: 0, 1 and 2."""
@@ -17,7 +17,7 @@ _LEAST = np.finfo(np.float32).tiny
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
-@compiled
+@inner
 def _add_four(t, u, v, w, sign, a, b, c, d, e, f, g, h, found):
     """Add four pairs of rows to a row, each pair with its tap."""
     for x in range(len(found)):
@@ -25,19 +25,19 @@ def _add_four(t, u, v, w, sign, a, b, c, d, e, f, g, h, found):
         found[x] += first + v * (f[x] + sign * e[x]) + w * (h[x] + sign * g[x])
 
 
-@compiled
+@inner
 def _add_pair(t, sign, a, b, found):
     """Add a pair of rows to a row."""
     for x in range(len(found)):
         found[x] += t * (b[x] + sign * a[x])
 
 
-@compiled
+@inner
 def _row(values, y, nothing):
     return values[y] if 0 <= y < len(values) else nothing
 
 
-@compiled
+@inner
 def _down(values, y, taps, order, nothing, found):
     """Moment of some order along y of the columns around row y."""
     middle, tap, sign, j = values[y], taps[0, order], -_ONE if order == 1 else _ONE, 1
@@ -56,7 +56,7 @@ def _down(values, y, taps, order, nothing, found):
         j += 1
 
 
-@compiled
+@inner
 def _across(line, taps, order, found):
     """Moment of some order along x around the pixels of a row that has the reach of the taps at either end."""
     reach, width, sign, j = len(taps) - 1, len(found), -_ONE if order == 1 else _ONE, 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, exp_of
+from dff.compiled import compiled, exp_of, inner
 
 BLOCK_PX = 1024
 _ZERO, _ONE, _TWO, _MOST = np.float32(0), np.float32(1), np.float32(2), np.float32(20)
@@ -61,7 +61,7 @@ def mixtures(features, hidden, bias, output, constant, values, variances, owners
             _divide(found, total)
 
 
-@compiled
+@inner
 def _answered(features, start, size, hidden, bias, output, constant, unit, result, place):
     """The same for a few pixels from `start` on, whose answers begin at a place of the result."""
     count, part = len(features), slice(start, start + size)
@@ -87,7 +87,7 @@ def _answered(features, start, size, hidden, bias, output, constant, unit, resul
                 found[x] += weight * unit[x]
 
 
-@compiled
+@inner
 def _softened(shares, size, largest, total):
     """Turn answers into weights, and add these up."""
     largest[:size], total[:size] = -np.inf, _ZERO
@@ -102,13 +102,13 @@ def _softened(shares, size, largest, total):
             total[x] += row[x]
 
 
-@compiled
+@inner
 def _add(share, factor, values, found):
     for x in range(len(found)):
         found[x] += share[x] * factor * values[x]
 
 
-@compiled
+@inner
 def _divide(found, total):
     for x in range(len(found)):
         found[x] /= total[x]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled
+from dff.compiled import compiled, inner
 
 BLOCK_PX = 4096
 """Pixels of all frames that stay in the processor's cache while they are mixed."""
@@ -54,7 +54,7 @@ def mixed(frames, weights, first, counts, result):
                     line[x] += rest * mean[x]
 
 
-@compiled
+@inner
 def _average(frames, part, mean):
     """Mean of all frames."""
     size, share = part.stop - part.start, _ONE / np.float32(len(frames))
@@ -65,7 +65,7 @@ def _average(frames, part, mean):
             mean[x] += share * row[x]
 
 
-@compiled
+@inner
 def _sum_of(frames, first, weights, part, line):
     """Weighted sum of some neighbouring frames."""
     line[:] = _ZERO

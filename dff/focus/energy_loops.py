@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, log_of
+from dff.compiled import compiled, inner, log_of
 
 REACH = 3
 """Pixels on either side that the kernel, and the window, reach at most."""
@@ -22,7 +22,7 @@ _LEAST_LOGIT, _LEAST = np.float32(-40), np.float32(np.exp(-40))
 """Logit of a frame that does not cover a pixel, and e to it."""
 
 
-@compiled
+@inner
 def mirrored(place, size):
     """The place in a row of that size that a place, maybe outside of it, shows."""
     if size == 1:
@@ -33,7 +33,7 @@ def mirrored(place, size):
     return min(place, period - place)
 
 
-@compiled
+@inner
 def _coherent(images, mean, weights, first, top, left, rows, columns, block):
     """A block of a filtered frame with MARGIN pixels around, mirrored at the picture's edges."""
     height, width = images.shape[1], images.shape[2]
@@ -74,7 +74,7 @@ def _coherent(images, mean, weights, first, top, left, rows, columns, block):
             block[row, x] = block[row, mirrored(left - MARGIN + x, width) - (left - MARGIN)]
 
 
-@compiled
+@inner
 def energies(block, quarter, rows, columns, sums, energy):
     """Squared answers of the kernel to a block, with REACH pixels around.
 
@@ -106,7 +106,7 @@ def energies(block, quarter, rows, columns, sums, energy):
             line[x] = answer * answer
 
 
-@compiled
+@inner
 def _short_energies(block, quarter, rows, columns, sums, energy):
     """The same for a kernel that reaches a pixel less."""
     wide = columns + 2 * MARGIN
@@ -130,7 +130,7 @@ def _short_energies(block, quarter, rows, columns, sums, energy):
             line[x] = answer * answer
 
 
-@compiled
+@inner
 def _windowed(energy, taps, floor, row, columns, sums, line):
     """Energies of one row of a block averaged over the window of (REACH + 1) taps, and the floor."""
     here, total = energy[row + REACH], sums[0]
@@ -149,7 +149,7 @@ def _windowed(energy, taps, floor, row, columns, sums, line):
         )
 
 
-@compiled
+@inner
 def _scratch():
     """A block, its energies, and sums of its rows."""
     block = np.empty((ROWS + 2 * MARGIN, COLUMNS + 2 * MARGIN), np.float32)
@@ -194,7 +194,7 @@ def logits(images, mean, weights, first, counts, quarter, taps, floor, begun, en
                         _fill_beyond(line, begun[k, top + row] - left, ended[k, top + row] - left, _LEAST_LOGIT)
 
 
-@compiled
+@inner
 def _fill_beyond(line, first, stop, value):
     """Put a value before the first pixel of a row that counts, and from the one after the last on."""
     last = len(line)
@@ -202,7 +202,7 @@ def _fill_beyond(line, first, stop, value):
     line[min(max(stop, 0), last) :] = value
 
 
-@compiled
+@inner
 def _cell_row(energy, taps, floor, corner, last, columns, begun, ended, left, sums, line, total):
     """Sums over CELL rows of windowed energies, where frames have any; rows after the last are as the last."""
     total[:columns] = _ZERO
@@ -215,7 +215,7 @@ def _cell_row(energy, taps, floor, corner, last, columns, begun, ended, left, su
             total[x] += line[x]
 
 
-@compiled
+@inner
 def _rows_of(columns, k, top):
     """Columns of a frame from a row on; none where all frames have energy everywhere."""
     return columns[k, top:] if len(columns) else columns.ravel()[:0]

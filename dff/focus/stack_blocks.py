@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled
+from dff.compiled import inner
 from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, from_both, larger, load, save, times
 from dff.focus.stack_scratch import (
     CHANNELS,
@@ -36,7 +36,7 @@ from dff.focus.stack_scratch import (
 from dff.focus.tiles import ROWS, put_tile, rectified, tile_at
 
 
-@compiled
+@inner
 def mix(
     features, stack, around, around_bias, excite, excite_bias, mixture, mix_bias, gates, mixtures,
     y0, y1, segment, height, width, s,
@@ -64,13 +64,13 @@ def mix(
             _put_mixture(s, _slot(k), *around_it, mixture, flat, at, mixed, to, count)
 
 
-@compiled
+@inner
 def _slot(k):
     """First row of the scratch that holds a frame's features while its neighbours are mixed."""
     return STACK + k % 3 * CHANNELS
 
 
-@compiled
+@inner
 def _put_mixture(s, here, before, after, mixture, flat, ahead, mixed, at, count):
     """What is kept and products with a frame and with the sum of its neighbours, rectified, LANES sites at a time."""
     apart()
@@ -93,7 +93,7 @@ def _look_at(reach):
     """Looks around at sites that are `reach` apart."""
     rest = LANES - reach
 
-    @compiled
+    @inner
     def look_at(s, mixed, above, here, below, left, right, edges, taps, bias, gated, gate):
         apart()
         zero = every(ZERO)
@@ -134,7 +134,7 @@ REACHES = (1, 2, 4, 6)
 _look_at_1, _look_at_2, _look_at_4, _look_at_6 = (_look_at(reach) for reach in REACHES)
 
 
-@compiled
+@inner
 def _put_taps(s, taps, up, down):
     """The taps, as kept in the scratch: 0 in rows that lie outside of the picture."""
     for q in range(9 * CHANNELS):
@@ -142,7 +142,7 @@ def _put_taps(s, taps, up, down):
         s[U(KEPT * SITES + q)] = taps[q] if row == 1 or (row == 0 and up) or (row == 2 and down) else ZERO
 
 
-@compiled
+@inner
 def look(
     features, mixtures, gates, reach, taps, taps_bias, out, out_bias, scale, focus, squeeze, squeeze_bias, stack,
     y0, y1, segment, height, width, s,

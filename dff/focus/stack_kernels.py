@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, exp_of, log_of
+from dff.compiled import exp_of, inner, log_of
 from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, from_both, less, load, save, times
 from dff.focus.stack_scratch import (
     BANK,
@@ -49,7 +49,7 @@ _FACTORS = 4 * PIXELS * _WIDE
 _NOTHING = np.zeros(ROWS, np.float32)
 
 
-@compiled
+@inner
 def _put_factors(noise, y, segment, s, to):
     """What takes pixels to standard deviations of the noise, for the site on either side as well."""
     variance, at = noise.reshape(-1), place(noise, y, 0) + segment * SITES - MARGIN
@@ -57,7 +57,7 @@ def _put_factors(noise, y, segment, s, to):
         s[U(to + x)] = ONE / np.sqrt(variance[U(at + x)])
 
 
-@compiled
+@inner
 def _take_pixels(pixels, y, segment, k, width, s, factors, to):
     """Pixels in standard deviations of the noise, with the site on either side, the border repeated."""
     flat, first = pixels.reshape(-1), segment * SITES
@@ -78,7 +78,7 @@ def _take_pixels(pixels, y, segment, k, width, s, factors, to):
         s[U(row - 1)], s[U(row + end)] = left, right
 
 
-@compiled
+@inner
 def _fetch_pixels(pixels, top, height, segment, k, part):
     """Have a part of four rows of a frame's pixels brought near, and of those beside."""
     flat, step = pixels.reshape(-1), PIXELS // PARTS
@@ -89,7 +89,7 @@ def _fetch_pixels(pixels, top, height, segment, k, part):
             fetch(flat, block(pixels, y, segment + 1, k) + c * SITES)
 
 
-@compiled
+@inner
 def _fold_rows(s):
     """Four rows of pixels, in their place, as the bank's filters are put together for two rows of answers at once."""
     step = PIXELS * _WIDE
@@ -101,7 +101,7 @@ def _fold_rows(s):
         save(s, 3 * step + x, less(d, b))
 
 
-@compiled
+@inner
 def _answers(sums, s, row, bank, o, x):
     """A tile of sums and the answers of filters to a row of those."""
     for across in range(3):
@@ -110,7 +110,7 @@ def _answers(sums, s, row, bank, o, x):
     return sums
 
 
-@compiled
+@inner
 def bank_energy(pixels, noise, bank, energy, y0, y1, segment, height, width, s):
     """Squared answers of the learned filters, of two rows at most.
 
@@ -143,12 +143,12 @@ def bank_energy(pixels, noise, bank, energy, y0, y1, segment, height, width, s):
         clear(target, other, SITES, BANK, count)
 
 
-@compiled
+@inner
 def _three(flat, above, here, below, at, up, down):
     return add_times(add_times(load(flat, here + at), load(flat, above + at), up), load(flat, below + at), down)
 
 
-@compiled
+@inner
 def mean_around(s, energy, y, segment, k, height):
     """Mean energy of 3 x 3 sites, as the first rows of the source; shares are in the row of sizes."""
     apart()
@@ -171,7 +171,7 @@ def mean_around(s, energy, y, segment, k, height):
             before, now = now, after
 
 
-@compiled
+@inner
 def _shares_around(s, y, segment, height, width):
     """Shares of 3 x 3 sites, of fewer at the borders, as the row of sizes."""
     share = np.float32(1 / 9)
@@ -187,7 +187,7 @@ def _shares_around(s, y, segment, height, width):
         s[U(SIZE * SITES + last)] *= np.float32(1.5)
 
 
-@compiled
+@inner
 def first_features(
     energy, fine, cells, noise, stem, bias, scale, focus, squeeze, squeeze_bias, detail, features, stack,
     y0, y1, segment, height, width, s,
@@ -226,7 +226,7 @@ def first_features(
         tell_stack(s, frames, squeeze, squeeze_bias, stack, y, segment, count)
 
 
-@compiled
+@inner
 def decide(
     features, detail, cells, stack, contrast, around, around_bias, gains, gains_bias, unanswered, unanswered_bias,
     correction, steepness, least_contrast, sure, logits, answered, y, segment, height, s,
@@ -263,7 +263,7 @@ def decide(
                 put_tile(given, (k * PIXELS + o) * SITES + x, SITES, LANES, added(scaled(sums, row), known))
 
 
-@compiled
+@inner
 def _weigh_energies(s, details, at, coarse, of):
     """Energies of a frame's pixels and around them, weighed by the gains that are kept, as target."""
     for x in range(0, SITES, LANES):
@@ -275,7 +275,7 @@ def _weigh_energies(s, details, at, coarse, of):
             save(s, TARGET * SITES + c, add_times(around, gain, load(details, at + c)))
 
 
-@compiled
+@inner
 def put_pixel_shares(logits, answered, least, result, count):
     """Logarithm of each frame's probability in the pixels of a row, (frames, 4, sites, 4)."""
     apart()
@@ -287,7 +287,7 @@ def put_pixel_shares(logits, answered, least, result, count):
                 result[k, c // 4, x, c % 4] = max(logits[k, at] - total[at], least)
 
 
-@compiled
+@inner
 def put_cell_shares(logits, answered, least, result, count):
     """Logarithm of each frame's mean probability in the cells of a row, (frames, sites). Logits are used up."""
     apart()
@@ -301,7 +301,7 @@ def put_cell_shares(logits, answered, least, result, count):
             result[k, x] = max(log_of(mean[x] * np.float32(1 / PIXELS)), least)
 
 
-@compiled
+@inner
 def _exponentials(logits, answered, kept):
     """What takes logits, or their exponentials where these are kept in their place, to probabilities.
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dff.compiled import compiled, written_out
+from dff.compiled import compiled, inner, written_out
 from dff.focus import stack_blocks
 from dff.focus import stack_kernels as kernels
 from dff.focus.stack_scratch import PIXELS, SITES
@@ -37,9 +37,14 @@ class Rings(NamedTuple):
     energy: Floats
     detail: NDArray[np.uint16] | Floats
     features: Floats
-    stacks: tuple[Floats, ...]
-    gates: tuple[Floats, ...]
-    mixtures: tuple[NDArray[np.uint16] | Floats, ...]
+    stacks: Floats
+    """(blocks + 1, ...)."""
+    gates: Floats
+    """(blocks, ...)."""
+    mixtures: NDArray[np.uint16] | Floats
+    """Those of all blocks,"""
+    cuts: NDArray[np.int64]
+    """and (blocks + 1,) which of their rows each begins and ends with."""
 
 
 class Limits(NamedTuple):
@@ -122,7 +127,7 @@ def work(rings, weights, limits, extent, desk, turns, cells, pixels, task):
     return -1
 
 
-@compiled
+@inner
 def _ready(turns, number, first, last):
     """Whether the layer before has been through these segments."""
     for _ in range(_PATIENCE):
@@ -134,47 +139,51 @@ def _ready(turns, number, first, last):
     return False
 
 
+@inner
+def _part(weights, step, number):
+    """The numbers of a layer's part."""
+    return weights.numbers[weights.cuts[step, number] : weights.cuts[step, number + 1]]
+
+
 @written_out
 def _do(rings, weights, limits, extent, desk, cells, pixels, step, y0, y1, segment):
     """A layer, of some rows of a segment."""
     r, s, height, width = rings, desk.scratch, extent.height, extent.width
     number = (step - 2) // 2
     if step == 0:
-        _bank(r.pixels, r.noise, weights.bank, r.energy, y0, y1, segment, height, width, s)
+        _bank(r.pixels, r.noise, _part(weights, 0, 0), r.energy, y0, y1, segment, height, width, s)
     elif step == 1:
-        scale, focus, squeeze, bias = weights.told[0]
         _first(
-            r.energy, r.fine, r.cells, r.noise, weights.stem, weights.stem_bias, scale, focus, squeeze, bias,
+            r.energy, r.fine, r.cells, r.noise, _part(weights, step, 0), _part(weights, step, 1),
+            _part(weights, step, 2), _part(weights, step, 3), _part(weights, step, 4), _part(weights, step, 5),
             r.detail, r.features, r.stacks[0], y0, y1, segment, height, width, s,
         )  # fmt: skip
     elif step == len(extent.lags) - 1:
         for y in range(y0, y1):
-            _answer(r, weights, limits, extent, desk, cells, pixels, y, segment)
+            _answer(r, weights, limits, extent, desk, cells, pixels, step, y, segment)
     elif step % 2 == 0:
-        around, around_bias = weights.around[number]
-        excite, excite_bias, mixture, bias = weights.mix[number]
         _mix(
-            r.features, r.stacks[number], around, around_bias, excite, excite_bias, mixture, bias,
-            r.gates[number], r.mixtures[number], y0, y1, segment, height, width, s,
+            r.features, r.stacks[number], _part(weights, step, 0), _part(weights, step, 1), _part(weights, step, 2),
+            _part(weights, step, 3), _part(weights, step, 4), _part(weights, step, 5), r.gates[number],
+            r.mixtures[r.cuts[number] : r.cuts[number + 1]], y0, y1, segment, height, width, s,
         )  # fmt: skip
     else:
-        taps, taps_bias, out, out_bias = weights.look[number]
-        scale, focus, squeeze, bias = weights.told[number + 1]
         _look(
-            r.features, r.mixtures[number], r.gates[number], weights.reach[number], taps, taps_bias, out, out_bias,
-            scale, focus, squeeze, bias, r.stacks[number + 1], y0, y1, segment, height, width, s,
+            r.features, r.mixtures[r.cuts[number] : r.cuts[number + 1]], r.gates[number], weights.reach[number],
+            _part(weights, step, 0), _part(weights, step, 1), _part(weights, step, 2), _part(weights, step, 3),
+            _part(weights, step, 4), _part(weights, step, 5), _part(weights, step, 6), _part(weights, step, 7),
+            r.stacks[number + 1], y0, y1, segment, height, width, s,
         )  # fmt: skip
 
 
 @written_out
-def _answer(r, weights, limits, extent, desk, cells, pixels, y, segment):
+def _answer(r, weights, limits, extent, desk, cells, pixels, step, y, segment):
     """The last layer, and the probabilities that follow."""
-    around, around_bias = weights.around[-1]
-    gains, gains_bias, unanswered, unanswered_bias, correction = weights.decide
     _decide(
-        r.features, r.detail, r.cells, r.stacks[-1], r.contrast, around, around_bias, gains, gains_bias,
-        unanswered, unanswered_bias, correction, limits.steepness, limits.least_contrast, limits.sure,
-        desk.logits, desk.answered, y, segment, extent.height, desk.scratch,
+        r.features, r.detail, r.cells, r.stacks[-1], r.contrast, _part(weights, step, 0), _part(weights, step, 1),
+        _part(weights, step, 2), _part(weights, step, 3), _part(weights, step, 4), _part(weights, step, 5),
+        _part(weights, step, 6), limits.steepness, limits.least_contrast, limits.sure, desk.logits, desk.answered, y,
+        segment, extent.height, desk.scratch,
     )  # fmt: skip
     left = segment * SITES
     stop, row = min(left + SITES, extent.width), y - extent.first

@@ -99,6 +99,7 @@ class StackRows:
         """Rows that layers look back at; `kept` is the type of what is looked at around."""
         strip, behind = STRIP + _SMOOTH + 4, STRIP + _SMOOTH + self.lag + BAND + 1
         whole, reaches = self.lag - 2 + BAND, self.weights.reach
+        cuts = np.concatenate([[0], np.cumsum(2 * reaches + BAND)])
         return Rings(
             self._blocks(strip, PIXELS),
             self._blocks(strip, PIXELS),
@@ -108,9 +109,10 @@ class StackRows:
             self._blocks(BAND + 2, BANK),
             self._blocks(whole, PIXELS, kept),
             self._blocks(whole, CHANNELS + 1),
-            tuple(self._row(BAND + 2, 2 * CHANNELS) for _ in range(len(reaches) + 1)),
-            tuple(self._blocks(reach + BAND, CHANNELS, frames=1) for reach in reaches),
-            tuple(self._blocks(2 * reach + BAND, CHANNELS, kept) for reach in reaches),
+            np.stack([self._row(BAND + 2, 2 * CHANNELS)] * (len(reaches) + 1)),
+            np.stack([self._blocks(max(reaches) + BAND, CHANNELS, frames=1)] * len(reaches)),
+            self._blocks(cuts[-1], CHANNELS, kept),
+            cuts,
         )
 
     def _row(self, rows: int, channels: int) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, exp_of, log_of
+from dff.compiled import exp_of, inner, log_of
 from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, larger, load, over, root, save, times
 from dff.focus.tiles import ROWS, add_dots, add_squares, add_weighed, added, put_tile, tile_at, tile_of
 
@@ -54,19 +54,19 @@ ENERGY_FLOOR = np.float32(0.1)
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
-@compiled
+@inner
 def sigmoid(x):
     """1 / (1 + e^-x)."""
     return ONE / (ONE + exp_of(min(-x, _LARGEST)))
 
 
-@compiled
+@inner
 def log_sigmoid(x):
     """Logarithm of 1 / (1 + e^-x)."""
     return min(x, ZERO) - log_of(ONE + exp_of(-abs(x)))
 
 
-@compiled
+@inner
 def add_products(sums, flat, at, pitch, inputs, weight, first):
     """A tile of sums and the products of a matrix with the rows of an array.
 
@@ -85,7 +85,7 @@ def add_products(sums, flat, at, pitch, inputs, weight, first):
     return sums
 
 
-@compiled
+@inner
 def add_products_of_sums(sums, flat, at, other, pitch, inputs, weight, first):
     """The same with rows that are the sums of two."""
     for c in range(inputs):
@@ -95,7 +95,7 @@ def add_products_of_sums(sums, flat, at, other, pitch, inputs, weight, first):
     return sums
 
 
-@compiled
+@inner
 def put_product(s, source, target, weight, inputs, bias, outputs):
     """s[target + o] = bias[o] + the sum of weight[o, c] s[source + c]."""
     apart()
@@ -113,21 +113,21 @@ def packed(matrix: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(whole.reshape(outputs, ROWS, -1).transpose(0, 2, 1)).ravel()
 
 
-@compiled
+@inner
 def place(ring, y, k):
     """Where the sites of a row of a frame begin in a flattened ring (rows, frames, channels, pitch)."""
     rows, frames, channels, pitch = ring.shape
     return ((y % rows) * frames + k) * channels * pitch + MARGIN
 
 
-@compiled
+@inner
 def block(ring, y, segment, k):
     """Where a segment of a row of a frame begins in a flattened ring (rows, segments, frames, channels, SITES)."""
     rows, segments, frames, channels, _ = ring.shape
     return (((y % rows) * segments + segment) * frames + k) * channels * SITES
 
 
-@compiled
+@inner
 def fetch_part(flat, at, size, part):
     """Have a part of PARTS of the `size` numbers of an array from `at` on brought near."""
     step = size // PARTS
@@ -135,7 +135,7 @@ def fetch_part(flat, at, size, part):
         fetch(flat, of)
 
 
-@compiled
+@inner
 def clear(flat, at, pitch, rows, count):
     """flat[at + c pitch] = 0 at those of SITES sites that are not among the first so many."""
     for c in range(rows):
@@ -143,7 +143,7 @@ def clear(flat, at, pitch, rows, count):
             flat[U(at + c * pitch + x)] = ZERO
 
 
-@compiled
+@inner
 def rectify(s, source, target, rows):
     """s[target + c] = max(0, s[source + c])."""
     zero = every(ZERO)
@@ -151,7 +151,7 @@ def rectify(s, source, target, rows):
         save(s, target * SITES + x, larger(load(s, source * SITES + x), zero))
 
 
-@compiled
+@inner
 def put_normal(s, target, flat, at):
     """Put a block of features into the scratch, scaled to mean square 1 by the factors that follow them."""
     apart()
@@ -161,7 +161,7 @@ def put_normal(s, target, flat, at):
             save(s, target * SITES + c, times(load(flat, at + c), size))
 
 
-@compiled
+@inner
 def change(s, source, inputs, weight, bias, focus, flat, at, number, anew):
     """Features of a frame, from the rows that a matrix makes them of; the factors that scale them; the focus weight.
 
@@ -199,7 +199,7 @@ def change(s, source, inputs, weight, bias, focus, flat, at, number, anew):
         save(s, to + LANES, times(focused[1], beside))
 
 
-@compiled
+@inner
 def begin_statistics(s):
     """Forget the frames."""
     for x in range(0, CHANNELS * SITES, LANES):
@@ -210,7 +210,7 @@ def begin_statistics(s):
         save(s, TOTAL * SITES + x, every(ZERO))
 
 
-@compiled
+@inner
 def add_statistics(s, flat, at, frames, scale):
     """Some more frames to the sum, the maximum and the focus-weighted sum of their channels.
 
@@ -244,7 +244,7 @@ def add_statistics(s, flat, at, frames, scale):
             save(s, to + 2 * CHANNELS * SITES, weighted)
 
 
-@compiled
+@inner
 def tell_each(s, flat, at, k, frames, scale):
     """Add frames to the statistics, when there are TOGETHER of them or this is the last."""
     number = k % TOGETHER
@@ -252,7 +252,7 @@ def tell_each(s, flat, at, k, frames, scale):
         add_statistics(s, flat, at - number * (CHANNELS + 1) * SITES, number + 1, scale)
 
 
-@compiled
+@inner
 def tell_stack(s, frames, squeeze, bias, stack, y, segment, count):
     """Squeeze mean, maximum and weighted mean of the frames into a row of the stack's own features, also rectified."""
     apart()
@@ -274,7 +274,7 @@ def tell_stack(s, frames, squeeze, bias, stack, y, segment, count):
     clear(flat, first, pitch, 2 * CHANNELS, count)
 
 
-@compiled
+@inner
 def look_around(s, stack, y, segment, height, around, bias):
     """The stack's features and what is made of those around, as target."""
     apart()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled, log_of
+from dff.compiled import compiled, inner, log_of
 from dff.focus.energy_loops import REACH as RING_REACH
 from dff.focus.energy_loops import energies, mirrored
 from dff.focus.stack_scratch import ENERGY_FLOOR, MARGIN, ONE, PIXELS, SITES, U, block
@@ -16,7 +16,7 @@ _COLUMNS = 512
 """Pixels of a row that are seen at a time."""
 
 
-@compiled
+@inner
 def put_row(line, ring, y, k, channel):
     """A row of sites of one channel."""
     flat = ring.reshape(-1)
@@ -26,7 +26,7 @@ def put_row(line, ring, y, k, channel):
             flat[U(at + x)] = line[left + x]
 
 
-@compiled
+@inner
 def _put_cells(line, ring, y, k, row, left):
     """A row of pixels from a segment's first on, as channels of the cells that it is row number `row` of."""
     flat = ring.reshape(-1)
@@ -37,7 +37,7 @@ def _put_cells(line, ring, y, k, row, left):
                 flat[U(at + across * SITES + x)] = line[U(4 * (start + x) + across)]
 
 
-@compiled
+@inner
 def _add_to_cells(line, cells, left):
     first = left // 4
     for x in range(len(line) // 4):
@@ -45,7 +45,7 @@ def _add_to_cells(line, cells, left):
         cells[U(first + x)] += four * np.float32(1 / PIXELS)
 
 
-@compiled
+@inner
 def _put_part(plane, first, left, size, part):
     """A part of the plane, repeated to whole cells, with _EDGE pixels around, mirrored at its edges."""
     (height, width), (rows, columns) = plane.shape, size
@@ -61,7 +61,7 @@ def _put_part(plane, first, left, size, part):
             line[x] = source[min(mirrored(left + x - _EDGE, wide), width - 1)]
 
 
-@compiled
+@inner
 def _corners(part, corner, row, columns, line):
     """Squared answers of the filter of the finest diagonal detail to a row of a block."""
     up, here, down = part[_EDGE + row - 1], part[_EDGE + row], part[_EDGE + row + 1]
@@ -73,7 +73,7 @@ def _corners(part, corner, row, columns, line):
         line[x] = answer * answer
 
 
-@compiled
+@inner
 def _windowed(energy, taps, row, columns, total, line):
     """Energies of a row of a block averaged over the window."""
     o, p, q, r, s = energy[row + 4], energy[row + 3], energy[row + 2], energy[row + 1], energy[row]

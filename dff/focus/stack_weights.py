@@ -14,49 +14,42 @@ from dff.focus.stack_scratch import packed
 
 if TYPE_CHECKING:
     from dff.focus.sesf_stack import SesfStack
-    from dff.focus.stack_layers import Block, Exchange, Norm
+    from dff.focus.stack_layers import Block
 
 Floats = NDArray[np.float32]
 
 
 class Weights(NamedTuple):
-    """All of them: matrices as `packed` makes them."""
+    """All of them, as few arrays: matrices as `packed` makes them, layer after layer."""
 
-    bank: Floats
-    stem: Floats
-    stem_bias: Floats
-    told: tuple[tuple[Floats, ...], ...]
-    """Of each exchange: scale of the norm before, focus, squeeze and its bias."""
-    around: tuple[tuple[Floats, Floats], ...]
-    """Of each exchange: what the stack makes of the sites around."""
-    mix: tuple[tuple[Floats, ...], ...]
-    """Of each block: excitation and its bias, own and neighbours' part of the mixture and its bias."""
-    look: tuple[tuple[Floats, ...], ...]
-    """Of each block: taps and their bias, last layer and its bias."""
+    numbers: Floats
+    cuts: NDArray[np.int64]
+    """(layers, parts + 1) where the parts of each layer begin and end."""
     reach: NDArray[np.int64]
     """Of each block: distance of the sites that are looked at."""
-    decide: tuple[Floats, ...]
-    """Gains, log-odds of no answer, correction."""
 
     @classmethod
     def of(cls, network: SesfStack) -> Weights:
-        """Those of a network."""
-        blocks = [block for block in network.blocks]
-        ends = [*((block.exchange, block.norm) for block in blocks), (network.exchange, network.norm)]
+        """Those of a network.
+
+        Parts of the layers: filters; stem and its bias, and what the stack is told; of each block what the stack makes
+        of the sites around, its bias, and the mixture, then what is looked at, and what the stack is told; at last that
+        of the sites around again, and what decides.
+        """
+        blocks: list[Any] = list(network.blocks)
+        after = [*blocks[1:], network]
+        stem = 0.3 * F.pad(network.stem.weight[:, :, 0, 0], (0, 1))
+        layers = [(_folded(network.filters()),), (_matrix(stem), _array(network.stem.bias), *_told(blocks[0]))]
+        for block, following in zip(blocks, after):
+            layers += [(*_around(block), *_mix(block)), (*_look(block), *_told(following))]
+        layers.append((*_around(network), *_decide(network)))
+        lengths = np.zeros((len(layers), 1 + max(map(len, layers))), np.int64)
+        for row, parts in zip(lengths, layers):
+            row[1 : len(parts) + 1] = [part.size for part in parts]
         return cls(
-            _folded(network.filters()),
-            _matrix(0.3 * F.pad(network.stem.weight[:, :, 0, 0], (0, 1))),
-            _array(network.stem.bias),
-            tuple(_told(exchange, norm) for exchange, norm in ends),  # type: ignore[arg-type]
-            tuple((_taps(exchange.around.weight), _array(exchange.around.bias)) for exchange, _ in ends),  # type: ignore
-            tuple(_mix(block) for block in blocks),  # type: ignore[arg-type]
-            tuple(_look(block) for block in blocks),  # type: ignore[arg-type]
+            np.concatenate([part for parts in layers for part in parts]),
+            np.cumsum(lengths).reshape(lengths.shape),
             np.array([block.reach for block in blocks], np.int64),
-            (
-                *_layer(network.gains),
-                *_layer(network.unanswered),
-                _matrix(network.correction.weight[:, :, 0, 0] * network.norm.scale),
-            ),
         )
 
 
@@ -85,19 +78,32 @@ def _layer(layer: nn.Conv2d) -> tuple[Floats, Floats]:
     return _matrix(layer.weight[:, :, 0, 0]), bias
 
 
-def _told(exchange: Exchange, norm: Norm) -> tuple[Floats, ...]:
-    focus = exchange.focus.weight.flatten() * norm.scale
+def _told(before: Block | SesfStack) -> tuple[Floats, ...]:
+    """Scale of the norm before an exchange, focus, squeeze and its bias."""
+    exchange, scale = before.exchange, before.norm.scale
     # Sums are told as they are, the maximum is told scaled.
-    scales = torch.cat([norm.scale, torch.ones_like(norm.scale), norm.scale])
+    scales = torch.cat([scale, torch.ones_like(scale), scale])
     squeeze = _matrix(exchange.squeeze.weight[:, :, 0, 0] * scales)
-    return _array(norm.scale), _array(focus), squeeze, _array(exchange.squeeze.bias)
+    return _array(scale), _array(exchange.focus.weight.flatten() * scale), squeeze, _array(exchange.squeeze.bias)
+
+
+def _around(before: Block | SesfStack) -> tuple[Floats, Floats]:
+    return _taps(before.exchange.around.weight), _array(before.exchange.around.bias)
 
 
 def _mix(block: Block) -> tuple[Floats, ...]:
+    """Excitation and its bias, own and neighbours' part of the mixture and its bias."""
     own, difference = block.mix.weight[:, :, 0, 0].chunk(2, 1)
     mixture = torch.cat([own - difference, difference / 2], 1) * block.norm.scale.repeat(2)
     return *_layer(block.excite), _matrix(mixture), _array(block.mix.bias)
 
 
 def _look(block: Block) -> tuple[Floats, ...]:
+    """Taps and their bias, last layer and its bias."""
     return _array(block.look.weight.flatten()), _array(block.look.bias), *_layer(block.out)
+
+
+def _decide(network: SesfStack) -> tuple[Floats, ...]:
+    """Gains, log-odds of no answer, correction."""
+    correction = _matrix(network.correction.weight[:, :, 0, 0] * network.norm.scale)
+    return *_layer(network.gains), *_layer(network.unanswered), correction

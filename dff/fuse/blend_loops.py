@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled
+from dff.compiled import compiled, copy_row, inner
 
 _ZERO, _ONE, _HALF, _EIGHTH, _SIX = np.float32(0), np.float32(1), np.float32(0.5), np.float32(0.125), np.float32(6)
 _FOUR, _SCALE = np.float32(4), np.float32(1 / 256)
@@ -36,7 +36,7 @@ def frame_range(index, gap, reach, side, low, high):
             most[x // side] = max(most[x // side], place + around)
 
 
-@compiled
+@inner
 def _window_weight(frame, place, gap, reach):
     """Weight of a frame at a pixel: see `WindowWeights`."""
     distance = abs(frame - place)
@@ -46,7 +46,7 @@ def _window_weight(frame, place, gap, reach):
     return weight * weight
 
 
-@compiled
+@inner
 def _row_weights(frame, index, gap, reach, valid, result):
     """Weights of a frame in a row of pixels; none where it is not valid, which is without pixels where it is all."""
     for x in range(len(result)):
@@ -55,7 +55,7 @@ def _row_weights(frame, index, gap, reach, valid, result):
         result[x] = result[x] if valid[x] else _ZERO
 
 
-@compiled
+@inner
 def _part(plane, y, start, stop):
     """Some pixels of a row; none of a plane without rows."""
     return plane[y, start:stop] if len(plane) else plane.ravel()[:0]
@@ -147,7 +147,7 @@ def runs_of(blocks, side, extra, height, width):
         start = count
         if span == before:
             for n in range(same):
-                found[count] = found[start - same + n]
+                copy_row(found[start - same + n], found[count])
                 found[count, 0] = y
                 count += 1
         else:
@@ -164,7 +164,7 @@ def runs_of(blocks, side, extra, height, width):
     return found[:count]
 
 
-@compiled
+@inner
 def _mirrored(place, size):
     """A place beyond the borders, which are mirrored."""
     place = abs(place)
@@ -210,7 +210,7 @@ def halve(fine, runs, coarse):
                 target[x] = (outer + _FOUR * inner + _SIX * row[2 * x + 2]) * _SCALE
 
 
-@compiled
+@inner
 def _doubled(coarse, y, start, stop, buffer, row):
     """Row y of a plane interpolated to twice the size, from a column on, which is even, to another."""
     height, width = coarse.shape
@@ -261,7 +261,7 @@ def smooth_rows(energy, taps, runs):
     buffer = np.empty(width + 2 * reach, np.float32)
     for y, start, stop in runs:
         row = energy[y]
-        buffer[reach + start : reach + stop] = row[start:stop]
+        copy_row(row[start:stop], buffer[reach + start :])
         for x in range(1, reach + 1):
             if start == 0:
                 buffer[reach - x] = row[_mirrored(-x, width)]
@@ -313,13 +313,13 @@ def add_band(band, energy, taps, gain, clipped, corner, weight, step, runs, top,
         _add_row(band, shares, y, start, stop, top, left, blend, total)
 
 
-@compiled
+@inner
 def _sixth_power(value):
     cube = value * value * value
     return cube * cube
 
 
-@compiled
+@inner
 def _add_row(planes, shares, y, start, stop, top, left, blend, total):
     """Add some pixels of a row of planes times weights, and the weights."""
     sums = total[top + y, left + start : left + stop]

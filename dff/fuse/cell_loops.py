@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from dff.compiled import compiled
+from dff.compiled import compiled, inner
 from dff.fuse.cells import JUMP_FRAMES, NOWHERE
 
 _ZERO, _ONE, _HALF, _QUARTER = np.float32(0), np.float32(1), np.float32(0.5), np.float32(0.25)
@@ -35,7 +35,7 @@ def depth_range(depth, known, side, least, most):
                 high[x // side] = max(high[x // side], depth[y, x])
 
 
-@compiled
+@inner
 def _widened(share, values, i, j, low, high):
     """Depths between which the pixels of four cells lie, and those of others."""
     for y in range(2 * i, min(2 * i + 2, share.shape[0])):
@@ -45,7 +45,7 @@ def _widened(share, values, i, j, low, high):
     return low, high
 
 
-@compiled
+@inner
 def _shared_out(share, values, i, j, border, near, near_values, rest, rest_values):
     """Add four cells to the side of one that they lie on."""
     for y in range(2 * i, min(2 * i + 2, share.shape[0])):
@@ -63,7 +63,7 @@ def _shared_out(share, values, i, j, border, near, near_values, rest, rest_value
                     rest_values[i, j, plane] += values[y, x, plane] * part
 
 
-@compiled
+@inner
 def _averaged(share, values, i, j):
     """Sums of four cells to means."""
     if share[i, j] > _ZERO:
@@ -99,7 +99,7 @@ def coarser(share, values, behind, behind_values, near, near_values, rest, rest_
             _averaged(rest, rest_values, i, j)
 
 
-@compiled
+@inner
 def _share_of_disc(away, radius):
     """Share of a disc's area that a cell so far from its middle has."""
     return min(max(radius + _HALF - away, _ZERO), _ONE) / (_PI * (radius * radius + _TWELFTH))

@@ -131,4 +131,4 @@ def to_pixels(
     """
     from dff.fuse.cell_loops import add_at_pixels
 
-    add_at_pixels(values, depth, side_px, *place, wanted, np.float32(within), near, sums)
+    add_at_pixels(values, depth, side_px, *np.ascontiguousarray(place), wanted, np.float32(within), near, sums)

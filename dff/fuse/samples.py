@@ -25,6 +25,7 @@ def colours_at(
     order, first = np.empty(len(frame), np.int32), np.zeros(stack.count + 1, np.int64)
     sample_loops.sort_by_frame(frame, order, first)
     total, sums = np.zeros(len(frame), np.float32), np.zeros((len(frame), 0), np.float32)
+    place = np.ascontiguousarray(place)
     for k in range(stack.count):
         given = order, first, frame, np.float32(k), np.float32(reach)
         some, (top, bottom, left, right) = sample_loops.about_frame(*given, *place)
@@ -32,7 +33,7 @@ def colours_at(
             continue
         window = slice(top, bottom), slice(left, right)
         pixels, scale = stack.pixels(k, window)
-        valid = stack.valid_in(k, window).cpu().numpy()
+        valid = stack.valid_in(k, window).contiguous().cpu().numpy()
         sums = sums if sums.shape[1] else np.zeros((len(frame), pixels.shape[2]), np.float32)
         sample_loops.add_colours(pixels, np.float32(scale), valid, top, left, *place, some, *given[2:], total, sums)
     return sums / np.where(total > 0, total, np.float32(1))[:, None], total > 0

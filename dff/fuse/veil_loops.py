@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled
+from dff.compiled import compiled, inner
 
 _ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
 _STEEPEST_FRAMES = np.float32(2)
@@ -22,7 +22,7 @@ _LARGEST_CHANGE, _SLACK = np.float32(3), np.float32(0.25)
 they show near by for more than this share of it."""
 
 
-@compiled
+@inner
 def _slope(before, here, after, first, last):
     """Growth a pixel, of the pixel's own surface; the first has none before, the last none after."""
     total, count = _ZERO, _ZERO
@@ -91,7 +91,7 @@ def replace_behind(colours, radius, rows, columns, values):
         )
 
 
-@compiled
+@inner
 def _square(value):
     return value * value
 

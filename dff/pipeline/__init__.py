@@ -6,6 +6,7 @@ from dff.pipeline.aligned import align_to_folder
 from dff.pipeline.apply import apply_edits, describe_edits
 from dff.pipeline.convert import convert_result
 from dff.pipeline.duration import forecast, in_words, told_time
+from dff.pipeline.first_run import compiled_beside
 from dff.pipeline.folder import reconstruct_to_folder
 from dff.pipeline.fusion import fuse_frames, fuse_to_file
 from dff.pipeline.geometry import resolve_geometry
@@ -25,6 +26,7 @@ __all__ = [
     "align_to_folder",
     "apply_edits",
     "available_memory_gb",
+    "compiled_beside",
     "convert_result",
     "describe",
     "describe_edits",

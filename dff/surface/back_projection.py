@@ -111,7 +111,8 @@ def back_project_pixels(
     centre = geometry.centre_px[alignment.reference]
     places = np.atleast_2d(np.asarray(index, np.float32))
     u, v = (
-        np.array(np.broadcast_to(part - middle, places.shape), np.float32) for part, middle in zip((x_px, y_px), centre)
+        np.array(np.broadcast_to(part - middle, places.shape), np.float32, order="C")
+        for part, middle in zip((x_px, y_px), centre)
     )
     points = np.empty((*places.shape, 3), np.float32)
     points_at(u, v, np.ascontiguousarray(places), table, points)

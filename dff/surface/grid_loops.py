@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dff.compiled import compiled
+from dff.compiled import compiled, inner
 
 _ZERO, _ONE, _HALF, _SIXTH = np.float32(0), np.float32(1), np.float32(0.5), np.float32(1 / 6)
 _INFINITE = np.float32(np.inf)
@@ -85,7 +85,7 @@ def normals(points, right, below, result):
             result[y, x, 0], result[y, x, 1], result[y, x, 2] = p / length, q / length, r / length
 
 
-@compiled
+@inner
 def _between(depth, y, x, down, right, count):
     """Difference over some pixels from a place on, along a direction; NaN outside the map."""
     below, beside = y + count * down, x + count * right
@@ -171,7 +171,7 @@ def force_broken(broken, error):
             error[y, columns + 1 - odd], error[y + 1, columns + odd] = _INFINITE, _INFINITE
 
 
-@compiled
+@inner
 def _raise(error, fields, y, x, down, right):
     """Raise the error of a vertex to that of interpolating between two others; unknown values say nothing."""
     for field in fields:
@@ -180,7 +180,7 @@ def _raise(error, fields, y, x, down, right):
             error[y, x] = wrong
 
 
-@compiled
+@inner
 def _raise_to(error, y, x, down, right):
     """Raise the error of a vertex to that of another, where there is one."""
     i, j = y + down, x + right
