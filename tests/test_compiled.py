@@ -19,10 +19,11 @@ from dff import compiled, filters
 from dff.align import resample
 from dff.depth import confidence, forget_uncovered, regularise, regularise_depth
 from dff.depth.mixture import mixture_of
+from dff.depth.peaks import Peaks, logits_around
 from dff.depth.refine import fit_peak
 from dff.depth.select import lattice_volume
 from dff.depth.unit_loops import BLOCK_PX
-from dff.focus import coherent, focus_cells, focus_volume, load_measure, luminance_of, stack_filter
+from dff.focus import Covered, coherent, focus_cells, focus_volume, load_measure, luminance_of, stack_filter
 from dff.fuse import all_in_focus, blend
 
 UNEVEN = np.array([0.0, 1.0, 1.4, 3.0, 4.0, 4.5, 6.0, 7.0, 9.0])
@@ -44,14 +45,16 @@ def test_energies_agree_with_tensors(narrow: bool, z: np.ndarray | None, size: t
     expected = measure(coherent(images, 1.0, z))
     assert measure.symmetric is not None
     torch.testing.assert_close(focus_volume(images, measure, z_sigma_frames=1.0, z=z), expected, rtol=0, atol=2e-5)
-    where = torch.zeros(size, dtype=torch.bool)
-    where[:, :7] = True
+    covered = Covered(np.zeros((9, size[0]), np.int32), np.full((9, size[0]), size[1], np.int32))
+    covered.first[3], covered.stop[3, 2:] = 2, 4
     masked = expected.clone()
-    masked[3].masked_fill_(where, -40)
-    found = focus_volume(images, measure, z_sigma_frames=1.0, z=z, uncovered={3: where})
+    masked[3, :, :2] = masked[3, 2:, 4:] = -40
+    found = focus_volume(images, measure, z_sigma_frames=1.0, z=z, covered=covered)
     torch.testing.assert_close(found, masked, rtol=0, atol=2e-5)
-    cells = focus_cells(images, measure, z_sigma_frames=1.0, z=z, uncovered={3: where})
+    cells = focus_cells(images, measure, z_sigma_frames=1.0, z=z, covered=covered)
     torch.testing.assert_close(cells, lattice_volume(masked), rtol=0, atol=2e-5)
+    replaced = focus_volume(images, replace(measure, symmetric=None), z_sigma_frames=1.0, z=z, covered=covered)
+    torch.testing.assert_close(replaced, masked, rtol=0, atol=0)
 
 
 def test_energies_are_the_same_in_every_tile() -> None:
@@ -73,7 +76,7 @@ def test_windows_that_reach_far_are_left_to_tensors() -> None:
     """The loops hold seven taps."""
     measure, images = load_measure("ring-difference", window_sigma_px=2.0), frames(20, 20)
     assert measure.symmetric is None
-    assert focus_cells(images, measure, uncovered={}) is None
+    assert focus_cells(images, measure) is None
     assert torch.equal(focus_volume(images, measure), replace(measure)(images))
 
 
@@ -139,7 +142,8 @@ def test_curves_of_pixels_say_what_they_are_defined_by() -> None:
     volume = torch.rand(12, 5, 300, generator=generator) - 0.2 * (frame - centre).square().clamp_max(20)
     label = centre.round().to(torch.int64)
     fit = fit_peak(volume, label, radius=2, noise_logit=-3.0, samples=6.0)
-    index, features = confidence.curve_features(volume, label, fit, radius=2, noise_logit=-3.0)
+    peaks = Peaks(len(volume), label, fit, logits_around(volume, label, -3.0, halos=False))
+    index, features = confidence.curve_features(peaks, radius=2, noise_logit=-3.0)
     named = dict(zip(confidence.FEATURES, features))
     far = volume.masked_fill((frame - label).abs() <= 2, -torch.inf).amax(0)
     torch.testing.assert_close(named["margin"], (fit.height - far).clamp(-1, 3))

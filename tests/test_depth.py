@@ -21,6 +21,7 @@ from dff.depth import (
     regularise_depth,
     split_window,
 )
+from dff.depth.peaks import logits_around
 from dff.depth.refine import fit_peak
 from dff.focus import load_measure
 from dff.simulate import render_scene
@@ -159,7 +160,8 @@ def test_occlusion_edges_are_found_better_with_the_pictures() -> None:
     volume = estimator.volume(images)
     labels = estimator.regularise(estimator.sites(images))
 
-    found = [estimator.evidence(volume, labels_of(volume, labels), labels, f)[0] for f in (None, frames_of(images))]
+    peaks = estimator.peaks_at(volume, labels_of(volume, labels), labels)
+    found = [estimator.evidence(peaks, labels, frames)[0] for frames in (None, frames_of(images))]
     edge = metrics.occlusion_edges(scene.index)
     alone, settled = (np.nanmean(np.abs(surface.index.numpy() - scene.index)[edge]) for surface in found)
     assert settled < 0.9 * alone
@@ -197,7 +199,7 @@ def print_on_blank_ground(distance_px: int, growth_px: float = 2.0) -> tuple[Ten
 def test_the_halo_of_a_line_is_no_surface() -> None:
     """Blank ground beside a bright line peaks at the ends of the sweep, where the line's blur ends; the line stays."""
     volume, label = print_on_blank_ground(16)
-    found = halo.in_halo(volume, label, 2.0, 0.0)
+    found = halo.in_halo(*logits_around(volume, label, 0.0, halos=True)[2:], label, 2.0, 0.0)
     line, beside = (
         (torch.arange(64) - 20).abs() < 2,
         (torch.arange(64) - 20).abs().clamp(8, 14) == (torch.arange(64) - 20).abs(),
@@ -211,7 +213,8 @@ def test_weak_ground_beside_a_line_is_a_surface() -> None:
     volume, _ = print_on_blank_ground(2)
     ground = (3.0 - 1.5 * (torch.arange(10.0) - 8).abs()).clamp_min(0)[:, None, None]
     volume = torch.maximum(volume, ground.expand_as(volume))
-    assert not halo.in_halo(volume, volume.argmax(0), 2.0, 0.0).any()
+    label = volume.argmax(0)
+    assert not halo.in_halo(*logits_around(volume, label, 0.0, halos=True)[2:], label, 2.0, 0.0).any()
 
 
 @pytest.mark.parametrize("growth_px", [1.0, 1.5, 2.5])

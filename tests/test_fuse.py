@@ -362,3 +362,25 @@ def test_rows_and_columns_that_hold_all_weight(with_valid):
     (top, bottom), columns = weight.extent(1)
     assert (top, columns) == (0, (0, 320))
     assert (bottom < 200) is not with_valid
+
+
+@pytest.mark.parametrize("method", fuse.FUSION_METHODS)
+@pytest.mark.parametrize("covering", [False, True])
+def test_columns_say_where_frames_are_valid(method, covering):
+    """As masks do, with a frame that is valid everywhere and without one."""
+    generator = np.random.default_rng(4)
+    first, stop = (generator.integers(*span, (5, 40), np.int32) for span in ((0, 9), (40, 49)))
+    if covering:
+        first[2], stop[2] = 0, 48
+    frames = torch.from_numpy(generator.random((5, 3, 40, 48), np.float32))
+    index = torch.from_numpy(4 * generator.random((40, 48), np.float32))
+    across = np.arange(48)
+    mask = torch.from_numpy((across >= first[..., None]) & (across < stop[..., None]))
+    found = [
+        fuse.all_in_focus(frames, index=index, valid=valid, method=method) for valid in (mask, columns(first, stop))
+    ]
+    assert torch.equal(*found)
+
+
+def columns(first, stop):
+    return fuse.ValidColumns(first, stop, 48)

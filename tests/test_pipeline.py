@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dff import io, optics, pipeline
 from dff.depth import LATTICE
-from dff.pipeline import clock, duration, plan, run
+from dff.pipeline import clock, duration, plan, run, tiling
 from dff.settings import Settings
 from dff.simulate import render_scene
 from dff.stack import FocalStack, ImageMetadata, Scene
@@ -299,6 +299,17 @@ def test_magnification_needs_the_pitch_of_the_sensor(dome: Scene) -> None:
         pipeline.resolve_geometry(stack, Settings(magnification=2.0))
 
 
+def test_bands_of_a_tile_change_nothing(dome: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The logits of a few rows at a time say what those of the whole tile say, bit for bit."""
+    whole = pipeline.reconstruct(dome.stack, ALIGNED)
+    monkeypatch.setattr(tiling, "BAND_PIXELS", 1)
+    monkeypatch.setattr(tiling, "LEAST_BAND_ROWS", 12)
+    assert len(tiling.band_spans((8, 40), 100)) == 3
+    banded = pipeline.reconstruct(dome.stack, ALIGNED)
+    for one, other in zip(vars(whole.depth).values(), vars(banded.depth).values()):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_memory_is_planned_within_the_limit() -> None:
     """Strips shrink as frames are added, the prediction stays below the limit, and too little is refused."""
     for count in (8, 32, 128):
@@ -359,7 +370,8 @@ def test_a_network_sees_every_row_once_and_parts_change_nothing(dome: Scene, mon
 
 def test_the_plan_counts_the_network(dome: Scene) -> None:
     """A network's rows and strips of a wide picture take their share of the memory, and no more disk."""
-    stack = replace(without_geometry(dome.stack), shape=(64, 9600, 3))
+    few = replace(without_geometry(dome.stack), shape=(64, 9600, 3))
+    stack = replace(few, frames=list(few.frames) * 5, names=tuple(map(str, range(5 * len(few)))), files=())
     operator, network = (
         run.plan_for(stack, ALIGNED.but(measure=name, max_memory_gb=1.5)) for name in ("ring-difference", "sesf-stack")
     )

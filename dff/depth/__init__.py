@@ -10,7 +10,7 @@ measure depth to a fraction of a frame.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,15 +21,26 @@ from torch import Tensor
 from dff.depth import confidence, edges, halo, windows
 from dff.depth.claims import CLAIMS, claimed
 from dff.depth.edges import Frames, frames_of
+from dff.depth.peaks import Peaks, logits_around
 from dff.depth.plane import split_window
 from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, fit_peak, in_frames
 from dff.depth.regularise import regularise_depth
 from dff.depth.select import LATTICE, lattice_size, lattice_volume, select_depth, upsample_label
 from dff.depth.sequence import follows_sweep
-from dff.depth.sites import INVALID_LOGIT, SeenRows, SiteRows, Sites
+from dff.depth.sites import SeenRows, SiteRows, Sites, site_logit
 from dff.depth.surface import Averaging, Pixels, Surface
-from dff.focus import COVERED, FocusMeasure, coherent, focus_cells, focus_volume, frame_units, with_channels
+from dff.focus import (
+    ALL_ROWS,
+    UNCOVERED_LOGIT,
+    Covered,
+    FocusMeasure,
+    coherent,
+    focus_cells,
+    focus_volume,
+    frame_units,
+    with_channels,
+)
 from dff.stack import DepthMap
 
 __all__ = [
@@ -37,6 +48,7 @@ __all__ = [
     "LATTICE",
     "DepthEstimator",
     "Labels",
+    "Peaks",
     "Refined",
     "SeenRows",
     "SiteRows",
@@ -86,7 +98,8 @@ class Labels:
 class DepthEstimator:
     """How depth is found, in steps that a pipeline can run strip by strip.
 
-    For every strip: sites. Once: regularise. For every strip again: volume, refine.
+    For every strip: sites. Once: regularise. For every strip again: volume, refine; or, where curves are energies,
+    volume and peaks for a few rows at a time, then refine_peaks.
     """
 
     measure: FocusMeasure
@@ -143,30 +156,35 @@ class DepthEstimator:
         """The estimator that decides the frame by energies too."""
         return replace(self, measure=self.energies, refit=None)
 
-    def volume(self, images: Tensor, uncovered: Mapping[int, Tensor] = COVERED) -> Tensor:
+    def volume(self, images: Tensor, covered: Covered | None = None, inside: slice = ALL_ROWS) -> Tensor:
         """Logits to refine with.
 
         Args:
             images: (N, C, H, W) from 0 to 1.
-            uncovered: (H, W) bool by the number of the frame: what it does not cover, where it has no logit.
+            covered: What frames cover; elsewhere they have no logit.
+            inside: Rows that are wanted; the others are their context.
 
         Returns:
-            (N, H, W).
+            (N, rows, W).
         """
-        return focus_volume(images, self.energies, z_sigma_frames=self.z_sigma_frames, z=self.z, uncovered=uncovered)
+        return self._logits(images, self.z_sigma_frames, covered, inside)
 
-    def sites(self, images: Tensor, uncovered: Mapping[int, Tensor] = COVERED) -> Sites:
+    def _logits(self, images: Tensor, z_sigma_frames: float, covered: Covered | None, inside: slice) -> Tensor:
+        along = functools.partial(focus_volume, z_sigma_frames=z_sigma_frames, z=self.z)
+        return along(images, self.energies, covered=covered, inside=inside)
+
+    def sites(self, images: Tensor, covered: Covered | None = None) -> Sites:
         """The lattice of a part of the picture, to be put together for the whole.
 
         Args:
             images: (N, C, H, W) from 0 to 1.
-            uncovered: (H, W) bool by the number of the frame: what it does not cover.
+            covered: What frames cover; None: all cover everything.
         """
         if self.refit is None:
             images = with_channels(images, self.channels)
-            return Sites.of(self._cells(images, self.z_sigma_frames, uncovered))
+            return Sites.of(self._cells(images, self.z_sigma_frames, covered))
         images = self.coherent(images)
-        return Sites.of(self._cells(images, 0.0, uncovered), self._shares(images, uncovered))
+        return Sites.of(self._cells(images, 0.0, covered), self._shares(images, covered))
 
     @property
     def by_rows(self) -> bool:
@@ -192,32 +210,33 @@ class DepthEstimator:
         rows = self.measure.rows
         if rows is None:
             raise ValueError(f"measure: must look at rows; got {self.measure.name}; use sites")
-        return SiteRows(rows.open(count, size_px), lambda images, bare: self._cells(images, 0.0, bare), rows.edge_px)
+        return SiteRows(
+            rows.open(count, size_px), lambda images, *given: self._cells(images, 0.0, *given), rows.edge_px
+        )
 
     def coherent(self, images: Tensor) -> Tensor:
         """(N, C, H, W) images as all measures look at them: with their channels, filtered along the stack."""
         return coherent(with_channels(images, self.channels), self.z_sigma_frames, self.z)
 
-    def _cells(self, images: Tensor, z_sigma_frames: float, uncovered: Mapping[int, Tensor]) -> Tensor:
+    def _cells(
+        self, images: Tensor, z_sigma_frames: float, covered: Covered | None, inside: slice = ALL_ROWS
+    ) -> Tensor:
         """(N, h, w) logarithm of the mean energy of a site."""
-        cells = focus_cells(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z, uncovered=uncovered)
-        if cells is not None:
-            return cells
-        return lattice_volume(
-            focus_volume(images, self.energies, z_sigma_frames=z_sigma_frames, z=self.z, uncovered=uncovered)
-        )
+        along = functools.partial(focus_cells, z_sigma_frames=z_sigma_frames, z=self.z)
+        cells = along(images, self.energies, covered=covered, inside=inside)
+        return lattice_volume(self._logits(images, z_sigma_frames, covered, inside)) if cells is None else cells
 
-    def _shares(self, images: Tensor, uncovered: Mapping[int, Tensor]) -> Tensor:
+    def _shares(self, images: Tensor, covered: Covered | None) -> Tensor:
         """(N, h, w) logarithm of what the measure gives each frame of a site."""
         if self.measure.cells is not None:
             shares = self.measure.cells(with_channels(images, self.measure.channels))
-            for k, where in uncovered.items():
-                shares[k] += lattice_volume(torch.where(where, INVALID_LOGIT, 0.0)[None])[0]
+            for k, where in () if covered is None else covered.bare(images.shape[3]):
+                shares[k] += site_logit(where)
             return shares
         volume = focus_volume(images, self.measure)
         volume = volume if self.measure.probabilistic else volume.log_softmax(0)
-        for k, where in uncovered.items():
-            volume[k].masked_fill_(where, INVALID_LOGIT)
+        for k, where in () if covered is None else covered.bare(images.shape[3]):
+            volume[k].masked_fill_(where, UNCOVERED_LOGIT)
         return lattice_volume(volume)
 
     def regularise(self, sites: Sites) -> Labels:
@@ -259,19 +278,72 @@ class DepthEstimator:
             frames: Gives a window of the part of frame k as (C, h, w), for the decision at occlusion edges; without it
                 none is made.
         """
+        if not self.energies.probabilistic:
+            peaks = self.peaks(volume, labels, top=top, left=left)
+            return self.refine_peaks(peaks, labels, top=top, left=left, frames=frames)
+        label = self._label(volume, labels, top, left)
+        refined = read_probability(volume, label, radius=self.refit_radius + _SPREAD_FRAMES)
+        return refined if self.method != "argmax" else replace(refined, index=_whole_frames(refined))
+
+    def peaks(self, volume: Tensor, labels: Labels, *, top: int = 0, left: int = 0) -> Peaks:
+        """What the focus curves of single pixels say, after which their logits are not needed.
+
+        Args:
+            volume: (N, H, W) logits of a part of the picture, whatever its size.
+            labels: What `regularise` gave.
+            top: First row of the part in the whole picture, a multiple of LATTICE.
+            left: First column, likewise.
+        """
+        return self.peaks_at(volume, self._label(volume, labels, top, left), labels)
+
+    def peaks_at(self, volume: Tensor, label: Tensor, labels: Labels) -> Peaks:
+        """The same at (H, W) int64 labels of the pixels that are known."""
+        times = None if self.z is None else frame_units(self.z)
+        fit = fit_peak(
+            volume,
+            label,
+            radius=self._radius(labels),
+            search=_NARROW_RADIUS if labels.narrow else 0,
+            position=times,
+            noise_logit=labels.noise_logit,
+            samples=self.energies.samples,
+            narrow=labels.narrow,
+        )
+        fit = fit if times is None else in_frames(fit, times)
+        halos = self.has_halos(labels)
+        return Peaks(len(volume), label, fit, logits_around(volume, label, labels.noise_logit, halos=halos))
+
+    def has_halos(self, labels: Labels) -> bool:
+        """Whether the blur grows so fast that it reaches beyond edges."""
+        return self.blur_growth_px(labels) > halo.LEAST_GROWTH_PX
+
+    def _label(self, volume: Tensor, labels: Labels, top: int, left: int) -> Tensor:
         if labels.label is None:
-            label = select_depth(volume)
-        else:
-            label = upsample_label(volume, labels.label, top=top, left=left)
-        if self.energies.probabilistic:
-            refined = read_probability(volume, label, radius=self.refit_radius + _SPREAD_FRAMES)
-            return refined if self.method != "argmax" else replace(refined, index=_whole_frames(refined))
-        surface, features = self.evidence(volume, label, labels, frames, top=top, left=left)
+            return select_depth(volume)
+        return upsample_label(volume, labels.label, top=top, left=left)
+
+    def _radius(self, labels: Labels) -> int:
+        """Frames on either side that are fitted."""
+        return _NARROW_RADIUS if labels.narrow else self.refit_radius
+
+    def refine_peaks(
+        self, peaks: Peaks, labels: Labels, *, top: int = 0, left: int = 0, frames: Frames | None = None
+    ) -> Refined:
+        """Depth of a part of the picture; see `refine`.
+
+        Args:
+            peaks: Of the part with its halo.
+            labels: What `regularise` gave.
+            top: First row of the part in the whole picture, a multiple of LATTICE.
+            left: First column, likewise.
+            frames: Gives a window of the part of frame k as (C, h, w).
+        """
+        surface, features = self.evidence(peaks, labels, frames, top=top, left=left)
         probability = confidence.probability(features, self.measure.name)
         known = surface.index.isfinite() & confidence.is_known(features, probability, self.measure.name)
-        growth_px = self.blur_growth_px(labels)
-        if growth_px > halo.LEAST_GROWTH_PX:
-            known &= ~halo.in_halo(volume, label, growth_px, labels.noise_logit)
+        if self.has_halos(labels):
+            logits = peaks.around[2], peaks.around[3]
+            known &= ~halo.in_halo(*logits, peaks.label, self.blur_growth_px(labels), labels.noise_logit)
         return Refined(
             torch.where(known, surface.index, torch.nan),
             torch.where(known, confidence.calibrated_sigma(surface.sigma, self.measure.name), torch.nan),
@@ -281,8 +353,7 @@ class DepthEstimator:
 
     def evidence(
         self,
-        volume: Tensor,
-        label: Tensor,
+        peaks: Peaks,
         labels: Labels,
         frames: Frames | None = None,
         *,
@@ -292,49 +363,34 @@ class DepthEstimator:
         """The surface of a part of the picture, and (F, H, W) what its probability is judged by.
 
         Args:
-            volume: (N, H, W) logits.
-            label: (H, W) int64 label of every pixel.
+            peaks: Of the focus curves.
             labels: What `regularise` gave.
             frames: Gives a window of the part of frame k as (C, h, w).
             top: First row of the part in the whole picture, a multiple of LATTICE.
             left: First column, likewise.
         """
-        single, curves = self.single(volume, label, labels)
+        single, curves = self.single(peaks, labels)
         if self.method == "regularised":
             surface = self.averaging(labels)(single, frames)
         else:
-            index = single.index if self.method == "subframe" else torch.where(single.known, label, torch.nan)
-            surface = Surface(index, single.sigma, label, torch.ones_like(index))
+            index = single.index if self.method == "subframe" else torch.where(single.known, peaks.label, torch.nan)
+            surface = Surface(index, single.sigma, peaks.label, torch.ones_like(index))
         features = [confidence.pooled(curves), confidence.surface_features(single.index, surface.index, surface.share)]
         if labels.claims is not None:
             promised = claimed(labels.claims, surface.label, top=top, left=left)
             features.append(confidence.pooled(promised[None]))
         return surface, torch.cat(features)
 
-    def single(self, volume: Tensor, label: Tensor, labels: Labels) -> tuple[Pixels, Tensor]:
+    def single(self, peaks: Peaks, labels: Labels) -> tuple[Pixels, Tensor]:
         """What the focus curves of single pixels say, and (F, H, W) their features, for `confidence`.
 
         Args:
-            volume: (N, H, W) logits.
-            label: (H, W) int64 label of every pixel.
+            peaks: Of the focus curves.
             labels: What `regularise` gave.
         """
-        radius, search = (_NARROW_RADIUS, _NARROW_RADIUS) if labels.narrow else (self.refit_radius, 0)
-        times = None if self.z is None else frame_units(self.z)
-        fit = fit_peak(
-            volume,
-            label,
-            radius=radius,
-            search=search,
-            position=times,
-            noise_logit=labels.noise_logit,
-            samples=self.energies.samples,
-            narrow=labels.narrow,
-        )
-        fit = fit if times is None else in_frames(fit, times)
-        index, features = confidence.curve_features(volume, label, fit, radius=radius, noise_logit=labels.noise_logit)
+        index, features = confidence.curve_features(peaks, radius=self._radius(labels), noise_logit=labels.noise_logit)
         shape = features[[confidence.FEATURES.index(name) for name in ("above_noise", "residual", "width")]]
-        return Pixels(index, fit.sigma, label, fit.height, shape), features
+        return Pixels(index, peaks.fit.sigma, peaks.label, peaks.fit.height, shape), features
 
     def averaging(self, labels: Labels) -> Averaging:
         """How single pixels are put together."""

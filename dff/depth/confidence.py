@@ -11,11 +11,10 @@ from torch import Tensor
 
 from dff import filters
 from dff.depth.judge import judge_of
-from dff.depth.refine import FLATTEST, PeakFit
+from dff.depth.peaks import Peaks
+from dff.depth.refine import FLATTEST
 from dff.depth.select import largest
 
-SECOND_PEAK_FRAMES = 4
-"""Another peak is one at least this far from the label."""
 RANGE_PX = 4
 """Labels are compared within this distance."""
 LEAST_DROP = 0.05
@@ -62,15 +61,11 @@ SIGMA_FLOOR_FRAMES = 0.1
 """Error that remains without noise, of the parabola and of surfaces that are not level; chosen, not fitted."""
 
 
-def curve_features(
-    volume: Tensor, label: Tensor, fit: PeakFit, *, radius: int, noise_logit: float
-) -> tuple[Tensor, Tensor]:
+def curve_features(peaks: Peaks, *, radius: int, noise_logit: float) -> tuple[Tensor, Tensor]:
     """What the focus curves of single pixels say.
 
     Args:
-        volume: (N, H, W) logits.
-        label: (H, W) int64 the labels.
-        fit: The parabolas, around the labels or frames beside them.
+        peaks: Of the curves, with indices in frames.
         radius: Frames on either side that were fitted.
         noise_logit: Logit of a place without texture.
 
@@ -80,10 +75,9 @@ def curve_features(
     """
     from dff.depth.peak_loops import CURVES, curves
 
-    index, features = torch.empty(label.shape), torch.empty(CURVES, *label.shape)
-    away = min(SECOND_PEAK_FRAMES, max(1, len(volume) // 5))
-    maps = volume.contiguous(), label.contiguous(), label_range(label), fit.start, fit.maps
-    given = *(values.numpy() for values in maps), radius, np.float32(noise_logit), away, _LIMITS
+    index, features = torch.empty(peaks.label.shape), torch.empty(CURVES, *peaks.label.shape)
+    maps = label_range(peaks.label), peaks.fit.start, peaks.fit.maps, peaks.around
+    given = *(values.numpy() for values in maps), peaks.count, radius, np.float32(noise_logit), _LIMITS
     curves(*given, np.float32(LEAST_DROP), np.float32(FLATTEST), index.numpy(), features.numpy())
     return index, features
 

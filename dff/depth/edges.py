@@ -18,6 +18,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import filters
@@ -45,7 +46,7 @@ _LEAST_CONTRAST = 0.03
 _AGREE_FRAMES = 4.0
 _SAME_FRAMES = 2.0
 _DENSE_PX = 2
-_BLOCK_PX = 128
+_BLOCK_PX = 256
 _UNKNOWN_TRUST = 0.1
 _RIDGE_PX2 = 0.5
 
@@ -166,7 +167,7 @@ class _Neighbours:
     """(M,) flat place in the padded map."""
     offsets: FloatArray
     """(K,) from there to the neighbours at OFFSETS."""
-    likeness: FloatArray
+    likeness: NDArray[np.uint16]
     """(M, K) how much each pixel looks like its neighbours."""
 
     @classmethod
@@ -185,7 +186,7 @@ class _Neighbours:
         place = (row + reach) * width + column + reach
         offsets = np.array([y * width + x for x, y, _ in OFFSETS])
         colours = np.stack([_padded(plane) for plane in picture.numpy()])
-        found = np.empty((len(place), len(OFFSETS)), np.float32)
+        found = np.empty((len(place), len(OFFSETS)), np.uint16)
         likeness(colours, place, offsets, (0.5 / (_LIKENESS**2 * contrast)).numpy(), found)
         return cls(where_flat, place, offsets, found)
 
@@ -206,8 +207,11 @@ def _padded(values: FloatArray, border: int = cv2.BORDER_REPLICATE) -> FloatArra
 
 
 def _kernel(sigma_px: float) -> FloatArray:
-    """(K,) weights of the neighbours at OFFSETS."""
-    return np.array([step * math.exp(-(x * x + y * y) / (2 * sigma_px**2)) for x, y, step in OFFSETS], np.float32)
+    """(K,) weights of the neighbours at OFFSETS, for likenesses that are whole numbers."""
+    from dff.depth.edge_loops import ALIKE
+
+    weights = [step * math.exp(-(x * x + y * y) / (2 * sigma_px**2)) for x, y, step in OFFSETS]
+    return np.array(weights, np.float32) / np.float32(ALIKE)
 
 
 def _vote(label: Tensor, trust: FloatArray, near: _Neighbours) -> tuple[Tensor, Tensor]:

@@ -57,29 +57,26 @@ def blur_growth_px(drop: float, z_sigma_frames: float) -> float:
     return 1 / math.sqrt(max(width, 1 / _LARGEST_GROWTH_PX**2))
 
 
-def in_halo(volume: Tensor, label: Tensor, growth_px: float, noise_logit: float) -> Tensor:
+def in_halo(peak: Tensor, mean: Tensor, label: Tensor, growth_px: float, noise_logit: float) -> Tensor:
     """(H, W) bool: where the peak at the label is that of a neighbour's defocus.
 
     Args:
-        volume: (N, H, W) logits.
+        peak: (H, W) logit at the label.
+        mean: (H, W) mean of the logits, those below that of noise counted as that.
         label: (H, W) int64 frame of every pixel; the first row is at a multiple of LATTICE in the whole picture.
         growth_px: Growth of the blur's standard deviation, px a frame.
         noise_logit: Logit of a place without texture.
     """
-    peak = volume.gather(0, label[None])[0]
     logit, frame = _cells(peak, label)
     doubted = _beside_stronger(logit, frame, growth_px)
     alone = doubted & (_share_of_surface(frame, ~doubted) < _OWN_SHARE)
     height, width = label.shape
     cell, its_frame = (_upsampled(values, height, width) for values in (alone, frame))
-    return cell & ((label - its_frame).abs() <= _SAME_FRAMES) & _is_flat(volume, peak, noise_logit)
+    return cell & ((label - its_frame).abs() <= _SAME_FRAMES) & _is_flat(peak, mean, noise_logit)
 
 
-def _is_flat(volume: Tensor, peak: Tensor, noise_logit: float) -> Tensor:
+def _is_flat(peak: Tensor, mean: Tensor, noise_logit: float) -> Tensor:
     """(H, W) bool: the mean of the focus curve is not far below its peak."""
-    mean = torch.zeros_like(peak)
-    for plane in volume:
-        mean += torch.maximum(plane, torch.full_like(plane, noise_logit)) / len(volume)
     return peak - mean < _FLAT_SHARE * (peak - noise_logit)
 
 

@@ -200,31 +200,64 @@ def frames_at(times, start, position):
 
 
 @compiled
-def curves(volume, label, spread, start, fitted, radius, noise_logit, away, limits, least_drop, flattest, index, found):
-    """What focus curves say beside their peak, and where that is one; `dff.depth.confidence` has the words.
+def around(volume, label, away, noise_logit, found):
+    """What all frames say of each pixel: largest logit away from the label, mean logit, and if there is room for them
+    the logit at the label, and the mean of logits that are at least that of noise.
 
     Args:
         volume: (N, H, W) float32 logits.
         label: (H, W) int64.
+        away: Frames from the label that are still near it.
+        noise_logit: float32.
+        found: (2 or 4, H, W) float32, changed in place.
+    """
+    for y in range(volume.shape[1]):
+        for left in range(0, volume.shape[2], BLOCK_PX):
+            columns = slice(left, min(left + BLOCK_PX, volume.shape[2]))
+            _beside(volume, y, left, label[y, columns], away, found[0, y, columns], found[1, y, columns])
+            if len(found) > 2:
+                _above_noise(
+                    volume, y, left, label[y, columns], noise_logit, found[2, y, columns], found[3, y, columns]
+                )
+
+
+@inner
+def _above_noise(volume, y, left, label, noise_logit, peak, mean):
+    """The logit at the label, and the mean of all that are at least that of noise."""
+    size, count = len(label), np.float32(len(volume))
+    mean[:] = _ZERO
+    for x in range(size):
+        peak[x] = volume[label[x], y, left + x]
+    for k in range(len(volume)):
+        row = volume[k, y, left : left + size]
+        for x in range(size):
+            mean[x] += max(row[x], noise_logit) / count
+
+
+@compiled
+def curves(spread, start, fitted, beside, count, radius, noise_logit, limits, least_drop, flattest, index, found):
+    """What focus curves say beside their peak, and where that is one; `dff.depth.confidence` has the words.
+
+    Args:
         spread: (H, W) float32 range of the labels around.
         start: (H, W) int64 frame that was fitted around.
         fitted: (FITTED, H, W) of the parabolas, with frame numbers for positions.
+        beside: (2 or more, H, W) what `around` gave.
+        count: Number of frames.
         radius: Frames on either side that were fitted.
         noise_logit: float32.
-        away: Frames from the label that are still near it.
         limits: (CURVES, 2) float32 least and largest value of each.
         least_drop: float32 below which a curve says nothing.
         flattest: float32 curvature below which there is no peak.
         index: (H, W) float32, changed in place; NaN where there is no peak.
         found: (CURVES, H, W) float32, changed in place; finite.
     """
-    count, height, width = volume.shape
-    other, mean = np.empty(BLOCK_PX, np.float32), np.empty(BLOCK_PX, np.float32)
+    height, width = start.shape
     for y in range(height):
         for left in range(0, width, BLOCK_PX):
             columns = slice(left, min(left + BLOCK_PX, width))
             size, row = columns.stop - left, index[y, columns]
-            _beside(volume, y, left, label[y, columns], away, other, mean)
+            other, mean = beside[0, y, columns], beside[1, y, columns]
             _told(spread[y, columns], fitted, y, left, other, mean, noise_logit, np.float32(count - 1), found, size)
             begun, drop = start[y, columns], found[1, y, columns]
             _kept(begun, fitted[0, y, columns], fitted[1, y, columns], drop, radius, count, least_drop, flattest, row)
@@ -237,7 +270,7 @@ def _beside(volume, y, left, label, away, other, mean):
     """Largest logit away from the label, and the mean logit of all frames."""
     size, share = len(label), np.float32(1 / len(volume))
     near = label.astype(np.int32)
-    other[:size], mean[:size] = -np.inf, _ZERO
+    other[:], mean[:] = -np.inf, _ZERO
     for k in range(len(volume)):
         row = volume[k, y, left : left + size]
         for x in range(size):

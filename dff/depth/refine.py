@@ -39,6 +39,13 @@ class PeakFit:
     start: Tensor
     """(H, W) int64 frame that was fitted around."""
 
+    @classmethod
+    def empty(cls, start: Tensor) -> PeakFit:
+        """Parabolas to be filled around frames (H, W)."""
+        from dff.depth.peak_loops import FITTED
+
+        return cls(torch.empty(FITTED, *start.shape), start)
+
     @property
     def index(self) -> Tensor:
         """(H, W) its vertex in frames."""
@@ -94,14 +101,14 @@ def fit_peak(
         samples: Number n of independent samples in a window of the measure.
         narrow: Whether the energy falls off within a frame or two.
     """
-    from dff.depth.peak_loops import FITTED, fits
+    from dff.depth.peak_loops import fits
 
     times = _times(len(volume), position)
-    start, maps = torch.empty(label.shape, dtype=torch.int64), torch.empty(FITTED, *label.shape)
+    fit = PeakFit.empty(torch.empty(label.shape, dtype=torch.int64))
     shape = np.array([*(_NARROW if narrow else _BROAD), noise_logit, samples], np.float32)
     planes, near = volume.contiguous().numpy(), label.to(torch.int64).contiguous().numpy()
-    fits(planes, near, times, radius, search, *shape, start.numpy(), maps.numpy())
-    return PeakFit(maps, start)
+    fits(planes, near, times, radius, search, *shape, fit.start.numpy(), fit.maps.numpy())
+    return fit
 
 
 def _times(count: int, position: NDArray[np.floating] | None) -> NDArray[np.float32]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from dff.depth.claims import CLAIMS, claims_of
-from dff.depth.select import LATTICE, lattice_volume
-from dff.focus import UNCOVERED_LOGIT
+from dff.depth.select import lattice_volume
+from dff.focus import UNCOVERED_LOGIT, Covered
 from dff.focus.measure import RowsOfCells
 
 _CLEAR = 1.5
@@ -104,38 +104,35 @@ class SiteRows:
     """The lattice of a picture whose rows come strip by strip, from top to bottom, to a network that looks at rows."""
 
     network: RowsOfCells
-    energies: Callable[[Tensor, Mapping[int, Tensor]], Tensor]
-    """(N, C, H, W) images and where frames do not cover them → (N, h, w) logarithm of the energies of their sites."""
+    energies: Callable[[Tensor, Covered | None, slice], Tensor]
+    """(N, C, H, W) images, what frames cover, and the rows that are wanted → (N, h, w) logarithm of the energies of
+    their sites."""
     edge_px: int
     """Rows above and below new ones that the network has to see."""
     _waiting: list[tuple[Tensor, dict[int, Tensor]]] = field(default_factory=list)
     """Strips that the network has not decided: energies, and by frame the logit of what it does not cover."""
     _shares: list[Tensor] = field(default_factory=list)
 
-    def seen(self, images: Tensor, uncovered: Mapping[int, Tensor], above_px: int, below_px: int) -> SeenRows:
+    def seen(self, images: Tensor, covered: Covered | None, above_px: int, below_px: int) -> SeenRows:
         """A strip as it is taken in, which another thread may make ready while those above are decided.
 
         Args:
             images: (N, C, above + rows + below, W) frames, filtered along the stack, from a multiple of LATTICE on.
-            uncovered: (H, W) bool by the number of the frame: what it does not cover.
+            covered: What frames cover; None: all cover everything.
             above_px: Rows that belong to the strip before.
             below_px: Rows that belong to the next one.
         """
-        rows = slice(above_px // LATTICE, -(-(images.shape[2] - below_px) // LATTICE))
-        bare = {k: self._logit(where)[rows] for k, where in uncovered.items()}
+        inside = slice(above_px, images.shape[2] - below_px)
+        bare = {} if covered is None else {k: site_logit(where[inside]) for k, where in covered.bare(images.shape[3])}
         above, below = min(above_px, self.edge_px), min(below_px, self.edge_px)
         planes = images[:, 0, above_px - above : images.shape[2] - below_px + below]
-        return SeenRows(planes, above, below, self.energies(images, uncovered)[:, rows], bare)
+        return SeenRows(planes, above, below, self.energies(images, covered, inside), bare)
 
     def push(self, strip: SeenRows) -> Iterator[Sites]:
         """Take in the next strip; gives the strips that are decided, each as it was taken in."""
         self._waiting.append((strip.energies, strip.bare))
         self._shares.append(self.network.push(strip.planes, strip.above_px, strip.below_px))
         yield from self._decided()
-
-    def _logit(self, where: Tensor) -> Tensor:
-        """(h, w) logit of the sites where a frame does not cover all or some of the pixels."""
-        return lattice_volume(torch.where(where, INVALID_LOGIT, 0.0)[None])[0]
 
     def _decided(self) -> Iterator[Sites]:
         while self._waiting and self._waiting[0][0].shape[1] <= sum(part.shape[1] for part in self._shares):
@@ -146,6 +143,15 @@ class SiteRows:
             for k, logit in bare.items():
                 shares[k] += logit
             yield Sites.of(energies, shares)
+
+
+def site_logit(bare: Tensor) -> Tensor:
+    """(h, w) logit of the sites of which a frame does not cover all or some of the pixels.
+
+    Args:
+        bare: (H, W) bool: what it does not cover.
+    """
+    return lattice_volume(torch.where(bare, INVALID_LOGIT, 0.0)[None])[0]
 
 
 def _quietest(lattice: Tensor) -> Tensor:

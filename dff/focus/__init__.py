@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,17 @@ from torch import Tensor
 from dff import filters
 from dff.focus import drpl, fusegan, mffgan, operators, sesf, sesf_stack, sesf_vgg
 from dff.focus.coherence import StackFilter, frame_units, luminance_of, stack_filter
-from dff.focus.energies import SymmetricEnergy
+from dff.focus.energies import UNCOVERED_LOGIT, Covered, SymmetricEnergy
 from dff.focus.inference import in_precision, on_device
 from dff.focus.measure import CELL, FocusMeasure, RowMeasure
 
 __all__ = [
+    "ALL_ROWS",
     "CELL",
-    "COVERED",
     "FOCUS_MEASURES",
     "NETWORKS",
     "UNCOVERED_LOGIT",
+    "Covered",
     "FocusMeasure",
     "RowMeasure",
     "StackFilter",
@@ -54,10 +54,7 @@ FOCUS_MEASURES: dict[str, Callable[..., FocusMeasure]] = {
 """Factories by name; their options are keyword arguments."""
 NETWORKS = ("sesf-stack", "sesf", "sesf-vgg", "drpl", "fusegan", "mffgan")
 """Names of those that have weights."""
-COVERED: Mapping[int, Tensor] = MappingProxyType({})
-"""Every frame covers all."""
-UNCOVERED_LOGIT = -40.0
-"""Of frames that do not cover a pixel."""
+ALL_ROWS = slice(None)
 
 
 def load_measure(name: str, *, precision: str = "float32", device: str = "cpu", **options: Any) -> FocusMeasure:
@@ -84,7 +81,8 @@ def focus_volume(
     *,
     z_sigma_frames: float = 0.0,
     z: NDArray[np.floating] | None = None,
-    uncovered: Mapping[int, Tensor] = COVERED,
+    covered: Covered | None = None,
+    inside: slice = ALL_ROWS,
 ) -> Tensor:
     """Logits of every frame after the filter along the stack.
 
@@ -93,18 +91,19 @@ def focus_volume(
         measure: Focus measure.
         z_sigma_frames: Standard deviation of the filter along the stack in mean steps; 0 is off.
         z: (N,) positions of the frames where the steps are uneven; any unit.
-        uncovered: (H, W) bool by the number of the frame: what it does not cover, where it has UNCOVERED_LOGIT.
+        covered: What frames cover; elsewhere they have UNCOVERED_LOGIT. None: all cover everything.
+        inside: Rows that are wanted; the others are their context.
 
     Returns:
-        (N, H, W).
+        (N, rows, W).
     """
     images = with_channels(images, measure.channels)
     if energy := _compiled(measure, images):
-        return energy.logits(images[:, 0], _along(images, z_sigma_frames, z), uncovered)
+        return energy.logits(images[:, 0], _along(images, z_sigma_frames, z), covered, inside)
     volume = measure(coherent(images, z_sigma_frames, z))
-    for k, where in uncovered.items():
+    for k, where in () if covered is None else covered.bare(volume.shape[2]):
         volume[k].masked_fill_(where, UNCOVERED_LOGIT)
-    return volume
+    return volume[:, inside]
 
 
 def focus_cells(
@@ -113,7 +112,8 @@ def focus_cells(
     *,
     z_sigma_frames: float = 0.0,
     z: NDArray[np.floating] | None = None,
-    uncovered: Mapping[int, Tensor],
+    covered: Covered | None = None,
+    inside: slice = ALL_ROWS,
 ) -> Tensor | None:
     """Logarithm of the mean energy of every cell of CELL x CELL pixels; None where that takes the logits of pixels.
 
@@ -122,14 +122,15 @@ def focus_cells(
         measure: Focus measure.
         z_sigma_frames: Standard deviation of the filter along the stack in mean steps.
         z: (N,) positions of the frames where the steps are uneven.
-        uncovered: (H, W) bool by frame: what it does not cover.
+        covered: What frames cover.
+        inside: Rows that are wanted, from a multiple of CELL pixels on.
 
     Returns:
         (N, h, w).
     """
     images = with_channels(images, measure.channels)
     energy = _compiled(measure, images)
-    return None if energy is None else energy.cells(images[:, 0], _along(images, z_sigma_frames, z), uncovered)
+    return None if energy is None else energy.cells(images[:, 0], _along(images, z_sigma_frames, z), covered, inside)
 
 
 def _compiled(measure: FocusMeasure, images: Tensor) -> SymmetricEnergy | None:

@@ -68,9 +68,10 @@ class StackFilter:
         from dff.focus.coherence_loops import mixed
 
         frames = images.contiguous()
-        result = torch.empty_like(frames)
-        mixed(frames.flatten(1).numpy(), *self.bands, result.view(len(frames), -1).numpy())
-        return result
+        # NumPy asks for large pages, which a system clears sooner.
+        result = np.empty(frames.shape, np.float32)
+        mixed(frames.flatten(1).numpy(), *self.bands, result.reshape(len(frames), -1))
+        return torch.from_numpy(result)
 
 
 def luminance_of(pixels: NDArray[Any], scale: float, out: Tensor) -> Tensor:

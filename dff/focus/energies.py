@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,28 @@ from torch import Tensor
 
 from dff.focus.coherence import StackFilter
 
+UNCOVERED_LOGIT = -40.0
+"""Of frames that do not cover a pixel."""
 _REACH = 3
 _STRIP_ROWS = 96
 _CELL = 4
+_EVERYWHERE = np.empty((0, 0), np.int32)
+
+
+@dataclass(frozen=True)
+class Covered:
+    """The columns that each frame covers in the rows of a part of the picture."""
+
+    first: NDArray[np.int32]
+    """(N, H)."""
+    stop: NDArray[np.int32]
+    """(N, H) that after the last."""
+
+    def bare(self, width: int) -> Iterator[tuple[int, Tensor]]:
+        """Frames that do not cover all of a part so wide, and (H, W) bool where they do not."""
+        across = np.arange(width, dtype=np.int32)
+        for k in np.flatnonzero((self.first > 0).any(1) | (self.stop < width).any(1)).tolist():
+            yield k, torch.from_numpy((across < self.first[k, :, None]) | (across >= self.stop[k, :, None]))
 
 
 @dataclass(frozen=True)
@@ -47,33 +66,37 @@ class SymmetricEnergy:
         half[: len(taps) // 2 + 1] = taps[len(taps) // 2 :]
         return cls(quarter, half, floor)
 
-    def logits(self, planes: Tensor, along: StackFilter, uncovered: Mapping[int, Tensor]) -> Tensor:
-        """(N, H, W) logarithm of the energies.
+    def logits(self, planes: Tensor, along: StackFilter, covered: Covered | None, inside: slice) -> Tensor:
+        """(N, rows, W) logarithm of the energies.
 
         Args:
             planes: (N, H, W) luminance.
             along: Filter along the stack.
-            uncovered: (H, W) bool by frame: where it has no energy.
+            covered: What frames cover; elsewhere they have no energy. None: all cover everything.
+            inside: Rows that are wanted; the others are their context.
         """
         from dff.focus.energy_loops import logits
 
-        result = torch.empty_like(planes, dtype=torch.float32, memory_format=torch.contiguous_format)
-        self._run(logits, planes, along, uncovered, result)
+        rows = range(planes.shape[1])[inside]
+        result = torch.empty(len(planes), len(rows), planes.shape[2])
+        self._run(logits, planes, along, covered, rows, result)
         return result
 
-    def cells(self, planes: Tensor, along: StackFilter, uncovered: Mapping[int, Tensor]) -> Tensor:
-        """(N, h, w) logarithm of the mean energy of cells of 4 x 4 pixels.
+    def cells(self, planes: Tensor, along: StackFilter, covered: Covered | None, inside: slice) -> Tensor:
+        """(N, h, w) logarithm of the mean energy of cells of 4 x 4 pixels; see `logits`.
 
         Args:
             planes: (N, H, W) luminance, from a multiple of 4 pixels on.
             along: Filter along the stack.
-            uncovered: (H, W) bool by frame: where it has no energy.
+            covered: What frames cover.
+            inside: Rows that are wanted, likewise.
         """
         from dff.focus.energy_loops import cells
 
-        count, height, width = planes.shape
-        result = torch.empty(count, -(-height // _CELL), -(-width // _CELL))
-        self._run(cells, planes, along, uncovered, result)
+        count, _, width = planes.shape
+        rows = range(planes.shape[1])[inside]
+        result = torch.empty(count, -(-len(rows) // _CELL), -(-width // _CELL))
+        self._run(cells, planes, along, covered, rows, result)
         return result
 
     def _run(
@@ -81,18 +104,15 @@ class SymmetricEnergy:
         loop: Callable[..., Any],
         planes: Tensor,
         along: StackFilter,
-        uncovered: Mapping[int, Tensor],
+        covered: Covered | None,
+        rows: range,
         result: Tensor,
     ) -> None:
-        place = np.full(len(planes), -1)
-        place[list(uncovered)] = np.arange(len(uncovered))
-        bare = np.stack([where.numpy() for where in uncovered.values()] or [np.empty((0, 0), bool)])
         images = np.ascontiguousarray(planes.detach().numpy(), np.float32)
         # Rows that sum to one have no use for the mean.
         mean = images[0] if np.allclose(along.gain, 1, atol=1e-6) else images.mean(0)
-        weights, first, counts = along.bands
-        given = (images, mean, weights, first, counts, self.quarter, self.taps, np.float32(self.floor), bare, place)
-        height = images.shape[1]
-        spans = [(top, min(top + _STRIP_ROWS, height)) for top in range(0, height, _STRIP_ROWS)]
+        ends = (_EVERYWHERE, _EVERYWHERE) if covered is None else (covered.first, covered.stop)
+        given = images, mean, *along.bands, self.quarter, self.taps, np.float32(self.floor), *ends
+        spans = [(top, min(top + _STRIP_ROWS, rows.stop)) for top in range(rows.start, rows.stop, _STRIP_ROWS)]
         with ThreadPoolExecutor(torch.get_num_threads()) as workers:
-            list(workers.map(lambda span: loop(*given, span, result.numpy()), spans))
+            list(workers.map(lambda span: loop(*given, span, rows.start, result.numpy()), spans))

@@ -88,34 +88,21 @@ def energies(block, quarter, rows, columns, sums, energy):
     q10, q11, q12, q13 = quarter[1, 0], quarter[1, 1], quarter[1, 2], quarter[1, 3]
     q20, q21, q22, q23 = quarter[2, 0], quarter[2, 1], quarter[2, 2], quarter[2, 3]
     q30, q31, q32, q33 = quarter[3, 0], quarter[3, 1], quarter[3, 2], quarter[3, 3]
+    zero, one, two, three = sums[0], sums[1], sums[2], sums[3]
     for row in range(rows + 2 * REACH):
-        centre = row + REACH
-        for away in range(1, REACH + 1):
-            up, down, total = block[centre - away], block[centre + away], sums[away]
-            for x in range(wide):
-                total[x] = up[x] + down[x]
-        here, one, two, three = block[centre], sums[1], sums[2], sums[3]
+        a, b, c, d = block[row], block[row + 1], block[row + 2], block[row + 3]
+        e, f, g = block[row + 4], block[row + 5], block[row + 6]
+        # Sums over each column, for the columns of the kernel at every distance.
+        for x in range(wide):
+            near, next, far = c[x] + e[x], b[x] + f[x], a[x] + g[x]
+            zero[x] = q00 * d[x] + q10 * near + q20 * next + q30 * far
+            one[x] = q01 * d[x] + q11 * near + q21 * next + q31 * far
+            two[x] = q02 * d[x] + q12 * near + q22 * next + q32 * far
+            three[x] = q03 * d[x] + q13 * near + q23 * next + q33 * far
         line = energy[row]
         for x in range(columns + 2 * REACH):
-            c = x + REACH
-            answer = (
-                q00 * here[c]
-                + q01 * (here[c - 1] + here[c + 1])
-                + q02 * (here[c - 2] + here[c + 2])
-                + q03 * (here[c - 3] + here[c + 3])
-                + q10 * one[c]
-                + q11 * (one[c - 1] + one[c + 1])
-                + q12 * (one[c - 2] + one[c + 2])
-                + q13 * (one[c - 3] + one[c + 3])
-                + q20 * two[c]
-                + q21 * (two[c - 1] + two[c + 1])
-                + q22 * (two[c - 2] + two[c + 2])
-                + q23 * (two[c - 3] + two[c + 3])
-                + q30 * three[c]
-                + q31 * (three[c - 1] + three[c + 1])
-                + q32 * (three[c - 2] + three[c + 2])
-                + q33 * (three[c - 3] + three[c + 3])
-            )
+            o = x + REACH
+            answer = zero[o] + (one[o - 1] + one[o + 1]) + (two[o - 2] + two[o + 2]) + (three[o - 3] + three[o + 3])
             line[x] = answer * answer
 
 
@@ -162,8 +149,16 @@ def _windowed(energy, taps, floor, row, columns, sums, line):
         )
 
 
+@inner
+def _scratch():
+    """A block, its energies, and sums of its rows."""
+    block = np.empty((ROWS + 2 * MARGIN, COLUMNS + 2 * MARGIN), np.float32)
+    energy = np.empty((ROWS + 2 * REACH, COLUMNS + 2 * REACH), np.float32)
+    return block, energy, np.empty((REACH + 1, COLUMNS + 2 * MARGIN), np.float32)
+
+
 @compiled
-def logits(images, mean, weights, first, counts, quarter, taps, floor, bare, place, span, result):
+def logits(images, mean, weights, first, counts, quarter, taps, floor, begun, ended, span, origin, result):
     """Logarithm of the windowed energy of some rows of every frame.
 
     Args:
@@ -175,15 +170,14 @@ def logits(images, mean, weights, first, counts, quarter, taps, floor, bare, pla
         quarter: (REACH + 1, REACH + 1) kernel from its centre.
         taps: (REACH + 1,) of the window from its centre.
         floor: Energy added before the logarithm.
-        bare: (M, H, W) bool where a frame has no energy.
-        place: (N,) which of those belongs to each frame; -1 where it has energy everywhere.
+        begun: (N, H) first column of each row of a frame that has energy; without rows: all have.
+        ended: (N, H) column after the last.
         span: First row and row after the last.
-        result: (N, H, W) float32, changed in place.
+        origin: Row of the images that is the first of the result.
+        result: (N, H', W) float32, changed in place.
     """
     width = images.shape[2]
-    block = np.empty((ROWS + 2 * MARGIN, COLUMNS + 2 * MARGIN), np.float32)
-    energy = np.empty((ROWS + 2 * REACH, COLUMNS + 2 * REACH), np.float32)
-    sums = np.empty((REACH + 1, COLUMNS + 2 * MARGIN), np.float32)
+    block, energy, sums = _scratch()
     for top in range(span[0], span[1], ROWS):
         rows = min(ROWS, span[1] - top)
         for left in range(0, width, COLUMNS):
@@ -192,46 +186,52 @@ def logits(images, mean, weights, first, counts, quarter, taps, floor, bare, pla
                 _coherent(images, mean, weights[k, : counts[k]], first[k], top, left, rows, columns, block)
                 energies(block, quarter, rows, columns, sums, energy)
                 for row in range(rows):
-                    line = result[k, top + row, left : left + columns]
+                    line = result[k, top + row - origin, left : left + columns]
                     _windowed(energy, taps, floor, row, columns, sums, line)
                     for x in range(columns):
                         line[x] = log_of(line[x])
-                    if place[k] >= 0:
-                        without = bare[place[k], top + row, left : left + columns]
-                        for x in range(columns):
-                            line[x] = _LEAST_LOGIT if without[x] else line[x]
+                    if len(begun):
+                        _fill_beyond(line, begun[k, top + row] - left, ended[k, top + row] - left, _LEAST_LOGIT)
 
 
 @inner
-def _cell_row(energy, taps, floor, corner, last, columns, bare, sums, line, total):
-    """Sums over CELL rows of windowed energies, where they are not bare; rows after the last are as the last."""
+def _fill_beyond(line, first, stop, value):
+    """Put a value before the first pixel of a row that counts, and from the one after the last on."""
+    last = len(line)
+    line[: min(max(first, 0), last)] = value
+    line[min(max(stop, 0), last) :] = value
+
+
+@inner
+def _cell_row(energy, taps, floor, corner, last, columns, begun, ended, left, sums, line, total):
+    """Sums over CELL rows of windowed energies, where frames have any; rows after the last are as the last."""
     total[:columns] = _ZERO
     for step in range(CELL):
         row = min(corner + step, last)
         _windowed(energy, taps, floor, row, columns, sums, line)
-        if len(bare):
-            without = bare[row]
-            for x in range(columns):
-                total[x] += _ZERO if without[x] else line[x]
-        else:
-            for x in range(columns):
-                total[x] += line[x]
+        if len(begun):
+            _fill_beyond(line[:columns], begun[row] - left, ended[row] - left, _ZERO)
+        for x in range(columns):
+            total[x] += line[x]
+
+
+@inner
+def _rows_of(columns, k, top):
+    """Columns of a frame from a row on; none where all frames have energy everywhere."""
+    return columns[k, top:] if len(columns) else columns.ravel()[:0]
 
 
 @compiled
-def cells(images, mean, weights, first, counts, quarter, taps, floor, bare, place, span, result):
+def cells(images, mean, weights, first, counts, quarter, taps, floor, begun, ended, span, origin, result):
     """Logarithm of the mean windowed energy of the cells of some rows of every frame; see `logits`.
 
     Args:
-        span: First row, a multiple of CELL, and row after the last.
+        span: First row, a multiple of CELL after the origin, and row after the last.
         result: (N, ceil(H / CELL), ceil(W / CELL)) float32, changed in place.
     """
-    height, width = images.shape[1], images.shape[2]
-    block = np.empty((ROWS + 2 * MARGIN, COLUMNS + 2 * MARGIN), np.float32)
-    energy = np.empty((ROWS + 2 * REACH, COLUMNS + 2 * REACH), np.float32)
-    sums = np.empty((REACH + 1, COLUMNS + 2 * MARGIN), np.float32)
+    width = images.shape[2]
+    block, energy, sums = _scratch()
     line, total = np.empty(COLUMNS, np.float32), np.empty(COLUMNS, np.float32)
-    nothing = np.empty((0, 0), np.bool_)
     for top in range(span[0], span[1], ROWS):
         rows = min(ROWS, span[1] - top)
         for left in range(0, width, COLUMNS):
@@ -239,10 +239,11 @@ def cells(images, mean, weights, first, counts, quarter, taps, floor, bare, plac
             for k in range(len(images)):
                 _coherent(images, mean, weights[k, : counts[k]], first[k], top, left, rows, columns, block)
                 energies(block, quarter, rows, columns, sums, energy)
-                without = bare[place[k], top : top + rows, left : left + columns] if place[k] >= 0 else nothing
+                firsts, stops = _rows_of(begun, k, top), _rows_of(ended, k, top)
                 for corner in range(0, rows, CELL):
-                    _cell_row(energy, taps, floor, corner, height - 1 - top, columns, without, sums, line, total)
-                    found = result[k, (top + corner) // CELL, left // CELL :]
+                    last = span[1] - 1 - top
+                    _cell_row(energy, taps, floor, corner, last, columns, firsts, stops, left, sums, line, total)
+                    found = result[k, (top + corner - origin) // CELL, left // CELL :]
                     for cell in range((columns + CELL - 1) // CELL):
                         energy_sum = _ZERO
                         for step in range(CELL):

@@ -17,6 +17,7 @@ from dff.fuse.blend import pyramid_blend, window_frames
 from dff.fuse.frames import (
     WHOLE,
     FrameSource,
+    ValidColumns,
     Window,
     frame_stack,
     frame_tensor,
@@ -33,6 +34,7 @@ __all__ = [
     "FUSION_METHODS",
     "TEMPERATURE",
     "Defocus",
+    "ValidColumns",
     "all_in_focus",
     "frame_tensor",
     "halo_px",
@@ -71,7 +73,7 @@ def all_in_focus(
     *,
     volume: Tensor | None = None,
     index: Tensor | None = None,
-    valid: Tensor | None = None,
+    valid: Tensor | ValidColumns | None = None,
     method: str = "pyramid",
     known: Tensor | None = None,
     defocus: Defocus | None = None,
@@ -88,7 +90,7 @@ def all_in_focus(
         frames: (N, C, H, W) float32, a sequence of (C, H, W), or a function of k that gives frame k.
         volume: (N, H, W) focus measure, one unbounded logit per frame and pixel.
         index: (H, W) sub-frame index of the sharpest frame; NaN where unknown.
-        valid: (N, H, W) where a frame has a picture after alignment; pixels outside it are not used.
+        valid: (N, H, W) where a frame has a picture after alignment, or its columns; pixels outside it are not used.
         method: "weighted", "pick", "pyramid" or "unveiled".
         known: (H, W) bool where the index is measured, for "unveiled"; by default wherever it is a number.
         defocus: How surfaces blur away from their own frame; without it, or without an index, or with a volume,

@@ -148,7 +148,7 @@ def window_shares(
     blend_loops.frame_range(*planes, near.cell_px, low, high)
     bare = _NOWHERE if stack.bare is None else stack.bare.numpy()
     for k in range(stack.count):
-        valid = _NOWHERE if stack.valid is None else stack.valid[k].contiguous().numpy()
+        valid = stack.valid_in(k).contiguous().numpy()
         some = blend_loops.runs_of((low < k) & (k < high), 1, 0, *size)
         blend_loops.largest_in_cells(np.float32(k), some, *planes, valid, near.cell_px, largest)
         around = largest_around(largest, near.cells)

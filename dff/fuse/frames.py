@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,12 +40,44 @@ class FrameParts(Protocol):
 
 
 @dataclass(frozen=True)
+class ValidColumns:
+    """The columns of each row in which frames are valid: less memory than where they are, pixel by pixel."""
+
+    first: NDArray[np.int32]
+    """(N, H)."""
+    stop: NDArray[np.int32]
+    """(N, H) that after the last."""
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def plane(self, k: int, window: Window = WHOLE) -> Tensor:
+        """(h, w) where frame k is valid in a window."""
+        return self._between(self.first[k], self.stop[k], window)
+
+    def everywhere(self) -> Tensor:
+        """(H, W) where all frames are valid."""
+        return self._between(self.first.max(0), self.stop.min(0), WHOLE)
+
+    def somewhere(self) -> Tensor:
+        """(H, W) where any frame is valid."""
+        if ((self.first == 0) & (self.stop == self.width)).all(1).any():
+            return torch.ones((self.first.shape[1], self.width), dtype=torch.bool)
+        return functools.reduce(torch.logical_or, map(self.plane, range(len(self))))
+
+    def _between(self, first: NDArray[np.int32], stop: NDArray[np.int32], window: Window) -> Tensor:
+        across = np.arange(self.width, dtype=np.int32)[window[1]]
+        return torch.from_numpy((across >= first[window[0], None]) & (across < stop[window[0], None]))
+
+
+@dataclass(frozen=True)
 class FrameStack:
     """N frames and where they are valid."""
 
     source: FrameSource
     count: int
-    valid: Tensor | None = None
+    valid: Tensor | ValidColumns | None = None
     """(N, H, W); None where all are."""
 
     def __getitem__(self, k: int) -> Tensor:
@@ -70,7 +103,13 @@ class FrameStack:
 
     def usable(self, k: int, values: Tensor, instead: float, window: Window = WHOLE) -> Tensor:
         """Values (H, W) of a window of frame k, and something else where the frame is not valid."""
-        return values if self.valid is None else torch.where(self.valid[k][window], values, instead)
+        return values if self.valid is None else torch.where(self.valid_in(k, window), values, instead)
+
+    def valid_in(self, k: int, window: Window = WHOLE) -> Tensor:
+        """(h, w) where frame k is valid in a window; without rows: everywhere."""
+        if self.valid is None:
+            return torch.empty((0, 0), dtype=torch.bool)
+        return self.valid.plane(k, window) if isinstance(self.valid, ValidColumns) else self.valid[k][window]
 
     @cached_property
     def bare(self) -> Tensor | None:
@@ -79,15 +118,19 @@ class FrameStack:
         return bare if bare is not None and bool(bare.any()) else None
 
 
-def somewhere(valid: Tensor) -> Tensor:
+def somewhere(valid: Tensor | ValidColumns) -> Tensor:
     """(N, H, W) → (H, W) where any frame is valid."""
+    if isinstance(valid, ValidColumns):
+        return valid.somewhere()
     found = valid[0].clone()
     for plane in valid[1:]:
         found |= plane
     return found
 
 
-def frame_stack(frames: FrameSource, count: int | None, volume: Tensor | None, valid: Tensor | None) -> FrameStack:
+def frame_stack(
+    frames: FrameSource, count: int | None, volume: Tensor | None, valid: Tensor | ValidColumns | None
+) -> FrameStack:
     """Frames with their number, which volume and valid have to agree with.
 
     Raises:
@@ -106,8 +149,10 @@ def frame_stack(frames: FrameSource, count: int | None, volume: Tensor | None, v
     return FrameStack(frames, count, None if valid is None or bool(everywhere(valid).all()) else valid)
 
 
-def everywhere(valid: Tensor) -> Tensor:
+def everywhere(valid: Tensor | ValidColumns) -> Tensor:
     """(N, H, W) → (H, W) where all frames are valid."""
+    if isinstance(valid, ValidColumns):
+        return valid.everywhere()
     found = valid[0].clone()
     for plane in valid[1:]:
         found &= plane

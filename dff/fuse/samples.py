@@ -33,7 +33,7 @@ def colours_at(
             continue
         window = slice(top, bottom), slice(left, right)
         pixels, scale = stack.pixels(k, window)
-        valid = np.empty((0, 0), bool) if stack.valid is None else stack.valid[k][window].contiguous().cpu().numpy()
+        valid = stack.valid_in(k, window).contiguous().cpu().numpy()
         sums = sums if sums.shape[1] else np.zeros((len(frame), pixels.shape[2]), np.float32)
         sample_loops.add_colours(pixels, np.float32(scale), valid, top, left, *place, some, *given[2:], total, sums)
     return sums / np.where(total > 0, total, np.float32(1))[:, None], total > 0

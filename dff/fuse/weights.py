@@ -119,8 +119,9 @@ class WindowWeights:
         if self.stack.valid is not None:
             partly = torch.nonzero(~everywhere(self.stack.valid), as_tuple=True)
             index, least = self.index[partly], torch.full_like(self.index[partly], torch.inf)
-            for k, valid in enumerate(self.stack.valid):
-                least = torch.where(valid[partly], torch.minimum(least, torch.abs(k - index)), least)
+            for k in range(self.stack.count):
+                valid = self.stack.valid_in(k)[partly]
+                least = torch.where(valid, torch.minimum(least, torch.abs(k - index)), least)
             nearest[partly] = least
         return torch.nan_to_num((nearest - 0.5).clamp(min=0), posinf=0.0)
 
@@ -150,7 +151,7 @@ def pick_weights(stack: FrameStack, *, volume: Tensor | None, index: Tensor | No
     """
     target = index
     if volume is not None:
-        sharpest = volume if stack.valid is None else torch.where(stack.valid, volume, -torch.inf)
+        sharpest = torch.stack([stack.usable(k, plane, -torch.inf) for k, plane in enumerate(volume)])
         label = sharpest.argmax(0).to(volume.dtype)
         target = label if index is None else torch.where(torch.isfinite(index), index, label)
     if target is None:
@@ -193,4 +194,4 @@ def weighted_mean(stack: FrameStack, weight: PlaneOf) -> Tensor:
 
 def _part(stack: FrameStack, shares: FrameWeights, k: int) -> Tensor:
     frame = stack[k]
-    return (frame if stack.valid is None else torch.where(stack.valid[k], frame, 0)) * shares[k]
+    return stack.usable(k, frame, 0) * shares[k]

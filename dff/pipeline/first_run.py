@@ -23,15 +23,16 @@ _ALWAYS = (
     "dff: loops are compiled for every run, half a minute each: {} cannot be written; set NUMBA_CACHE_DIR to a folder"
 )
 LOOPS = """
-focus.energy_loops cells f3 f2 f2 q1 q1 f2 f1 f ?3 q1 qq f3
+focus.energy_loops cells f3 f2 f2 q1 q1 f2 f1 f i2 i2 qq q f3
 depth.path_loops site_costs f3 q f f H3A
 depth.path_loops down H3 qq f3 f f f ? f h3
 depth.path_loops along H3A f f f f h3
 depth.path_loops cheapest h3 q q2
-focus.energy_loops logits f3 f2 f2 q1 q1 f2 f1 f ?3 q1 qq f3
+focus.energy_loops logits f3 f2 f2 q1 q1 f2 f1 f i2 i2 qq q f3
 depth.curve_loops best_of_sites f3 q2 q q q q2
 depth.peak_loops fits f3 q2 f1 q q f f f f q2 f3
-depth.peak_loops curves f3 q2 f2 q2 f3 q f q f2 f f f2 f3
+depth.peak_loops around f3 q2 q f f3
+depth.peak_loops curves f2 q2 f3 f3 q q f f2 f f f2 f3
 depth.plane_loops weigh f2 f2 f f3
 depth.plane_loops fit f2 f3 f2 f f2
 depth.window_loops remains f2 f2 f2 f2 f f2
@@ -41,9 +42,9 @@ depth.window_loops half_logs f2 f f2
 depth.unit_loops mixtures f2 f2 f1 f2 f1 f2 f2 q1 f1 f1 f1
 depth.edge_loops boxes q2 q2
 depth.edge_loops put f3 q q2 f3A
-depth.edge_loops likeness f2 q1 q1 f1 f2
-depth.edge_loops votes f1 f1 q1 q1 f1 f2 f f2 f1 f1
-depth.edge_loops fills f1 f1 f1 q1 q1 f2 f1 f2 f f f1 f1
+depth.edge_loops likeness f2 q1 q1 f1 H2
+depth.edge_loops votes f1 f1 q1 q1 f1 H2 f f2 f1 f1
+depth.edge_loops fills f1 f1 f1 q1 q1 f2 f1 H2 f f f1 f1
 depth.curve_loops surest_claims f3 q2 q q q f f2
 depth.unit_loops answers f2 f2 f1 f2 f1 f2
 depth.curve_loops forget f2 f2 i2 i2 f

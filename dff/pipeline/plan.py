@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dff import io
-from dff.pipeline.tiling import LANES, Tiling, rounded_up, spans
+from dff.pipeline.tiling import BAND_PIXELS, LANES, LEAST_BAND_ROWS, Tiling, rounded_up, spans
 from dff.settings import Settings
 from dff.stack import LATTICE, FocalStack
 
@@ -24,15 +24,19 @@ _SURFACE_BYTES = 35
 _SHOWN_PX, _SHOWN_BYTES = 2_000_000, 45
 """and bytes for each of so many pixels, which meshes and stills do not exceed by much."""
 _VOLUME_BYTES = 5
-"""Bytes a pixel and frame of a tile's logits, and of what frames do not cover;"""
-_MEASURE_BYTES, _REFINE_BYTES = 150, 600
+"""Bytes a pixel and frame of the logits of a whole tile;"""
+_MEASURE_BYTES, _REFINE_BYTES = 150, 430
 """and bytes a pixel whatever the number of frames, while images are there too, and afterwards."""
+_CELL_BYTES = 1
+"""Bytes a pixel and frame of the lattice of a tile."""
+_BAND_BYTES = 9
+"""Bytes a pixel and frame of the images and logits of a few rows."""
 _LATTICE_BYTES = 2
 """Bytes a lattice site and frame."""
 _PATH_BYTES = 20
 """Bytes a lattice site and frame more while labels are regularised, over the square root of the lattice's height."""
 _FUSION_BYTES = 105
-"""Bytes a pixel while a tile is blended, and one more for every frame."""
+"""Bytes a pixel while a tile is blended, and one more for every frame whose valid pixels are held."""
 _VEIL_BYTES = 85
 """Bytes a pixel more while veils are taken off it."""
 _MAP_BYTES = 16
@@ -55,7 +59,7 @@ _LEAST_CONTEXTS = 7
 """Widths of its context that a part takes in at least, where the limit allows it: two sevenths of that are context."""
 _WAITING_FRAMES = 2
 """Decoded frames beside those that are being decoded."""
-_LARGEST_PX = 900_000
+_LARGEST_PX = 2_000_000
 """Pixels of a tile beyond which the halo no longer counts."""
 
 
@@ -121,6 +125,7 @@ def make_plan(
     network_halo_px: int = 0,
     rows: RowMeasure | None = None,
     fusion_bytes: float = 0,
+    by_bands: bool = False,
 ) -> Plan:
     """Choose tiles that the memory allows.
 
@@ -141,31 +146,39 @@ def make_plan(
         network_halo_px: Pixels of context of the network.
         rows: How the network looks at rows; None where it looks at tiles.
         fusion_bytes: Bytes a pixel and frame that blending holds, beside what it always does.
+        by_bands: Whether tiles are refined without their logits being there at the same time, see `Strips.peaks`, and
+            blended without a map of what each frame covers.
 
     Raises:
         ValueError: the memory does not suffice for the smallest tile.
     """
     size, count, halo = stack.shape[:2], len(stack), rounded_up(halo_px, LATTICE)
     memory = _Memory.of(stack, settings, threads)
-    pixel = count * (_VOLUME_BYTES + 4 * channels + measure_bytes) + _MEASURE_BYTES
-    pixel = max(pixel, count * _VOLUME_BYTES + _REFINE_BYTES)
+    seen = count * ((_CELL_BYTES if by_bands else _VOLUME_BYTES) + 4 * channels + measure_bytes) + _MEASURE_BYTES
+    pixel = float(_REFINE_BYTES) if by_bands else max(seen, count * _VOLUME_BYTES + _REFINE_BYTES)
     workers = 1 if measure_bytes else threads
     look: _Look | None = None
     if rows is not None:
         look = _Look(count * (rows.column_bytes + _ROWS * _ROW_BYTES), rows.context_px, by_rows=True)
     elif network_bytes:
         look = _Look(pixel + count * network_bytes, rounded_up(network_halo_px, LATTICE))
-    least = pixel * (2 * halo + LATTICE) * min(size[1], 4 * LANES)
+    least = max(pixel, seen) * (2 * halo + LATTICE) * min(size[1], 4 * LANES)
     memory.check(stack, max(least, look.least_bytes(size) if look else 0))
     # What a network looks at is labelled, and its lattice gone, before depth is found.
     held = 0 if look else memory.lattice
-    tiling = Tiling.soonest(size, min(int(memory.share(held) // pixel), threads * _LARGEST_PX), halo, workers)
-    refining = pixel * tiling.workers * tiling.area_px
-    # A lattice takes less context than depth does.
-    sites, looking = (tiling.rows, tiling.columns, min(halo, rounded_up(network_halo_px, LATTICE) or halo)), 0.0
+    room, band = memory.share(held), 0.0
+    for _ in range(1 + by_bands):
+        tiling = Tiling.soonest(size, _most_px(room - workers * band, pixel, workers), halo, workers)
+        band = by_bands * _band_bytes(count, tiling)
+    refining = (pixel * tiling.area_px + band) * tiling.workers
     if look:
         sites, looking = look.tile(size, memory)
-    blended = _FUSION_BYTES + count * (1 + fusion_bytes)
+    else:
+        # A lattice takes less context than depth does.
+        near = min(halo, rounded_up(network_halo_px, LATTICE) or halo)
+        lattice = Tiling.soonest(size, _most_px(room, seen, workers), near, workers)
+        sites, looking = (lattice.rows, lattice.columns, near), seen * lattice.workers * lattice.area_px
+    blended = _FUSION_BYTES + count * (fusion_bytes + (not by_bands))
     veiled = blended + (_VEIL_BYTES if settings.fusion == "unveiled" else 0)
     fusion_px = min(max(_FUSION_SHARE * memory.limit / blended, memory.later / veiled), memory.free / veiled)
     fusion = Tiling.soonest(size, int(fusion_px), fusion_halo_px, workers, fusion_multiple)
@@ -292,6 +305,17 @@ def kept_gb(stack: FocalStack, settings: Settings) -> float:
 def scratch_bytes(stack: FocalStack) -> int:
     """Disk space for the aligned frames."""
     return len(stack) * stack.frame_bytes
+
+
+def _band_bytes(count: int, tiling: Tiling) -> float:
+    """What the images and logits of a band of a tile take: the wider tiles are, the more is there of them."""
+    columns = min(tiling.size[1], tiling.columns + 2 * rounded_up(tiling.halo_px, LANES))
+    return _BAND_BYTES * min(count * tiling.area_px, max(BAND_PIXELS, LEAST_BAND_ROWS * count * columns))
+
+
+def _most_px(room: float, pixel: float, workers: int) -> int:
+    """Pixels of all tiles in work that there is room for, at so many bytes each."""
+    return max(1, min(int(room // pixel), workers * _LARGEST_PX))
 
 
 def _columns(width: int, most: int, context_px: int) -> int:

@@ -99,6 +99,7 @@ def plan_for(stack: FocalStack, settings: Settings) -> Plan:
         network_bytes=0 if estimator.refit is None else estimator.measure.network_bytes,
         network_halo_px=estimator.network_halo_px,
         rows=estimator.measure.rows if estimator.by_rows else None,
+        by_bands=not estimator.energies.probabilistic,
     )
 
 
@@ -201,9 +202,11 @@ def _refine(strips: Strips, labels: Labels, stages: Stages, watcher: Watcher) ->
 
 def _refine_tile(strips: Strips, labels: Labels, tile: Tile, maps: dict[str, NDArray[np.float32]]) -> None:
     top, left = tile.read_rows[0], tile.read_columns[0]
-    refined = strips.estimator.refine(
-        strips.volume(tile), labels, top=top, left=left, frames=strips.frame_tiles(tile).part
-    )
+    estimator, frames = strips.estimator, strips.frame_tiles(tile).part
+    if estimator.energies.probabilistic:
+        refined = estimator.refine(strips.volume(tile), labels, top=top, left=left, frames=frames)
+    else:
+        refined = estimator.refine_peaks(strips.peaks(tile, labels), labels, top=top, left=left, frames=frames)
     found = (refined.index, refined.sigma, refined.confidence, refined.label)
     index, sigma, confidence, label = (values[tile.inside].to(torch.float32).numpy() for values in found)
     # The peak may lie in a frame that does not cover the pixel.
@@ -255,7 +258,7 @@ def _fuse(
                 strips.frame_tiles(tile),
                 count=len(frames),
                 index=torch.from_numpy(index[tile.read]),
-                valid=strips.valid(tile),
+                valid=strips.valid_columns(tile),
                 method=method,
                 known=torch.from_numpy(depths.known[tile.read]),
                 defocus=depths.defocus,

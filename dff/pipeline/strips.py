@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff import align
+from dff import align, fuse
 from dff.ahead import ahead, at_once, divided_threads
-from dff.depth import DepthEstimator, SeenRows, Sites
-from dff.focus import luminance_of
+from dff.depth import DepthEstimator, Labels, Peaks, SeenRows, Sites
+from dff.focus import Covered, luminance_of
 from dff.pipeline.plan import Plan
-from dff.pipeline.tiling import LANES
+from dff.pipeline.tiling import LANES, band_spans
 from dff.stack import Alignment
 
 Span = tuple[int, int]
@@ -112,7 +112,21 @@ class Strips:
     def volume(self, tile: Tile) -> Tensor:
         """(N, H, W) logits of a tile with its halo, to refine with."""
         images = self.images(tile, self.estimator.energies.channels)
-        return self.estimator.volume(images, self.uncovered(tile, self.estimator.energies.border_px))
+        return self.estimator.volume(images, self.covered(tile, self.estimator.energies.border_px))
+
+    def peaks(self, tile: Tile, labels: Labels) -> Peaks:
+        """What the focus curves of a tile with its halo say, found from a few rows at a time."""
+        estimator, (top, bottom), left = self.estimator, tile.read_rows, tile.read_columns[0]
+        halo_px, width = estimator.energies.halo_px, tile.read_columns[1] - left
+        found = Peaks.empty(len(self.frames), (bottom - top, width), halos=estimator.has_halos(labels))
+        for start, stop in band_spans((top, bottom), width * len(self.frames)):
+            rows = max(top, start - halo_px), min(bottom, stop + halo_px)
+            band = replace(tile, rows=(start, stop), read_rows=rows)
+            images = self.images(band, estimator.energies.channels)
+            covered = self.covered(band, estimator.energies.border_px)
+            volume = estimator.volume(images, covered, slice(start - rows[0], stop - rows[0]))
+            found.put(start - top, estimator.peaks(volume, labels, top=start, left=left))
+        return found
 
     @property
     def site_steps(self) -> int:
@@ -152,8 +166,8 @@ class Strips:
             read_rows = max(first, rows[0] - halo_px), min(height, rows[1] + halo_px)
             tile = Tile(rows, part, read_rows, columns)
             images = self.estimator.coherent(self.images(tile, self.estimator.channels))
-            uncovered = self.uncovered(tile, self.estimator.border_px)
-            return lattice.seen(images, uncovered, rows[0] - read_rows[0], read_rows[1] - rows[1])
+            covered = self.covered(tile, self.estimator.border_px)
+            return lattice.seen(images, covered, rows[0] - read_rows[0], read_rows[1] - rows[1])
 
         strips = [(start, min(height, start + plan.strip_rows)) for start in range(first, height, plan.strip_rows)]
         with divided_threads(_SEEN_SHARE), closing(ahead(seen, strips)) as ready:
@@ -167,12 +181,12 @@ class Strips:
     def sites(self, tile: Tile) -> Sites:
         """The lattice of a tile with its halo."""
         images = self.images(tile, self.estimator.channels)
-        return self.estimator.sites(images, self.uncovered(tile, self.estimator.border_px))
+        return self.estimator.sites(images, self.covered(tile, self.estimator.border_px))
 
     def images(self, tile: Tile, channels: int) -> Tensor:
         """(N, C, H, W) a tile of every frame with its halo."""
         sides = [stop - start for start, stop in (tile.read_rows, tile.read_columns)]
-        images = torch.empty((len(self.frames), channels, *sides))
+        images = torch.from_numpy(np.empty((len(self.frames), channels, *sides), np.float32))
         part = self.frame_tiles(tile)
 
         def read(k: int) -> None:
@@ -185,31 +199,32 @@ class Strips:
             list(workers.map(read, range(len(self.frames))))
         return images
 
-    def uncovered(self, tile: Tile, margin_px: int) -> dict[int, Tensor]:
-        """(H, W) bool by frame: what it does not cover of a tile with its halo, and a margin."""
-        parts = self.partly_covered(tile.read_rows, tile.read_columns, margin_px)
-        return {k: torch.from_numpy(~covered) for k, covered in parts}
+    def covered(self, tile: Tile, margin_px: int) -> Covered:
+        """What frames cover of a tile with its halo, with a margin."""
+        return self._covered(tile.read_rows, tile.read_columns, margin_px)
 
     def valid(self, tile: Tile) -> Tensor | None:
         """(N, H, W) which frames cover each pixel of a tile with its halo; None where all do."""
         valid = align.valid_frames(self.alignment, tile.read_rows, tile.read_columns)
         return None if valid.all() else torch.from_numpy(valid)
 
+    def valid_columns(self, tile: Tile) -> fuse.ValidColumns:
+        """The columns in which frames cover the rows of a tile with its halo."""
+        covered = self.covered(tile, 0)
+        return fuse.ValidColumns(covered.first, covered.stop, tile.read_columns[1] - tile.read_columns[0])
+
     def covered_columns(self, tile: Tile, margin_px: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """(N, H) first column that each frame covers in the rows of a tile, with a margin, and that after the last."""
+        covered = self._covered(tile.rows, tile.columns, margin_px)
+        return covered.first, covered.stop
+
+    def _covered(self, rows: Span, columns: Span, margin_px: int) -> Covered:
         ends = [
-            align.covered_columns(transform, self.size_px, tile.rows, tile.columns, margin_px=margin_px)
+            align.covered_columns(transform, self.size_px, rows, columns, margin_px=margin_px)
             for transform in self.alignment.transforms
         ]
         first, stop = (np.stack(columns) for columns in zip(*ends))
-        return first, stop
-
-    def partly_covered(self, rows: Span, columns: Span, margin_px: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-        """Frames that do not cover all of a part with a margin around, and (H, W) where their logits count."""
-        for k, transform in enumerate(self.alignment.transforms):
-            covered = align.covered(transform, self.size_px, rows, columns, margin_px=margin_px)
-            if not covered.all():
-                yield k, covered
+        return Covered(first, stop)
 
 
 @dataclass(frozen=True)

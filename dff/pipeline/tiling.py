@@ -9,6 +9,8 @@ from dff.stack import LATTICE
 
 LANES = 32
 """Tiles begin at multiples of so many columns: the vector units then take the same pixels together in every tile."""
+BAND_PIXELS, LEAST_BAND_ROWS = 8_000_000, 48
+"""Pixels of all frames whose curves are looked at together, and rows: fewer take longer to read, more take memory."""
 _MOST_PARTS = 16
 _FINER = 4
 """Strips more than memory asks for that are tried, a worker, so that all workers have work until the end."""
@@ -80,6 +82,17 @@ class Tiling:
 def spans(size: int, step: int) -> list[tuple[int, int]]:
     """First pixel and pixel after the last of steps along a side."""
     return [(start, min(start + step, size)) for start in range(0, size, step)]
+
+
+def band_spans(rows: tuple[int, int], row_pixels: int) -> list[tuple[int, int]]:
+    """First row and row after the last of bands of a tile.
+
+    Args:
+        rows: Of the tile with its halo.
+        row_pixels: Pixels of a row of all frames.
+    """
+    step = max(LEAST_BAND_ROWS, BAND_PIXELS // row_pixels // LATTICE * LATTICE)
+    return [(start, min(start + step, rows[1])) for start in range(*rows, step)]
 
 
 def rounded_up(value: int, multiple: int) -> int:

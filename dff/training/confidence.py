@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from dff import io, metrics
-from dff.depth import DepthEstimator, Labels, frames_of, upsample_label
+from dff.depth import DepthEstimator, Labels, Peaks, frames_of
 from dff.depth.confidence import FEATURES, LEAST_PROBABILITY, is_clear
 from dff.depth.judge import DEFAULT, JUDGES, Judge, read_judges
 from dff.focus import NETWORKS, load_measure
@@ -166,8 +166,8 @@ def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> Sam
         truth: (H, W) true index; NaN outside the sweep.
         estimator: How depth is found.
     """
-    matched, labels, volume, label = labelled(images, estimator)
-    surface, features = matched.evidence(volume, label, labels, frames_of(images))
+    matched, labels, peaks = labelled(images, estimator)
+    surface, features = matched.evidence(peaks, labels, frames_of(images))
     inside = inner(truth) & surface.index.isfinite().numpy()
     # Those whose surroundings are all scattered are unknown by that alone.
     inside &= is_clear(features, promised=labels.claims is not None).numpy()
@@ -175,8 +175,8 @@ def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> Sam
     return Samples(features.numpy()[:, inside].T.astype(np.float32), error[inside], surface.sigma.numpy()[inside])
 
 
-def labelled(images: Tensor, estimator: DepthEstimator) -> tuple[DepthEstimator, Labels, Tensor, Tensor]:
-    """The estimator that refines a stack, the labels, (N, H, W) logits and the (H, W) label of every pixel.
+def labelled(images: Tensor, estimator: DepthEstimator) -> tuple[DepthEstimator, Labels, Peaks]:
+    """The estimator that refines a stack, the labels, and what focus curves say around them.
 
     Raises:
         ValueError: the estimator finds depth without labels.
@@ -185,8 +185,7 @@ def labelled(images: Tensor, estimator: DepthEstimator) -> tuple[DepthEstimator,
     if labels.label is None:
         raise ValueError(f"method: must be regularised; got {estimator.method}; do not change the estimator")
     matched = estimator.matched(labels)
-    volume = matched.volume(images)
-    return matched, labels, volume, upsample_label(volume, labels.label)
+    return matched, labels, matched.peaks(matched.volume(images), labels)
 
 
 def inner(truth: FloatArray) -> NDArray[np.bool_]:

@@ -62,8 +62,8 @@ def collect(images: Tensor, truth: FloatArray, estimator: DepthEstimator) -> dic
         truth: (H, W) true index; NaN outside the sweep.
         estimator: How depth is found.
     """
-    estimator, labels, volume, label = labelled(images, estimator)
-    single, _ = estimator.single(volume, label, labels)
+    estimator, labels, peaks = labelled(images, estimator)
+    single, _ = estimator.single(peaks, labels)
     averaging = estimator.averaging(labels)
     curves = averaging.curves(single)
     found = windows.Windows.of(curves, averaging.sigma_px)
