@@ -24,7 +24,7 @@ from dff.focus.lanes import converts_halves
 from dff.focus.measure import CELL
 from dff.focus.sesf_stack import EDGE_PX
 from dff.focus.stack_pass import BAND, Desk, Extent, Limits, Rings, work
-from dff.focus.stack_scratch import BANK, CHANNELS, MARGIN, PIXELS, SCRATCH_ROWS, SITES
+from dff.focus.stack_scratch import BANK, CHANNELS, MARGIN, MIXED, PIXELS, SCRATCH_ROWS, SITES
 from dff.focus.stack_weights import Floats, Weights
 
 STRIP = 8
@@ -109,8 +109,8 @@ class StackRows:
             self._blocks(whole, PIXELS, kept),
             self._blocks(whole, CHANNELS + 1),
             tuple(self._row(BAND + 2, 2 * CHANNELS) for _ in range(len(reaches) + 1)),
-            tuple(self._blocks(reach + BAND, CHANNELS, frames=1) for reach in reaches),
-            tuple(self._blocks(2 * reach + BAND, CHANNELS, kept) for reach in reaches),
+            tuple(self._blocks(reach + BAND, MIXED, frames=1) for reach in reaches),
+            tuple(self._blocks(2 * reach + BAND, MIXED, kept) for reach in reaches),
         )
 
     def _row(self, rows: int, channels: int) -> Floats:
