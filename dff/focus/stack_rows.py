@@ -107,7 +107,7 @@ class StackRows:
             self._row(behind, 1),
             self._blocks(BAND + 2, BANK),
             self._blocks(whole, PIXELS, kept),
-            self._blocks(whole, CHANNELS + 1),
+            self._blocks(whole, CHANNELS + 1, kept),
             tuple(self._row(BAND + 2, 2 * CHANNELS) for _ in range(len(reaches) + 1)),
             tuple(self._blocks(reach + BAND, MIXED, frames=1) for reach in reaches),
             tuple(self._blocks(2 * reach + BAND, MIXED, kept) for reach in reaches),
