@@ -19,6 +19,7 @@ from dff.focus.sesf_stack import (
     CONTRAST_STEEPNESS,
     EDGE_PX,
     HALO_PX,
+    IN_LOOPS,
     LEAST_CONTRAST,
     LEAST_LOG_SHARE,
     SURE_LOGIT,
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def network() -> SesfStack:
     """A network with weights that matter everywhere, unlike those it starts from."""
     torch.manual_seed(0)
-    network = SesfStack()
+    network = SesfStack(**IN_LOOPS)
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return network.eval().requires_grad_(False)
@@ -47,9 +48,7 @@ def network() -> SesfStack:
 @pytest.fixture(scope="module")
 def trained() -> SesfStack:
     """The network with the weights that come with the package."""
-    network = SesfStack()
-    network.load_state_dict(weight_files.load_weights("sesf-stack", network.state_dict()))
-    return network.eval().requires_grad_(False)
+    return weight_files.loaded("sesf-stack", SesfStack)
 
 
 def sweep(count: int, size_px: tuple[int, int] = (48, 64), seed: int = 0) -> Tensor:
@@ -217,7 +216,7 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_another_device_is_shown_tiles_as_tensors(trained: SesfStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images go there and answers come back; compiled loops are not asked, and give the same."""
     here = load_measure("sesf-stack")
-    monkeypatch.setattr(sesf_stack, "_in_loops", lambda images: False)
+    monkeypatch.setattr(sesf_stack, "_in_loops", lambda network, images: False)
     there = load_measure("sesf-stack", device="cpu:0")
     images = sweep(5, (40, 48))
     assert there.rows is None

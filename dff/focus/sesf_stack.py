@@ -64,6 +64,8 @@ COLUMN_BYTES = 3250
 TILE_BYTES = 1e9
 BYTES_A_PIXEL = 21
 """Memory of a pixel of a frame in a tile."""
+IN_LOOPS = {"filters_in_bank": 16, "mixed": 16}
+"""Widths that compiled loops are written for: those of the network that comes with the package."""
 _CARD_SHARE = 0.5
 """Of the memory that a graphics card has free, for a tile."""
 
@@ -81,11 +83,27 @@ def mean_around(planes: Tensor) -> Tensor:
 class SesfStack(nn.Module):
     """(N, 1, H, W) luminance → (N, H, W) logarithm of each frame's probability; what they lack of 1 has no answer."""
 
-    def __init__(self, channels: int = 32, filters_in_bank: int = 32, dilations: tuple[int, ...] = DILATIONS):
+    def __init__(
+        self,
+        channels: int = 32,
+        filters_in_bank: int = 32,
+        dilations: tuple[int, ...] = DILATIONS,
+        mixed: int | None = None,
+    ):
+        """Make a network as training begins with.
+
+        Args:
+            channels: Of the features.
+            filters_in_bank: Filters of the first layer.
+            dilations: Of each block: distance of the sites that are looked at.
+            mixed: Channels of the mixtures in blocks; as many as the features by default.
+        """
         super().__init__()
+        mixed = channels if mixed is None else mixed
+        self.options = {"filters_in_bank": filters_in_bank, "mixed": mixed}
         self.bank = nn.Parameter(torch.randn(filters_in_bank, PIXELS, 3, 3))
         self.stem = nn.Conv2d(filters_in_bank + PIXELS + CELL_CHANNELS, channels, 1)
-        self.blocks = nn.ModuleList(Block(channels, dilation) for dilation in dilations)
+        self.blocks = nn.ModuleList(Block(channels, dilation, mixed) for dilation in dilations)
         self.norm = Norm(channels)
         self.exchange = Exchange(channels)
         self.gains = nn.Conv2d(channels, 3, 1)
@@ -225,9 +243,8 @@ def sesf_stack(
         tile_px: Side of the tiles a large picture is cut into on a graphics processor, a multiple of CELL; by default
             what there is room for.
     """
-    network = SesfStack()
-    network.load_state_dict(weight_files.load_weights("sesf-stack", network.state_dict(), path=weights))
-    network.eval().requires_grad_(False)
+    network = weight_files.loaded("sesf-stack", SesfStack, path=weights)
+    rows = RowMeasure(partial(open_rows, network), EDGE_PX, CONTEXT_PX, COLUMN_BYTES)
     return FocusMeasure(
         "sesf-stack",
         1,
@@ -235,26 +252,26 @@ def sesf_stack(
         "learned on whole stacks: holds edges and weak texture",
         partial(_logits, network, tile_px),
         cells=partial(_cells, network, tile_px),
-        rows=RowMeasure(partial(open_rows, network), EDGE_PX, CONTEXT_PX, COLUMN_BYTES),
+        rows=rows if network.options == IN_LOOPS else None,
         probabilistic=True,
         network_bytes=BYTES_A_PIXEL,
         near_px=NEAR_PX,
     )
 
 
-def _in_loops(images: Tensor) -> bool:
-    """Whether compiled loops do the work: on the processor, in their own precision."""
-    return filters.by_opencv(images) and not torch.is_autocast_enabled("cpu")
+def _in_loops(network: SesfStack, images: Tensor) -> bool:
+    """Whether compiled loops do the work: on the processor, in their own precision, as wide as they are."""
+    return network.options == IN_LOOPS and filters.by_opencv(images) and not torch.is_autocast_enabled("cpu")
 
 
 def _logits(network: SesfStack, tile_px: int | None, images: Tensor) -> Tensor:
-    if _in_loops(images):
+    if _in_loops(network, images):
         return _in_columns(network, images, pixelwise=True)
     return logits_in_tiles(network.to(images.device), images, tile_px=tile_px)
 
 
 def _cells(network: SesfStack, tile_px: int | None, images: Tensor) -> Tensor:
-    if _in_loops(images):
+    if _in_loops(network, images):
         return _in_columns(network, images, pixelwise=False)
     return cells_in_tiles(network.to(images.device), images, tile_px=tile_px)
 

@@ -13,6 +13,7 @@ from dff.compiled import exp_of, inner, log_of
 from dff.focus.lanes import LANES, add, add_times, apart, every, fetch, from_both, less, load, save, times
 from dff.focus.stack_scratch import (
     BANK,
+    BANK_PARTS,
     CHANNELS,
     ENERGY_FLOOR,
     KEPT,
@@ -80,11 +81,11 @@ def _take_pixels(pixels, y, segment, k, width, s, factors, to):
 
 @inner
 def _fetch_pixels(pixels, top, height, segment, k, part):
-    """Have a part of four rows of a frame's pixels brought near, and of those beside."""
-    flat, step = pixels.reshape(-1), PIXELS // PARTS
+    """Have one of BANK_PARTS of four rows of a frame's pixels brought near, and of those beside."""
+    flat, step = pixels.reshape(-1), PIXELS // BANK_PARTS
     for row in range(top, top + 4):
         y = min(max(row, 0), height - 1)
-        fetch_part(flat, block(pixels, y, segment, k), PIXELS * SITES, part)
+        fetch_part(flat, block(pixels, y, segment, k), PIXELS * SITES, part, BANK_PARTS)
         for c in range(part * step, (part + 1) * step):
             fetch(flat, block(pixels, y, segment + 1, k) + c * SITES)
 
@@ -129,10 +130,11 @@ def bank_energy(pixels, noise, bank, energy, y0, y1, segment, height, width, s):
         one, other = block(energy, y0, segment, k), block(energy, y1 - 1, segment, k)
         for x in range(0, SITES, 2 * LANES):
             for o in range(0, BANK, ROWS):
-                _fetch_pixels(pixels, y0 - 1, height, segment, k + 1, (x // LANES * BANK // 2 + o) // ROWS)
+                part = (x // LANES * BANK // 2 + o) // ROWS
+                _fetch_pixels(pixels, y0 - 1, height, segment, k + 1, part)
                 nothing, at = tile_of(_NOTHING, 0), o * SITES + x
-                fetch_part(target, one + BANK * SITES, BANK * SITES, (x // LANES * BANK // 2 + o) // ROWS)
-                fetch_part(target, other + BANK * SITES, BANK * SITES, (x // LANES * BANK // 2 + o) // ROWS)
+                fetch_part(target, one + BANK * SITES, BANK * SITES, part, BANK_PARTS)
+                fetch_part(target, other + BANK * SITES, BANK * SITES, part, BANK_PARTS)
                 even, odd = _answers(nothing, s, 1, bank, o, x), _answers(nothing, s, 2, bank, o, x)
                 if y1 > y0 + 1:
                     second = _answers(subtracted(even, odd), s, 3, bank, o, x)
@@ -256,7 +258,7 @@ def decide(
             row = load(flat, size), load(flat, size + LANES)
             for o in range(0, PIXELS, ROWS):
                 for part in range(x // LANES * 2 + o // 4, x // LANES * 2 + o // 4 + 2):
-                    fetch_part(flat, at + (CHANNELS + 1) * SITES, (CHANNELS + 1) * SITES, part)
+                    fetch_part(flat, at + (CHANNELS + 1) * SITES, (CHANNELS + 1) * SITES, part, PARTS)
                 sums = tile_of(_NOTHING, 0)
                 sums = add_products(sums, flat, at + x, SITES, CHANNELS, correction, o * CHANNELS)
                 known = tile_at(s, (TARGET + o) * SITES + x, SITES)

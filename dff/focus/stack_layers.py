@@ -116,15 +116,23 @@ class Exchange(nn.Module):
 class Block(nn.Module):
     """A frame's own features, its neighbours and the stack, mixed; a dilated look around; squeeze and excite."""
 
-    def __init__(self, channels: int, dilation: int):
+    def __init__(self, channels: int, dilation: int, mixed: int | None = None):
+        """Make a block.
+
+        Args:
+            channels: Of the features.
+            dilation: Distance of the sites that are looked at.
+            mixed: Channels of the mixture, which is told the first of the stack's; as many as the features by default.
+        """
         super().__init__()
+        mixed = channels if mixed is None else mixed
         self.reach = dilation
         self.norm = Norm(channels)
         self.exchange = Exchange(channels)
-        self.mix = nn.Conv2d(2 * channels, channels, 1)
-        self.look = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels)
-        self.excite = nn.Conv2d(channels, channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
+        self.mix = nn.Conv2d(2 * channels, mixed, 1)
+        self.look = nn.Conv2d(mixed, mixed, 3, padding=dilation, dilation=dilation, groups=mixed)
+        self.excite = nn.Conv2d(channels, mixed, 1)
+        self.out = nn.Conv2d(mixed, channels, 1)
         nn.init.normal_(self.out.weight, std=0.02)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
@@ -138,7 +146,8 @@ class Block(nn.Module):
         frame, near = F.conv2d(normal, torch.cat([own - difference, difference])).chunk(2, 1)
         stack = self.exchange(normal)
         gate = self.excite(F.relu(stack)).sigmoid()
-        mixture = frame + beside(near) + stack + self.mix.bias.view(1, -1, 1, 1)  # type: ignore[union-attr]
+        told = stack[:, : self.mix.out_channels] + self.mix.bias.view(1, -1, 1, 1)  # type: ignore[union-attr]
+        mixture = frame + beside(near) + told
         change: Tensor = self.out(F.relu(self.look(F.relu(mixture))) * gate)
         return features + change
 
@@ -146,10 +155,10 @@ class Block(nn.Module):
         """The same in place, (N, h, w, C)."""
         stack, size = self.exchange.stream(features, self.norm)
         gate = at_sites(self.excite, F.relu(stack)).sigmoid()[0]
-        shift = (stack + self.mix.bias)[0]  # type: ignore[operator]
-        count, height, width, channels = features.shape
+        shift = (stack[..., : self.mix.out_channels] + self.mix.bias)[0]  # type: ignore[operator]
+        count, height, width, _ = features.shape
         reach = self.reach
-        outside = features.new_zeros(reach, width, channels)
+        outside = features.new_zeros(reach, width, self.mix.out_channels)
         above, done = [outside] * count, 0
         for rows in row_bands(height, width, least=2 * reach):
             below = outside if rows.stop == height else outside[:0]
@@ -162,16 +171,16 @@ class Block(nn.Module):
             done += len(look)
 
     def mixtures(self, features: Tensor, size: Tensor, shift: Tensor) -> Iterator[Tensor]:
-        """(h, w, C) mixture of one frame after the other, all from the features as they were before the first.
+        """(h, w, M) mixture of one frame after the other, all from the features as they were before the first.
 
         Args:
             features: (N, h, w, C).
             size: (N, h, w, 1) what scales them.
-            shift: (h, w, C) what the stack adds to every frame.
+            shift: (h, w, M) what the stack adds to every frame.
         """
         own, difference = site_matrix(self.mix).chunk(2)
         weight = torch.cat([own - difference, difference / 2]) * self.norm.scale.repeat(2)[:, None]
-        count, *shape = features.shape
+        count, shape = len(features), shift.shape
         shift = shift.flatten(0, 1)
         before = here = (features[0] * size[0]).flatten(0, 1)
         for k in range(count):
@@ -180,7 +189,7 @@ class Block(nn.Module):
             before, here = here, later
 
     def looked(self, mixture: Tensor) -> Tensor:
-        """(h, w, C) → (h - 2 reach, w, C) look around at the sites that have all of their context above and below."""
+        """(h, w, M) → (h - 2 reach, w, M) look around at the sites that have all of their context above and below."""
         seen = F.conv2d(
             channels_first(mixture[None]),
             self.look.weight,

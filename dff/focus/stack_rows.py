@@ -24,7 +24,7 @@ from dff.focus.lanes import converts_halves
 from dff.focus.measure import CELL
 from dff.focus.sesf_stack import EDGE_PX
 from dff.focus.stack_pass import BAND, Desk, Extent, Limits, Rings, work
-from dff.focus.stack_scratch import BANK, CHANNELS, MARGIN, PIXELS, SCRATCH_ROWS, SITES
+from dff.focus.stack_scratch import BANK, CHANNELS, MARGIN, MIXED, PIXELS, SCRATCH_ROWS, SITES
 from dff.focus.stack_weights import Floats, Weights
 
 STRIP = 8
@@ -108,10 +108,10 @@ class StackRows:
             self._row(behind, 1),
             self._blocks(BAND + 2, BANK),
             self._blocks(whole, PIXELS, kept),
-            self._blocks(whole, CHANNELS + 1),
+            self._blocks(whole, CHANNELS + 1, kept),
             np.stack([self._row(BAND + 2, 2 * CHANNELS)] * (len(reaches) + 1)),
-            np.stack([self._blocks(max(reaches) + BAND, CHANNELS, frames=1)] * len(reaches)),
-            self._blocks(cuts[-1], CHANNELS, kept),
+            np.stack([self._blocks(max(reaches) + BAND, MIXED, frames=1)] * len(reaches)),
+            self._blocks(cuts[-1], MIXED, kept),
             cuts,
         )
 

@@ -16,13 +16,15 @@ from dff.focus.tiles import ROWS, add_dots, add_squares, add_weighed, added, put
 SITES = 64
 MARGIN = 16
 CHANNELS = 32
-BANK = 32
+MIXED = 16
+"""Channels of the mixtures in blocks."""
+BANK = 16
 PIXELS = 16
-SEEN = 52
+SEEN = BANK + PIXELS + 4
 """Rows that the first layer sees: bank, fine energies, wide, broad and low-pass energies, nothing."""
 TOGETHER = 4
 """Frames that are added to the statistics at a time."""
-PARTS = SITES // (2 * LANES) * CHANNELS // ROWS
+PARTS, MIXED_PARTS, BANK_PARTS = (SITES // (2 * LANES) * rows // ROWS for rows in (CHANNELS, MIXED, BANK))
 """Tiles of a block; with each a part of the next frame's is fetched, so that memory is never waited for."""
 LINE = 64
 """Bytes of a line of the cache."""
@@ -128,9 +130,9 @@ def block(ring, y, segment, k):
 
 
 @inner
-def fetch_part(flat, at, size, part):
-    """Have a part of PARTS of the `size` numbers of an array from `at` on brought near."""
-    step = size // PARTS
+def fetch_part(flat, at, size, part, parts):
+    """Have one of so many parts of the `size` numbers of an array from `at` on brought near."""
+    step = size // parts
     for of in range(at + part * step, at + (part + 1) * step, LINE // flat.itemsize):
         fetch(flat, of)
 
@@ -184,7 +186,7 @@ def change(s, source, inputs, weight, bias, focus, flat, at, number, anew):
         for o in range(0, CHANNELS, ROWS):
             sums = add_products(tile_of(bias, o), s, source * SITES + x, SITES, inputs, weight, o * inputs)
             to = at + o * SITES + x
-            fetch_part(flat, at + _BLOCK, _BLOCK, (x // LANES * CHANNELS // 2 + o) // ROWS)
+            fetch_part(flat, at + _BLOCK, _BLOCK, (x // LANES * CHANNELS // 2 + o) // ROWS, PARTS)
             if not anew:
                 sums = added(sums, tile_at(flat, to, SITES))
             put_tile(flat, to, SITES, LANES, sums)

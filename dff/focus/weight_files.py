@@ -30,7 +30,7 @@ def loaded(name: str, build: Callable[..., Network], *, path: str | Path | None 
     Raises:
         ValueError: no such file, a damaged one, or weights of another network.
     """
-    options = _options(_file_of(name, path), name)
+    options = options_of(name, path)
     try:
         network = build(**options)
     except TypeError:
@@ -46,10 +46,15 @@ def _file_of(name: str, path: str | Path | None) -> Path:
     return Path(path) if path is not None else FOLDER / f"{name}.safetensors"
 
 
-def _options(file: Path, name: str) -> dict[str, Any]:
-    """What the card says the network was built with; nothing where there is no card to read, which is refused later."""
+def options_of(name: str, path: str | Path | None = None) -> dict[str, Any]:
+    """What the card says the network was built with; nothing where there is no card to read, which is refused later.
+
+    Args:
+        name: Name of the network.
+        path: A weight file; the one that comes with the package if not given.
+    """
     try:
-        card = json.loads(card_path(file).read_text(encoding="utf-8"))
+        card = json.loads(card_path(_file_of(name, path)).read_text(encoding="utf-8"))
         return dict(card.get("options", {})) if card.get("network", name) == name else {}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

@@ -87,9 +87,11 @@ class Recipe:
         return replace(CLOSE_UP_SAMPLING if self.close_ups else Sampling(), pixel_frames=self.pixel_frames)
 
     def build(self) -> nn.Module:
-        """The network before its first step."""
+        """The network before its first step, as wide as the one it starts from."""
         task = TASKS[self.network]
-        return task.encoders[self.encoder_weights]() if self.encoder_weights else task.network()
+        if self.encoder_weights:
+            return task.encoders[self.encoder_weights]()
+        return task.network(**(weight_files.options_of(self.network, self.start) if self.start else {}))
 
 
 @dataclass

@@ -40,7 +40,8 @@ Losses = dict[str, Tensor]
 class Task:
     """How one network is trained."""
 
-    network: Callable[[], nn.Module]
+    network: Callable[..., nn.Module]
+    """Called with the options of the card of the weights that it starts from."""
     losses: Callable[[nn.Module, Sequence[TrainingScene], np.random.Generator, Sampling, str, LossWeights], Losses]
     """Called with network, scenes, source of randomness, how samples are drawn, device, weights of the parts."""
     scores: Callable[[nn.Module, Sequence[TrainingScene], str], dict[str, float]]
