@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from dff.training.scenes import TrainingScene
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
@@ -32,6 +36,35 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(count)
+
+
+@pytest.fixture(scope="session")
+def collage() -> TrainingScene:
+    """A small noise-free stack of a step between two planes."""
+    from dff.simulate import SCENES, render_scene
+    from dff.training.collage import Collage
+    from dff.training.scenes import from_scene
+
+    optics = {"blur_growth_px": 0.5, "snr": None, "bits": None, "seed": 3, "sampling_px": 4.0}
+    SCENES["collage"] = Collage()
+    try:
+        return from_scene(render_scene("collage", size_px=48, frames=12, **optics))
+    finally:
+        del SCENES["collage"]
+
+
+@pytest.fixture(scope="session")
+def collages(collage: TrainingScene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of three scenes."""
+    import numpy as np
+
+    from dff.training.scenes import FIRST_SEED
+
+    folder = tmp_path_factory.mktemp("collages")
+    for number in range(3):
+        kept = replace(collage, index=np.roll(collage.index, number, 0), frames=np.roll(collage.frames, number, 1))
+        np.savez(folder / f"{FIRST_SEED + number}.npz", **vars(kept))
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -403,18 +403,20 @@ def test_what_a_program_moved_is_brought_back(scene: Scene) -> None:
 
 @pytest.fixture(scope="module")
 def report(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a tiny run."""
+    """The report of a tiny run without the program that it asks for."""
     folder = tmp_path_factory.mktemp("report")
-    run_benchmark(
-        ["noisy", "real"],
-        methods=["straw-man", "ring-difference"],
-        peers=["focus-stack"],
-        output=folder,
-        size_px=48,
-        frames=8,
-        cache=cache,
-        data=folder / "absent",
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DFF_PEER_FOCUS_STACK", raising=False)
+        run_benchmark(
+            ["noisy", "real"],
+            methods=["straw-man", "ring-difference"],
+            peers=["focus-stack"],
+            output=folder,
+            size_px=48,
+            frames=8,
+            cache=cache,
+            data=folder / "absent",
+        )
     return folder
 
 
@@ -591,7 +593,7 @@ def test_the_start_is_what_no_stage_took(tmp_path: Path, monkeypatch: pytest.Mon
     """Interpreter and libraries count as they do for other programs: stages and start make up the whole process."""
     stages = {name: {"cpu_s": 2.0, "wall_s": 1.0, "file_bytes": 1, "peak_gb": 0.5} for name in ("start", "fuse")}
     floor = {"decoding alone": {"cpu_s": 0.5, "wall_s": 0.5, "peak_gb": 0.1}}
-    told = {"frames_mp": 10.0, "floor": floor, "predicted_gb": 1.0, "predicted_s": 3.0}
+    told = {"frames_mp": 10.0, "floor": floor, "predicted_gb": 1.0, "predicted_s": {"start": 1.0, "fuse": 2.0}}
 
     def measured(module: str, *words: str | Path) -> Cost:
         Path(words[-1]).write_text(json.dumps(stages if module == "speed_worker" else told))
@@ -603,6 +605,8 @@ def test_the_start_is_what_no_stage_took(tmp_path: Path, monkeypatch: pytest.Mon
     assert rows["start"]["wall_s_per_mp_frame"] == pytest.approx(0.4)
     assert rows[speed.WHOLE]["wall_s_per_mp_frame"] == pytest.approx(0.5)
     assert rows[speed.WHOLE]["peak_gb"] == 0.5
+    assert rows["fuse"]["predicted_s_per_mp_frame"] == pytest.approx(0.2)
+    assert rows[speed.WHOLE]["predicted_s_per_mp_frame"] == pytest.approx(0.3)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from dff.training import TASKS, Recipe, train
 from dff.training.adversarial import Adversaries, fusegan_adversaries, picked_of
 from dff.training.losses import LossWeights
 from dff.training.pair_losses import draw_pairs, laplacian, unsharp
-from dff.training.scenes import FIRST_SEED, Sampling, TrainingScene
+from dff.training.scenes import Sampling, TrainingScene
 from dff.training.scores import generation_scores, pair_scores, scored_pair
 
 SIZE_PX = 64
@@ -124,21 +123,11 @@ def test_scores_tell_the_truth_from_its_opposite(scene: TrainingScene) -> None:
     assert mean["clean_psnr_db"] == pytest.approx(mean["clean_mean_psnr_db"])
 
 
-@pytest.fixture(scope="module")
-def folder(scene: TrainingScene, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of three scenes."""
-    folder = tmp_path_factory.mktemp("scenes")
-    for number in range(3):
-        kept = replace(scene, index=np.roll(scene.index, number, 0), frames=np.roll(scene.frames, number, 1))
-        np.savez(folder / f"{FIRST_SEED + number}.npz", **vars(kept))
-    return folder
-
-
-def test_only_the_generator_is_kept(folder: Path, tmp_path: Path) -> None:
+def test_only_the_generator_is_kept(collages: Path, tmp_path: Path) -> None:
     """A short run of two adversaries ends in a weight file that the measure loads by itself."""
     recipe = Recipe(
         network="fusegan",
-        scenes=str(folder),
+        scenes=str(collages),
         output=str(tmp_path),
         steps=2,
         pixel_frames=4 * SIZE_PX**2,
@@ -161,10 +150,10 @@ def test_the_width_of_sesf_vgg_is_read_from_the_card(tmp_path: Path) -> None:
     assert load_measure("sesf-vgg", weights=str(path))(torch.rand(3, 1, 16, 16)).shape == (3, 16, 16)
 
 
-def test_an_encoder_that_is_not_there_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_an_encoder_that_is_not_there_is_refused(collages: Path, tmp_path: Path) -> None:
     """Only sesf-vgg starts from weights of others."""
     with pytest.raises(ValueError, match="--encoder-weights: must be one of none for drpl; got 'imagenet'"):
-        Recipe("drpl", str(folder), str(tmp_path), encoder_weights="imagenet")
+        Recipe("drpl", str(collages), str(tmp_path), encoder_weights="imagenet")
 
 
 def test_adversaries_are_asked_for_by_their_tasks(scene: TrainingScene) -> None:

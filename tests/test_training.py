@@ -17,7 +17,6 @@ from dff.simulate.scenes import Surfaces
 from dff.simulate.stage import Stage
 from dff.training import Recipe, train
 from dff.training.close_ups import Claws, Printed, printed
-from dff.training.collage import Collage
 from dff.training.loop import command
 from dff.training.losses import LossWeights, Target, answer_error, expectation_error, total_loss, unimodality
 from dff.training.scenes import (
@@ -27,7 +26,6 @@ from dff.training.scenes import (
     TrainingScene,
     draw_frames,
     draw_sample,
-    from_scene,
     index_among,
     kind_of,
     read_cache,
@@ -39,37 +37,11 @@ SIZE_PX = 48
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def scene() -> TrainingScene:
-    """A small stack of a step between two planes."""
-    import dff.simulate.render as render_module
-    from dff.simulate import SCENES
-
-    SCENES["collage"] = Collage()
-    try:
-        scene = render_module.render_scene(
-            "collage", size_px=SIZE_PX, frames=12, blur_growth_px=0.5, snr=None, bits=None, seed=3, sampling_px=4.0
-        )
-    finally:
-        del SCENES["collage"]
-    return from_scene(scene)
-
-
-@pytest.fixture(scope="module")
-def folder(scene: TrainingScene, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of three scenes."""
-    folder = tmp_path_factory.mktemp("scenes")
-    for number in range(3):
-        kept = replace(scene, index=np.roll(scene.index, number, 0), frames=np.roll(scene.frames, number, 1))
-        np.savez(folder / f"{FIRST_SEED + number}.npz", **vars(kept))
-    return folder
-
-
-def test_scenes_come_back_from_the_cache(scene: TrainingScene, folder: Path) -> None:
+def test_scenes_come_back_from_the_cache(collage: TrainingScene, collages: Path) -> None:
     """A cached scene is the scene that was rendered."""
-    read = read_cache(folder)
+    read = read_cache(collages)
     assert len(read) == 3
-    assert np.array_equal(read[0].frames, scene.frames)
+    assert np.array_equal(read[0].frames, collage.frames)
     assert read[0].blur_growth_px == pytest.approx(0.5)
 
 
@@ -80,9 +52,9 @@ def test_an_empty_cache_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_samples_fit_their_truth(scene: TrainingScene, seed: int) -> None:
+def test_samples_fit_their_truth(collage: TrainingScene, seed: int) -> None:
     """A sample has as many pixels and frames as allowed; known truth lies among its frames."""
-    sample = draw_sample([scene], np.random.default_rng(seed), Sampling(9 * SIZE_PX**2))
+    sample = draw_sample([collage], np.random.default_rng(seed), Sampling(9 * SIZE_PX**2))
     count, _, height, width = sample.images.shape
     assert 2 <= count <= 9
     assert (height, width) == sample.target.index.shape
@@ -93,9 +65,9 @@ def test_samples_fit_their_truth(scene: TrainingScene, seed: int) -> None:
     assert torch.isfinite(sample.images).all()
 
 
-def test_samples_depend_on_the_seed_only(scene: TrainingScene) -> None:
+def test_samples_depend_on_the_seed_only(collage: TrainingScene) -> None:
     """Equal seeds give equal samples."""
-    first, second = (draw_sample([scene], np.random.default_rng(5), Sampling(20000)) for _ in range(2))
+    first, second = (draw_sample([collage], np.random.default_rng(5), Sampling(20000)) for _ in range(2))
     assert torch.equal(first.images, second.images)
 
 
@@ -226,11 +198,11 @@ def test_a_second_peak_is_not_unimodal() -> None:
 
 
 @pytest.fixture(scope="module")
-def recipe(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+def recipe(collages: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """A run of seconds."""
     return Recipe(
         network="sesf-stack",
-        scenes=str(folder),
+        scenes=str(collages),
         output=str(tmp_path_factory.mktemp("run")),
         steps=16,
         warm_up_steps=4,
