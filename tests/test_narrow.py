@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from dff.focus import load_measure, weight_files
-from dff.focus.sesf_stack import IN_LOOPS, SesfStack
+from dff.focus.measure import CELL
+from dff.focus.sesf_stack import COLUMNS, IN_LOOPS, SesfStack
 from dff.training import narrow
 
 FRAMES, SIZE_PX = 7, 32
@@ -87,9 +88,10 @@ def test_the_command_writes_a_network_that_measures(
 
 def test_loops_are_as_wide_as_the_network_that_comes_with_the_package() -> None:
     """What loops are written for, what chooses them and what is shipped agree."""
-    from dff.focus.stack_scratch import BANK, MIXED
+    from dff.focus.stack_scratch import BANK, MIXED, SITES
 
     assert {"filters_in_bank": BANK, "mixed": MIXED} == IN_LOOPS == weight_files.options_of("sesf-stack")
+    assert SITES * CELL == COLUMNS
 
 
 def test_wide_networks_decide_in_tensors() -> None:

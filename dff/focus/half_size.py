@@ -37,7 +37,9 @@ def at_half_size(measure: FocusMeasure) -> FocusMeasure:
         halo_px=2 * measure.halo_px,
         near_px=2 * measure.border_px,
         cells=half_cells,
-        rows=RowMeasure(partial(_HalfRows, rows), 2 * rows.edge_px, 2 * rows.context_px, rows.column_bytes / 2),
+        rows=RowMeasure(
+            partial(_HalfRows, rows), 2 * rows.edge_px, 2 * rows.context_px, 2 * rows.columns, rows.column_bytes / 2
+        ),
     )
 
 

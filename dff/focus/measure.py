@@ -38,6 +38,8 @@ class RowMeasure:
     """Rows above and below new ones that have to be seen."""
     context_px: int
     """Distance beyond which nothing is seen at all."""
+    columns: int
+    """Columns that are worked on together: a part of that many, or a multiple, takes the least time for each."""
     column_bytes: float
     """Memory of a pixel's column of a frame."""
 

@@ -59,8 +59,10 @@ EDGE_PX = 8
 """Rows above and below new ones that rows in compiled loops have to be seen with."""
 CONTEXT_PX = 128
 """Distance beyond which nothing is seen at all."""
-COLUMN_BYTES = 3250
-"""Memory of a pixel's column of a frame in compiled loops."""
+COLUMNS = 256
+"""Of pixels that compiled loops work on together,"""
+COLUMN_BYTES = 2050
+"""and memory of a pixel's column of a frame in them."""
 TILE_BYTES = 1e9
 BYTES_A_PIXEL = 21
 """Memory of a pixel of a frame in a tile."""
@@ -244,7 +246,7 @@ def sesf_stack(
             what there is room for.
     """
     network = weight_files.loaded("sesf-stack", SesfStack, path=weights)
-    rows = RowMeasure(partial(open_rows, network), EDGE_PX, CONTEXT_PX, COLUMN_BYTES)
+    rows = RowMeasure(partial(open_rows, network), EDGE_PX, CONTEXT_PX, COLUMNS, COLUMN_BYTES)
     return FocusMeasure(
         "sesf-stack",
         1,

@@ -31,8 +31,6 @@ STRIP = 8
 """Rows of sites that are taken in at a time, at most."""
 _PAUSE_S = 5e-4
 """Of a thread that waits for another."""
-_SMOOTH = 6
-"""Sites on either side that energies are averaged over, at most."""
 
 
 def _quarter(kernel: Floats, reach: int) -> Floats:
@@ -45,6 +43,9 @@ _FILTERS = (
     _quarter(RING, sight.RING_REACH),
     _quarter(CORNER, 1),
     _quarter(filters.gaussian_kernel(FINE_SIGMA_PX), sight.REACH),
+)
+_WINDOWS = tuple(
+    _quarter(kernel, len(kernel) // 2) for kernel in map(filters.gaussian_kernel, (WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS))
 )
 
 
@@ -97,7 +98,7 @@ class StackRows:
 
     def _rings(self, kept: Any) -> Rings:
         """Rows that layers look back at; `kept` is the type of what is looked at around."""
-        strip, behind = STRIP + _SMOOTH + 4, STRIP + _SMOOTH + self.lag + BAND + 1
+        strip, behind = STRIP + sight.AROUND + 4, STRIP + sight.AROUND + self.lag + BAND + 1
         whole, reaches = self.lag - 2 + BAND, self.weights.reach
         cuts = np.concatenate([[0], np.cumsum(2 * reaches + BAND)])
         return Rings(
@@ -158,23 +159,15 @@ class StackRows:
 
     def _average(self) -> None:
         """The noise, and energies relative to it, of the rows whose surroundings have been taken in."""
-        ready = self.height if self.taken == self.height else max(self.known, self.taken - _SMOOTH)
+        ready = self.height if self.taken == self.height else max(self.known, self.taken - sight.AROUND)
         first = self.taken - self.maps.shape[2]
-        energies = np.empty((4, self.count, *self.maps.shape[2:]), np.float32)
-        sigmas = BROAD_SIGMA_CELLS, WIDE_SIGMA_CELLS, BROAD_SIGMA_CELLS
-
-        # Calls that are over so soon would only keep each other waiting.
-        for k in range(self.count):
-            corner, ring, energies[3, k] = self.maps[k]
-            for energy, sigma, source in zip(energies[:, k], sigmas, (corner, ring, ring)):
-                energy[:] = filters.gaussian(torch.from_numpy(source[None]), sigma)[0].numpy()
 
         def relate(y0: int, y1: int) -> None:
             rings = self.rings.noise, self.rings.contrast, self.rings.cells
-            sight.relative_energies(energies, first, y0, y1, np.float32(NOISE_FLOOR), *rings)
+            sight.relative_energies(self.maps, first, y0, y1, self.height, *_WINDOWS, np.float32(NOISE_FLOOR), *rings)
 
         self._share(relate, self.known, ready)
-        self.maps = self.maps[:, :, max(0, ready - _SMOOTH - first) :]
+        self.maps = self.maps[:, :, max(0, ready - sight.AROUND - first) :]
         self.known = ready
 
     def _share(self, do: Callable[[int, int], None], first: int, last: int) -> None:

@@ -14,6 +14,8 @@ REACH = 4
 _EDGE = REACH + RING_REACH
 _COLUMNS = 512
 """Pixels of a row that are seen at a time."""
+AROUND = 6
+"""Cells on either side that energies are averaged over, at most."""
 
 
 @inner
@@ -127,30 +129,64 @@ def see(plane, first, rows, kernel, corner, window, pixels, fine, maps, y, k):
             _put_cells(line, fine, y + row // 4, k, row % 4, left)
 
 
+@inner
+def _average(maps, k, channel, y, first, height, taps, line, result):
+    """A row of a map averaged over the cells around, mirrored at the picture's edges."""
+    width = len(result)
+    inside = line[AROUND : AROUND + width]
+    here = maps[k, channel, y - first]
+    for x in range(width):
+        inside[x] = taps[0] * here[x]
+    for away in range(1, len(taps)):
+        up = maps[k, channel, mirrored(y - away, height) - first]
+        down, tap = maps[k, channel, mirrored(y + away, height) - first], taps[away]
+        for x in range(width):
+            inside[x] += tap * (up[x] + down[x])
+    for away in range(1, len(taps)):
+        line[AROUND - away] = inside[mirrored(-away, width)]
+        line[AROUND + width - 1 + away] = inside[mirrored(width - 1 + away, width)]
+    for x in range(width):
+        result[x] = taps[0] * line[AROUND + x]
+    for away in range(1, len(taps)):
+        tap = taps[away]
+        for x in range(width):
+            result[x] += tap * (line[AROUND + x - away] + line[AROUND + x + away])
+
+
 @compiled
-def relative_energies(maps, first, y0, y1, noise_floor, noise, contrast, cells):
+def relative_energies(maps, first, y0, y1, height, wide, broad, noise_floor, noise, contrast, cells):
     """Fill the rows from y0 to y1 of the rings of the noise, of the contrast and of the energies of cells.
 
     Args:
-        maps: (4, frames, rows, width) mean energies of corners, mean energies of rings in a wide and in a broad
-            window, and luminance.
+        maps: (frames, 3, rows, width) energies of corners and of rings, and luminance.
         first: Row of the picture that they begin with.
         y0: First row to fill.
         y1: The row after the last.
+        height: Rows of the picture.
+        wide: (n,) window of one average of the energies of rings, from its centre.
+        broad: (n,) that of the other and of the corners', reaching AROUND cells at most.
         noise_floor: Least variance of the noise.
         noise: Ring of its variance.
         contrast: Ring of the logarithm of the largest over the least broad energy.
         cells: Ring of both logarithms of energies over the noise, and of the change of luminance.
     """
-    frames, width = maps.shape[1], maps.shape[3]
+    frames, width = maps.shape[0], maps.shape[3]
     mean, least = np.empty(width, np.float32), np.empty(width, np.float32)
     inside = slice(MARGIN, MARGIN + width)
-    relative, change = np.empty((2, width), np.float32), np.empty(width, np.float32)
+    corner, change, line = (
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+        np.empty(width + 2 * AROUND, np.float32),
+    )
+    energies = np.empty((2, frames, width), np.float32)
     for y in range(y0, y1):
         variance, span = noise[y % len(noise), 0, 0, inside], contrast[y % len(contrast), 0, 0, inside]
         variance[:], mean[:], least[:], span[:] = np.inf, 0, np.inf, -np.inf
         for k in range(frames):
-            corner, luminance = maps[0, k, y - first], maps[3, k, y - first]
+            _average(maps, k, 0, y, first, height, broad, line, corner)
+            _average(maps, k, 1, y, first, height, wide, line, energies[0, k])
+            _average(maps, k, 1, y, first, height, broad, line, energies[1, k])
+            luminance = maps[k, 2, y - first]
             for x in range(width):
                 variance[x] = min(variance[x], corner[x])
                 mean[x] += luminance[x]
@@ -159,13 +195,13 @@ def relative_energies(maps, first, y0, y1, noise_floor, noise, contrast, cells):
             mean[x] *= np.float32(1 / frames)
         for k in range(frames):
             for c in range(2):
-                energy, row = maps[1 + c, k, y - first], relative[c]
+                row = energies[c, k]
                 for x in range(width):
-                    row[x] = log_of(energy[x] / variance[x] + ENERGY_FLOOR)
+                    row[x] = log_of(row[x] / variance[x] + ENERGY_FLOOR)
                 put_row(row, cells, y, k, c)
-            broad, luminance = relative[1], maps[3, k, y - first]
+            luminance, seen = maps[k, 2, y - first], energies[1, k]
             for x in range(width):
-                span[x], least[x] = max(span[x], broad[x]), min(least[x], broad[x])
+                span[x], least[x] = max(span[x], seen[x]), min(least[x], seen[x])
                 steps = (luminance[x] - mean[x]) / (np.float32(4) * np.sqrt(variance[x]))
                 size = abs(steps)
                 change[x] = np.copysign(log_of(size + np.sqrt(size * size + ONE)), steps)

@@ -159,7 +159,7 @@ def make_plan(
     workers = 1 if measure_bytes else threads
     look: _Look | None = None
     if rows is not None:
-        look = _Look(count * (rows.column_bytes + _ROWS * _ROW_BYTES), rows.context_px, by_rows=True)
+        look = _Look(count * (rows.column_bytes + _ROWS * _ROW_BYTES), rows.context_px, rows.columns)
     elif network_bytes:
         look = _Look(pixel + count * network_bytes, rounded_up(network_halo_px, LATTICE))
     least = max(pixel, seen) * (2 * halo + LATTICE) * min(size[1], 4 * LANES)
@@ -255,19 +255,20 @@ class _Look:
     each_bytes: float
     """Bytes that it takes a pixel of a tile, or a column of rows."""
     context_px: int
-    by_rows: bool = False
+    columns: int = 0
+    """Columns that are worked on together where it looks at rows; 0 where it looks at tiles."""
 
     def least_bytes(self, size: tuple[int, int]) -> float:
-        if self.by_rows:
+        if self.columns:
             return self.each_bytes * min(size[1], LANES + 2 * self.context_px)
         return self.each_bytes * Tiling(size, LATTICE, LANES, self.context_px, 1).area_px
 
     def tile(self, size: tuple[int, int], memory: _Memory) -> tuple[tuple[int, int, int], float]:
         """Rows, columns and context of what it is shown at a time, and bytes that it takes then."""
         free = memory.free - memory.lattice
-        if self.by_rows:
+        if self.columns:
             wanted = max(memory.share(memory.lattice), self.each_bytes * _LEAST_CONTEXTS * self.context_px)
-            columns = _columns(size[1], int(min(wanted, free) // self.each_bytes), self.context_px)
+            columns = _columns(size[1], int(min(wanted, free) // self.each_bytes), self.context_px, self.columns)
             taken = self.each_bytes * min(size[1], columns + 2 * self.context_px)
             return (_ROWS, columns, self.context_px), taken
         low, high = (limit * _GB for limit in _NETWORK_TILE_GB)
@@ -318,9 +319,11 @@ def _most_px(room: float, pixel: float, workers: int) -> int:
     return max(1, min(int(room // pixel), workers * _LARGEST_PX))
 
 
-def _columns(width: int, most: int, context_px: int) -> int:
+def _columns(width: int, most: int, context_px: int, together: int) -> int:
     """Columns of as few even parts, each with its context, as are at most so wide."""
     if width <= most:
         return width
-    widest = max(LANES, (most - 2 * context_px) // LANES * LANES)
-    return rounded_up(-(-width // -(-width // widest)), LANES)
+    room = most - 2 * context_px
+    step = together if room >= together else LANES
+    widest = max(step, room // step * step)
+    return rounded_up(-(-width // -(-width // widest)), step)
