@@ -134,16 +134,17 @@ def test_a_forecast_scales_with_pixels_and_frames(monkeypatch: pytest.MonkeyPatc
     frames = [np.zeros((1, 1, 3), np.uint8)] * 100
     size = (2000, 3000, 3)
     stack = FocalStack(frames=frames, names=tuple(map(str, range(100))), shape=size, dtype=np.dtype(np.uint8))
-    loading_s, side_px = [4.0, 0.0, 0.0, 0.0, 0.0], [256, 256, 256, 1024, 1024]
+    # The first of the larger ones, and the last, are disturbed.
+    more_s, sizes_px = [4.0, 0.0, 0.0, 7.0, 0.0, 0.0, 3.0], [(256, 256)] * 3 + [(512, 2048)] * 4
 
     def ready(chosen: FocalStack, *_: object) -> object:
         count = len(chosen)
         return duration._Ready(count, {"read frames": 0.2 + 0.1 * count, "align": 0.3 * count, "warp": 0.0}, [])
 
     def centre(_: object, __: object, settings: Settings, count: int, ___: object) -> object:
-        side, once_s = side_px.pop(0), loading_s.pop(0) + 0.25
-        part = replace(stack.subset(range(count)), shape=(side, side, 3))
-        share = side**2 / 1e6
+        (height, width), once_s = sizes_px.pop(0), more_s.pop(0) + 0.25
+        part = replace(stack.subset(range(count)), shape=(height, width, 3))
+        share = height * width / 1e6
         taken_s = {"label": once_s + share * (0.5 + 0.1 * count), "mesh": once_s + share * 2.0, "align": once_s}
         return duration._Centre(part, pipeline.plan_for(part, settings), taken_s)
 
