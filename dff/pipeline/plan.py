@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dff import io
@@ -25,11 +26,11 @@ _SHOWN_PX, _SHOWN_BYTES = 2_000_000, 45
 """and bytes for each of so many pixels, which meshes and stills do not exceed by much."""
 _VOLUME_BYTES = 5
 """Bytes a pixel and frame of the logits of a whole tile;"""
-_MEASURE_BYTES, _REFINE_BYTES = 150, 430
+_MEASURE_BYTES, _REFINE_BYTES = 150, 340
 """and bytes a pixel whatever the number of frames, while images are there too, and afterwards."""
 _CELL_BYTES = 1
 """Bytes a pixel and frame of the lattice of a tile."""
-_BAND_BYTES = 9
+_BAND_BYTES = 20
 """Bytes a pixel and frame of the images and logits of a few rows."""
 _LATTICE_BYTES = 2
 """Bytes a lattice site and frame."""
@@ -53,7 +54,7 @@ _NETWORK_TILE_GB = (0.25, 1.0)
 """and what such a tile takes at least and at most."""
 _ROWS = 64
 """Rows that a network which looks at rows is shown at a time,"""
-_ROW_BYTES = 24
+_ROW_BYTES = 8
 """and bytes a pixel and frame of them, while the next ones are read."""
 _LEAST_CONTEXTS = 7
 """Widths of its context that a part takes in at least, where the limit allows it: two sevenths of that are context."""
@@ -166,10 +167,10 @@ def make_plan(
     memory.check(stack, max(least, look.least_bytes(size) if look else 0))
     # What a network looks at is labelled, and its lattice gone, before depth is found.
     held = 0 if look else memory.lattice
-    room, band = memory.share(held), 0.0
-    for _ in range(1 + by_bands):
-        tiling = Tiling.soonest(size, _most_px(room - workers * band, pixel, workers), halo, workers)
-        band = by_bands * _band_bytes(count, tiling)
+    room = memory.share(held)
+    fitting = partial(_beside_band, count, pixel) if by_bands else None
+    tiling = Tiling.soonest(size, _most_px(room, pixel, workers), halo, workers, fitting=fitting)
+    band = by_bands * min(_BAND_BYTES * count * tiling.area_px, _band_bytes(count, tiling.seen_columns))
     refining = (pixel * tiling.area_px + band) * tiling.workers
     if look:
         sites, looking = look.tile(size, memory)
@@ -308,10 +309,22 @@ def scratch_bytes(stack: FocalStack) -> int:
     return len(stack) * stack.frame_bytes
 
 
-def _band_bytes(count: int, tiling: Tiling) -> float:
-    """What the images and logits of a band of a tile take: the wider tiles are, the more is there of them."""
-    columns = min(tiling.size[1], tiling.columns + 2 * rounded_up(tiling.halo_px, LANES))
-    return _BAND_BYTES * min(count * tiling.area_px, max(BAND_PIXELS, LEAST_BAND_ROWS * count * columns))
+def _band_bytes(count: int, columns: int) -> float:
+    """What the images and logits of a band take: the wider tiles are, the more is there of them."""
+    return _BAND_BYTES * max(BAND_PIXELS, LEAST_BAND_ROWS * count * columns)
+
+
+def _beside_band(count: int, pixel: float, budget_px: int, columns: int) -> int:
+    """Pixels of a tile that fit into a budget beside a band, which is no larger than the tile.
+
+    Args:
+        count: Number of frames.
+        pixel: Bytes that a pixel takes.
+        budget_px: Memory, as pixels.
+        columns: Of the tile with its halo.
+    """
+    budget = budget_px * pixel
+    return int(max((budget - _band_bytes(count, columns)) / pixel, budget / (pixel + _BAND_BYTES * count)))
 
 
 def _most_px(room: float, pixel: float, workers: int) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from dff.stack import LATTICE
 
@@ -32,7 +33,13 @@ class Tiling:
 
     @classmethod
     def soonest(
-        cls, size: tuple[int, int], budget_px: int, halo_px: int, threads: int = 1, multiple: int = LATTICE
+        cls,
+        size: tuple[int, int],
+        budget_px: int,
+        halo_px: int,
+        threads: int = 1,
+        multiple: int = LATTICE,
+        fitting: Callable[[int, int], int] | None = None,
     ) -> Tiling:
         """The tiles that are done soonest; as large as one tile may be where there is too little memory for any.
 
@@ -42,22 +49,26 @@ class Tiling:
             halo_px: Pixels of context on every side.
             threads: Tiles that may be worked on at the same time.
             multiple: Of the rows of a tile.
+            fitting: (budget_px, columns) pixels of a tile with so many columns that fit into a worker's budget, where
+                something else takes memory beside it; by default all of them.
         """
+        fitting = fitting or (lambda budget_px, _: budget_px)
         choices = [
             tiling
             for workers in range(1, threads + 1)
-            for tiling in cls._within(size, budget_px // workers, halo_px, workers, multiple)
+            for tiling in cls._within(size, partial(fitting, budget_px // workers), halo_px, workers, multiple)
         ]
         return min(choices, key=lambda tiling: tiling.cost_px)
 
     @classmethod
     def _within(
-        cls, size: tuple[int, int], budget_px: int, halo_px: int, workers: int, multiple: int
+        cls, size: tuple[int, int], fitting: Callable[[int], int], halo_px: int, workers: int, multiple: int
     ) -> Iterator[Tiling]:
         height, width = size
         for parts in range(1, _MOST_PARTS + 1):
             columns = rounded_up(-(-width // parts), LANES)
-            most = budget_px // _side(columns, width, rounded_up(halo_px, LANES))
+            side = _side(columns, width, rounded_up(halo_px, LANES))
+            most = fitting(side) // side
             most = rounded_up(height, multiple) if most >= height else (most - 2 * halo_px) // multiple * multiple
             if most < multiple and workers > 1:
                 continue
@@ -68,8 +79,12 @@ class Tiling:
     @property
     def area_px(self) -> int:
         """Pixels of a tile with its halo, at most."""
-        rows = _side(self.rows, self.size[0], self.halo_px)
-        return rows * _side(self.columns, self.size[1], rounded_up(self.halo_px, LANES))
+        return _side(self.rows, self.size[0], self.halo_px) * self.seen_columns
+
+    @property
+    def seen_columns(self) -> int:
+        """Columns of a tile with its halo, at most."""
+        return _side(self.columns, self.size[1], rounded_up(self.halo_px, LANES))
 
     @property
     def cost_px(self) -> float:
