@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -95,9 +96,14 @@ def test_loops_are_as_wide_as_the_network_that_comes_with_the_package() -> None:
 
 
 def test_wide_networks_decide_in_tensors() -> None:
-    """Weights of another width than loops have are used all the same, and say much the same."""
+    """Weights of another width than loops have are used all the same, and find the same frames."""
     wide, shipped = load_measure("sesf-stack", weights=str(WIDE)), load_measure("sesf-stack")
     assert wide.rows is None
-    stack = _stack(5)[:, None]
-    same = wide(stack).argmax(0) == shipped(stack).argmax(0)
-    assert same.float().mean() > 0.6
+    sharp = np.random.default_rng(7).random((SIZE_PX, 96), np.float32)
+    away = np.abs(np.arange(FRAMES)[:, None] - np.linspace(0, FRAMES - 1, 96))
+    levels = np.stack([cv2.GaussianBlur(sharp, (0, 0), 0.1 + sigma) for sigma in range(FRAMES)])
+    frames = np.stack([levels[np.rint(row).astype(int), :, np.arange(96)].T for row in away])
+    stack = torch.from_numpy(frames)[:, None]
+    found, expected = shipped(stack).argmax(0), wide(stack).argmax(0)
+    assert (found == expected).float().mean() > 0.9
+    assert (found == torch.from_numpy(away.argmin(0))).float().mean() > 0.7

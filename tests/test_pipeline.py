@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dff import io, optics, pipeline
 from dff.depth import LATTICE
+from dff.focus import RowMeasure
 from dff.pipeline import clock, duration, plan, run, tiling
 from dff.settings import Settings
 from dff.simulate import render_scene
@@ -370,14 +371,23 @@ def test_a_network_sees_every_row_once_and_parts_change_nothing(dome: Scene, mon
 
 
 def test_the_plan_counts_the_network(dome: Scene) -> None:
-    """A network's rows and strips of a wide picture take their share of the memory, and no more disk."""
+    """The more memory a column takes in a network, the narrower its parts; where the least does not fit, it is said."""
     few = replace(without_geometry(dome.stack), shape=(64, 9600, 3))
     stack = replace(few, frames=list(few.frames) * 5, names=tuple(map(str, range(5 * len(few)))), files=())
-    operator, network = (
-        run.plan_for(stack, ALIGNED.but(measure=name, max_memory_gb=1.5)) for name in ("ring-difference", "sesf-stack")
-    )
-    assert network.memory_gb > operator.memory_gb
-    assert network.scratch_gb == operator.scratch_gb
+
+    def planned(column_bytes: float) -> plan.Plan:
+        rows = RowMeasure(lambda *_: None, 8, 128, 256, column_bytes)  # type: ignore[arg-type, return-value]
+        halos = {"halo_px": 56, "channels": 1, "fusion_halo_px": 16}
+        return plan.make_plan(stack, ALIGNED.but(max_memory_gb=1.5), rows=rows, by_bands=True, **halos)  # type: ignore[arg-type]
+
+    plans = [planned(column_bytes) for column_bytes in (500, 3000, 18000)]
+    parts = [found.sites[1] for found in plans]
+    assert parts[0] > parts[1] > parts[2] > 0
+    assert parts[1] % 256 == 0
+    assert plans[0].memory_gb <= plans[1].memory_gb <= plans[2].memory_gb <= 1.5
+    assert {found.scratch_gb for found in plans} == {plans[0].scratch_gb}
+    with pytest.raises(ValueError, match="--max-memory"):
+        planned(1e6)
 
 
 @pytest.mark.filterwarnings("ignore:alignment")

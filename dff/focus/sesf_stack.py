@@ -61,12 +61,12 @@ CONTEXT_PX = 128
 """Distance beyond which nothing is seen at all."""
 COLUMNS = 256
 """Of pixels that compiled loops work on together,"""
-COLUMN_BYTES = 2050
+COLUMN_BYTES = 2150
 """and memory of a pixel's column of a frame in them."""
 TILE_BYTES = 1e9
 BYTES_A_PIXEL = 21
 """Memory of a pixel of a frame in a tile."""
-IN_LOOPS = {"filters_in_bank": 16, "mixed": 16}
+IN_LOOPS = {"filters_in_bank": 16, "mixed": 8}
 """Widths that compiled loops are written for: those of the network that comes with the package."""
 _CARD_SHARE = 0.5
 """Of the memory that a graphics card has free, for a tile."""

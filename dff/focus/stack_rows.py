@@ -27,7 +27,7 @@ from dff.focus.stack_pass import BAND, Desk, Extent, Limits, Rings, work
 from dff.focus.stack_scratch import BANK, CHANNELS, MARGIN, MIXED, PIXELS, SCRATCH_ROWS, SITES
 from dff.focus.stack_weights import Floats, Weights
 
-STRIP = 8
+STRIP = 16
 """Rows of sites that are taken in at a time, at most."""
 _PAUSE_S = 5e-4
 """Of a thread that waits for another."""

@@ -16,7 +16,7 @@ from dff.focus.tiles import ROWS, add_dots, add_squares, add_weighed, added, put
 SITES = 64
 MARGIN = 16
 CHANNELS = 32
-MIXED = 16
+MIXED = 8
 """Channels of the mixtures in blocks."""
 BANK = 16
 PIXELS = 16

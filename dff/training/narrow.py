@@ -26,7 +26,7 @@ from dff.training.scenes import Sampling, describe_cache, draw_sample, read_cach
 
 NAME = "sesf-stack"
 FILTERS = 16
-MIXED = 16
+MIXED = 8
 """What is kept of filters, and of channels of mixtures."""
 SAMPLES = 120
 SEED = 0
