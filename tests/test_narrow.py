@@ -44,15 +44,15 @@ def test_channels_that_others_stand_in_for_are_left_out_at_no_loss() -> None:
     """Of channels of which half are sums of the others, half are kept and the answers stay."""
     random = np.random.default_rng(0)
     own = torch.from_numpy(random.normal(size=(400, 4)))
-    shown = torch.cat([own, own @ torch.from_numpy(random.normal(size=(4, 4)))], 1)[:, torch.randperm(8)]
+    shown = torch.cat([own, own @ torch.from_numpy(random.normal(size=(4, 4)))], 1)[:, random.permutation(8)]
     layer = torch.from_numpy(random.normal(size=(5, 9)))
     moments = narrow.Moments()
     moments.add(shown)
     kept, weights, error = moments.kept(layer, 4, 8)
     asked = shown @ layer[:, :-1].T + layer[:, -1]
     assert len(kept) == 4
-    assert error < 1e-6
-    assert torch.allclose(shown[:, kept] @ weights[:, :-1].T.double() + weights[:, -1], asked, atol=1e-2)
+    assert error < 1e-5
+    assert torch.allclose(shown[:, kept] @ weights[:, :-1].T.double() + weights[:, -1], asked, atol=1e-3)
 
 
 def test_channels_that_may_not_be_left_out_stay() -> None:
