@@ -64,6 +64,14 @@ def server(scene: Scene, tmp_path: Path) -> Iterator[live.LiveServer]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Ctrl-C counts, also where a shell began the tests in the background and had it ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 def ask(server: live.LiveServer, path: str, *, body: bytes | None = None, key: str = "", host: str = "") -> Any:
     """Status and content of one request."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
@@ -194,7 +202,7 @@ def test_a_browser_that_leaves_does_not_matter(
         live.LiveServer, "__init__", lambda self, *rest, **named: (start(self, *rest, **named), servers.append(self))[0]
     )
 
-    def visit() -> None:
+    def look() -> None:
         while not servers:
             time.sleep(0.01)
         for _ in range(20):
@@ -203,7 +211,12 @@ def test_a_browser_that_leaves_does_not_matter(
                 cut.sendall(f"GET /{servers[0].token}/ HTTP/1.1\r\nHost: 127.0.0.1:{servers[0].port}\r\n\r\n".encode())
         while not json.loads(ask(servers[0], "live/state")[1])["done"]:
             time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGINT)
+
+    def visit() -> None:
+        try:
+            look()
+        finally:  # The run would wait for ever for its end.
+            os.kill(os.getpid(), signal.SIGINT)
 
     visitor = threading.Thread(target=visit)
     visitor.start()
