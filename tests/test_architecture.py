@@ -16,6 +16,7 @@ LAYERS = {
     "stack": 1,
     "ahead": 2,
     "compiled": 0,
+    "covered": 2,
     "program": 0,
     "edits": 2,
     "optics": 2,

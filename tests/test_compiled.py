@@ -17,13 +17,14 @@ import torch
 import dff
 from dff import compiled, filters
 from dff.align import resample
+from dff.covered import Covered
 from dff.depth import confidence, forget_uncovered, regularise, regularise_depth
 from dff.depth.mixture import mixture_of
 from dff.depth.peaks import Peaks, logits_around
 from dff.depth.refine import fit_peak
 from dff.depth.select import lattice_volume
 from dff.depth.unit_loops import BLOCK_PX
-from dff.focus import Covered, coherent, focus_cells, focus_volume, load_measure, luminance_of, stack_filter
+from dff.focus import coherent, focus_cells, focus_volume, load_measure, luminance_of, stack_filter
 from dff.fuse import all_in_focus, blend
 
 UNEVEN = np.array([0.0, 1.0, 1.4, 3.0, 4.0, 4.5, 6.0, 7.0, 9.0])
@@ -45,7 +46,7 @@ def test_energies_agree_with_tensors(narrow: bool, z: np.ndarray | None, size: t
     expected = measure(coherent(images, 1.0, z))
     assert measure.symmetric is not None
     torch.testing.assert_close(focus_volume(images, measure, z_sigma_frames=1.0, z=z), expected, rtol=0, atol=2e-5)
-    covered = Covered(np.zeros((9, size[0]), np.int32), np.full((9, size[0]), size[1], np.int32))
+    covered = Covered(np.zeros((9, size[0]), np.int32), np.full((9, size[0]), size[1], np.int32), size[1])
     covered.first[3], covered.stop[3, 2:] = 2, 4
     masked = expected.clone()
     masked[3, :, :2] = masked[3, 2:, 4:] = -40

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dff import fuse
+from dff.covered import Covered
 from dff.fuse import bands, weights
 from dff.fuse.blend import pyramid_blend
 from dff.fuse.frames import frame_stack
@@ -383,4 +384,4 @@ def test_columns_say_where_frames_are_valid(method, covering):
 
 
 def columns(first, stop):
-    return fuse.ValidColumns(first, stop, 48)
+    return Covered(first, stop, 48)

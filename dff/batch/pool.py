@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from dff import program
 from dff.batch.jobs import Job, Row, run_job, with_attempts
 from dff.pipeline import available_memory_gb
 
@@ -156,7 +157,7 @@ class Pool:
 def _work(connection: Connection) -> None:
     """A worker: jobs in, progress and rows out, until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    program.tell_libraries()
     told = 0.0
 
     def on_progress(stage: str, done: int, total: int) -> None:

@@ -49,29 +49,35 @@ def reconstruct(options: argparse.Namespace) -> int:
         say(pipeline.needs(pipeline.plan_for(stack, settings), stack, settings))
         say(pipeline.told_time(pipeline.forecast(stack, settings)))
         return 0
-    watcher = pipeline.Watcher(on_plan=_tells_plan(stack, settings))
     with pipeline.compiled_beside(settings.threads, say):
         if options.view:
             return _reconstruct_in_view(stack, output, settings, options)
         with progress(options.quiet) as on_progress:
-            result = pipeline.reconstruct_to_folder(
-                stack,
-                output,
-                settings,
-                force=options.force,
-                resume=options.resume,
-                on_progress=on_progress,
-                watcher=watcher,
-            )
+            result = _to_folder(stack, output, settings, options, on_progress, pipeline.Watcher())
     say(pipeline.summary(result, output))
     return 0
 
 
-def _tells_plan(stack: Any, settings: Settings) -> Callable[[Any], None]:
-    """Says what a run takes, once that is known."""
+def _to_folder(
+    stack: Any,
+    output: Path,
+    settings: Settings,
+    options: argparse.Namespace,
+    on_progress: Callable[[str, int, int], None],
+    watcher: Any,
+) -> Any:
+    """The result; what the run takes is said once that is known."""
     from dff import pipeline
 
-    return lambda plan: say(pipeline.needs(plan, stack, settings))
+    return pipeline.reconstruct_to_folder(
+        stack,
+        output,
+        settings,
+        force=options.force,
+        resume=options.resume,
+        on_progress=on_progress,
+        watcher=replace(watcher, on_plan=lambda plan: say(pipeline.needs(plan, stack, settings))),
+    )
 
 
 def _reconstruct_in_view(stack: Any, output: Path, settings: Settings, options: argparse.Namespace) -> int:
@@ -81,15 +87,8 @@ def _reconstruct_in_view(stack: Any, output: Path, settings: Settings, options: 
     with live_view(stack, output, settings, port=options.port) as server:
         show(server.address, options)
         with progress(options.quiet) as on_progress:
-            result = pipeline.reconstruct_to_folder(
-                stack,
-                output,
-                settings,
-                force=options.force,
-                resume=options.resume,
-                on_progress=server.run.telling(on_progress),
-                watcher=replace(server.run.watcher, on_plan=_tells_plan(stack, settings)),
-            )
+            told = server.run.telling(on_progress)
+            result = _to_folder(stack, output, settings, options, told, server.run.watcher)
         server.finish()
         say(pipeline.summary(result, output))
         say("dff: the browser shows the result; Ctrl-C ends it")

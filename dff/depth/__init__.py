@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dff.covered import Covered
 from dff.depth import confidence, edges, halo, windows
 from dff.depth.claims import CLAIMS, claimed
 from dff.depth.edges import Frames, frames_of
@@ -33,7 +34,6 @@ from dff.depth.surface import Averaging, Pixels, Surface
 from dff.focus import (
     ALL_ROWS,
     UNCOVERED_LOGIT,
-    Covered,
     FocusMeasure,
     coherent,
     focus_cells,
@@ -230,12 +230,12 @@ class DepthEstimator:
         """(N, h, w) logarithm of what the measure gives each frame of a site."""
         if self.measure.cells is not None:
             shares = self.measure.cells(with_channels(images, self.measure.channels))
-            for k, where in () if covered is None else covered.bare(images.shape[3]):
+            for k, where in () if covered is None else covered.bare():
                 shares[k] += site_logit(where)
             return shares
         volume = focus_volume(images, self.measure)
         volume = volume if self.measure.probabilistic else volume.log_softmax(0)
-        for k, where in () if covered is None else covered.bare(images.shape[3]):
+        for k, where in () if covered is None else covered.bare():
             volume[k].masked_fill_(where, UNCOVERED_LOGIT)
         return lattice_volume(volume)
 

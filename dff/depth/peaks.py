@@ -5,6 +5,7 @@ It is found band by band of rows, so that the logits of all frames need never li
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +42,7 @@ class Peaks:
             halos: Whether halos matter.
         """
         label, start = (torch.empty(size_px, dtype=torch.int64) for _ in range(2))
-        around = torch.empty(_HALO_MAPS if halos else _CURVE_MAPS, *size_px)
-        return cls(count, label, PeakFit.empty(start), around)
+        return cls(count, label, PeakFit.empty(start), _no_maps(size_px, halos=halos))
 
     def put(self, top: int, band: Peaks) -> None:
         """Copy the peaks of some rows to their place."""
@@ -63,7 +63,11 @@ def logits_around(volume: Tensor, label: Tensor, noise_logit: float, *, halos: b
     from dff.depth.peak_loops import around
 
     away = min(SECOND_PEAK_FRAMES, max(1, len(volume) // 5))
-    found = torch.empty(_HALO_MAPS if halos else _CURVE_MAPS, *label.shape)
+    found = _no_maps(label.shape, halos=halos)
     given = volume.contiguous().numpy(), label.contiguous().numpy(), away, np.float32(noise_logit)
     around(*given, found.numpy())
     return found
+
+
+def _no_maps(size_px: Sequence[int], *, halos: bool) -> Tensor:
+    return torch.empty(_HALO_MAPS if halos else _CURVE_MAPS, *size_px)

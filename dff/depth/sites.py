@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dff.covered import Covered
 from dff.depth.claims import CLAIMS, claims_of
 from dff.depth.select import lattice_volume
-from dff.focus import UNCOVERED_LOGIT, Covered
+from dff.focus import UNCOVERED_LOGIT
 from dff.focus.measure import RowsOfCells
 
 _CLEAR = 1.5
@@ -123,7 +124,7 @@ class SiteRows:
             below_px: Rows that belong to the next one.
         """
         inside = slice(above_px, images.shape[2] - below_px)
-        bare = {} if covered is None else {k: site_logit(where[inside]) for k, where in covered.bare(images.shape[3])}
+        bare = {} if covered is None else {k: site_logit(where[inside]) for k, where in covered.bare()}
         above, below = min(above_px, self.edge_px), min(below_px, self.edge_px)
         planes = images[:, 0, above_px - above : images.shape[2] - below_px + below]
         return SeenRows(planes, above, below, self.energies(images, covered, inside), bare)

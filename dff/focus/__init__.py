@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff import filters
+from dff.covered import Covered
 from dff.focus import drpl, fusegan, mffgan, operators, sesf, sesf_stack, sesf_vgg
 from dff.focus.coherence import StackFilter, frame_units, luminance_of, stack_filter
-from dff.focus.energies import UNCOVERED_LOGIT, Covered, SymmetricEnergy
+from dff.focus.energies import UNCOVERED_LOGIT, SymmetricEnergy
 from dff.focus.inference import in_precision, on_device
 from dff.focus.measure import CELL, FocusMeasure, RowMeasure
 
@@ -22,7 +23,6 @@ __all__ = [
     "FOCUS_MEASURES",
     "NETWORKS",
     "UNCOVERED_LOGIT",
-    "Covered",
     "FocusMeasure",
     "RowMeasure",
     "StackFilter",
@@ -101,7 +101,7 @@ def focus_volume(
     if energy := _compiled(measure, images):
         return energy.logits(images[:, 0], _along(images, z_sigma_frames, z), covered, inside)
     volume = measure(coherent(images, z_sigma_frames, z))
-    for k, where in () if covered is None else covered.bare(volume.shape[2]):
+    for k, where in () if covered is None else covered.bare():
         volume[k].masked_fill_(where, UNCOVERED_LOGIT)
     return volume[:, inside]
 

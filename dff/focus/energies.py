@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dff.covered import Covered
 from dff.focus.coherence import StackFilter
 
 UNCOVERED_LOGIT = -40.0
@@ -20,22 +21,6 @@ _REACH = 3
 _STRIP_ROWS = 96
 _CELL = 4
 _EVERYWHERE = np.empty((0, 0), np.int32)
-
-
-@dataclass(frozen=True)
-class Covered:
-    """The columns that each frame covers in the rows of a part of the picture."""
-
-    first: NDArray[np.int32]
-    """(N, H)."""
-    stop: NDArray[np.int32]
-    """(N, H) that after the last."""
-
-    def bare(self, width: int) -> Iterator[tuple[int, Tensor]]:
-        """Frames that do not cover all of a part so wide, and (H, W) bool where they do not."""
-        across = np.arange(width, dtype=np.int32)
-        for k in np.flatnonzero((self.first > 0).any(1) | (self.stop < width).any(1)).tolist():
-            yield k, torch.from_numpy((across < self.first[k, :, None]) | (across >= self.stop[k, :, None]))
 
 
 @dataclass(frozen=True)

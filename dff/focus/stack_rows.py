@@ -155,9 +155,9 @@ class StackRows:
         self._share(take_in, 0, self.count)
         self.maps = np.concatenate([self.maps, maps], 2)
         self.taken += rows
-        self._average()
+        self._relate()
 
-    def _average(self) -> None:
+    def _relate(self) -> None:
         """The noise, and energies relative to it, of the rows whose surroundings have been taken in."""
         ready = self.height if self.taken == self.height else max(self.known, self.taken - sight.AROUND)
         first = self.taken - self.maps.shape[2]

@@ -12,12 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dff.covered import Covered
 from dff.fuse.blend import halo_px as blend_halo_px
 from dff.fuse.blend import pyramid_blend, window_frames
 from dff.fuse.frames import (
     WHOLE,
     FrameSource,
-    ValidColumns,
     Window,
     frame_stack,
     frame_tensor,
@@ -34,7 +34,6 @@ __all__ = [
     "FUSION_METHODS",
     "TEMPERATURE",
     "Defocus",
-    "ValidColumns",
     "all_in_focus",
     "frame_tensor",
     "halo_px",
@@ -73,7 +72,7 @@ def all_in_focus(
     *,
     volume: Tensor | None = None,
     index: Tensor | None = None,
-    valid: Tensor | ValidColumns | None = None,
+    valid: Tensor | Covered | None = None,
     method: str = "pyramid",
     known: Tensor | None = None,
     defocus: Defocus | None = None,

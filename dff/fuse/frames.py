@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
+
+from dff.covered import Covered
 
 NEARLY_WHITE = 0.95
 """Channels above this may be clipped."""
@@ -40,44 +41,12 @@ class FrameParts(Protocol):
 
 
 @dataclass(frozen=True)
-class ValidColumns:
-    """The columns of each row in which frames are valid: less memory than where they are, pixel by pixel."""
-
-    first: NDArray[np.int32]
-    """(N, H)."""
-    stop: NDArray[np.int32]
-    """(N, H) that after the last."""
-    width: int
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def plane(self, k: int, window: Window = WHOLE) -> Tensor:
-        """(h, w) where frame k is valid in a window."""
-        return self._between(self.first[k], self.stop[k], window)
-
-    def everywhere(self) -> Tensor:
-        """(H, W) where all frames are valid."""
-        return self._between(self.first.max(0), self.stop.min(0), WHOLE)
-
-    def somewhere(self) -> Tensor:
-        """(H, W) where any frame is valid."""
-        if ((self.first == 0) & (self.stop == self.width)).all(1).any():
-            return torch.ones((self.first.shape[1], self.width), dtype=torch.bool)
-        return functools.reduce(torch.logical_or, map(self.plane, range(len(self))))
-
-    def _between(self, first: NDArray[np.int32], stop: NDArray[np.int32], window: Window) -> Tensor:
-        across = np.arange(self.width, dtype=np.int32)[window[1]]
-        return torch.from_numpy((across >= first[window[0], None]) & (across < stop[window[0], None]))
-
-
-@dataclass(frozen=True)
 class FrameStack:
     """N frames and where they are valid."""
 
     source: FrameSource
     count: int
-    valid: Tensor | ValidColumns | None = None
+    valid: Tensor | Covered | None = None
     """(N, H, W); None where all are."""
 
     def __getitem__(self, k: int) -> Tensor:
@@ -109,7 +78,7 @@ class FrameStack:
         """(h, w) where frame k is valid in a window; without rows: everywhere."""
         if self.valid is None:
             return torch.empty((0, 0), dtype=torch.bool)
-        return self.valid.plane(k, window) if isinstance(self.valid, ValidColumns) else self.valid[k][window]
+        return self.valid.plane(k, window) if isinstance(self.valid, Covered) else self.valid[k][window]
 
     @cached_property
     def bare(self) -> Tensor | None:
@@ -118,9 +87,9 @@ class FrameStack:
         return bare if bare is not None and bool(bare.any()) else None
 
 
-def somewhere(valid: Tensor | ValidColumns) -> Tensor:
+def somewhere(valid: Tensor | Covered) -> Tensor:
     """(N, H, W) → (H, W) where any frame is valid."""
-    if isinstance(valid, ValidColumns):
+    if isinstance(valid, Covered):
         return valid.somewhere()
     found = valid[0].clone()
     for plane in valid[1:]:
@@ -129,7 +98,7 @@ def somewhere(valid: Tensor | ValidColumns) -> Tensor:
 
 
 def frame_stack(
-    frames: FrameSource, count: int | None, volume: Tensor | None, valid: Tensor | ValidColumns | None
+    frames: FrameSource, count: int | None, volume: Tensor | None, valid: Tensor | Covered | None
 ) -> FrameStack:
     """Frames with their number, which volume and valid have to agree with.
 
@@ -149,9 +118,9 @@ def frame_stack(
     return FrameStack(frames, count, None if valid is None or bool(everywhere(valid).all()) else valid)
 
 
-def everywhere(valid: Tensor | ValidColumns) -> Tensor:
+def everywhere(valid: Tensor | Covered) -> Tensor:
     """(N, H, W) → (H, W) where all frames are valid."""
-    if isinstance(valid, ValidColumns):
+    if isinstance(valid, Covered):
         return valid.everywhere()
     found = valid[0].clone()
     for plane in valid[1:]:

@@ -70,7 +70,7 @@ def reconstruct_to_folder(
 
     def on_start(stack: FocalStack, geometry: FocusGeometry) -> None:
         watcher.on_start(stack, geometry)
-        for k in range(journal.finished("read frames") if watcher.on_frame is not UNWATCHED.on_frame else 0):
+        for k in range(journal.finished("read frames") if watcher.sees_frames else 0):
             watcher.on_frame(k, io.read_image(io.result_paths(staging).frame_preview(k)))
 
     def on_plan(plan: Plan) -> None:

@@ -16,9 +16,7 @@ from dff.focus import NETWORKS, FocusMeasure, load_measure
 from dff.focus.half_size import at_half_size
 from dff.pipeline.journal import Journal, Stages
 from dff.pipeline.plan import Plan, make_plan
-from dff.pipeline.prepare import (
-    thread_count,
-)
+from dff.pipeline.prepare import thread_count
 from dff.pipeline.sequence import warn_of_order
 from dff.pipeline.slabs import fuse_slabs
 from dff.pipeline.strips import Span, Strips, Tile, work_through
@@ -258,7 +256,7 @@ def _fuse(
                 strips.frame_tiles(tile),
                 count=len(frames),
                 index=torch.from_numpy(index[tile.read]),
-                valid=strips.valid_columns(tile),
+                valid=strips.covered(tile),
                 method=method,
                 known=torch.from_numpy(depths.known[tile.read]),
                 defocus=depths.defocus,

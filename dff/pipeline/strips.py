@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dff import align, fuse
+from dff import align
 from dff.ahead import ahead, at_once, divided_threads
+from dff.covered import Covered
 from dff.depth import DepthEstimator, Labels, Peaks, SeenRows, Sites
-from dff.focus import Covered, luminance_of
+from dff.focus import luminance_of
 from dff.pipeline.plan import Plan
 from dff.pipeline.tiling import LANES, band_spans
 from dff.stack import Alignment
@@ -199,7 +200,7 @@ class Strips:
             list(workers.map(read, range(len(self.frames))))
         return images
 
-    def covered(self, tile: Tile, margin_px: int) -> Covered:
+    def covered(self, tile: Tile, margin_px: int = 0) -> Covered:
         """What frames cover of a tile with its halo, with a margin."""
         return self._covered(tile.read_rows, tile.read_columns, margin_px)
 
@@ -207,11 +208,6 @@ class Strips:
         """(N, H, W) which frames cover each pixel of a tile with its halo; None where all do."""
         valid = align.valid_frames(self.alignment, tile.read_rows, tile.read_columns)
         return None if valid.all() else torch.from_numpy(valid)
-
-    def valid_columns(self, tile: Tile) -> fuse.ValidColumns:
-        """The columns in which frames cover the rows of a tile with its halo."""
-        covered = self.covered(tile, 0)
-        return fuse.ValidColumns(covered.first, covered.stop, tile.read_columns[1] - tile.read_columns[0])
 
     def covered_columns(self, tile: Tile, margin_px: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """(N, H) first column that each frame covers in the rows of a tile, with a margin, and that after the last."""
@@ -223,8 +219,8 @@ class Strips:
             align.covered_columns(transform, self.size_px, rows, columns, margin_px=margin_px)
             for transform in self.alignment.transforms
         ]
-        first, stop = (np.stack(columns) for columns in zip(*ends))
-        return Covered(first, stop)
+        first, stop = (np.stack(side) for side in zip(*ends))
+        return Covered(first, stop, columns[1] - columns[0])
 
 
 @dataclass(frozen=True)

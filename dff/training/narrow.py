@@ -20,13 +20,12 @@ from torch import Tensor, nn
 from dff.focus import weight_files
 from dff.focus.evidence import fine_energy, pixels_in_noise, survey
 from dff.focus.measure import CELL
-from dff.focus.sesf_stack import SesfStack
+from dff.focus.sesf_stack import IN_LOOPS, SesfStack
 from dff.settings import VERSION
 from dff.training.scenes import Sampling, describe_cache, draw_sample, read_cache
 
 NAME = "sesf-stack"
-FILTERS = 16
-MIXED = 8
+FILTERS, MIXED = IN_LOOPS["filters_in_bank"], IN_LOOPS["mixed"]
 """What is kept of filters, and of channels of mixtures."""
 SAMPLES = 120
 SEED = 0
