@@ -18,10 +18,16 @@ Result = TypeVar("Result")
 def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
     """A function of each item, in their order; the next one is begun before the last is used.
 
+    Where the libraries are held to one thread when this is called, nothing is begun before it is asked for.
+
     Args:
         function: Called in another thread, once at a time.
         items: What it is called with.
     """
+    return in_turn(None, function, items, 0) if cv2.getNumThreads() == 1 else _begun_ahead(function, items)
+
+
+def _begun_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
     with ThreadPoolExecutor(1) as worker:
         coming = None
         for item in items:

@@ -8,7 +8,7 @@ import cv2
 import pytest
 import torch
 
-from dff.ahead import at_once, divided_threads
+from dff.ahead import ahead, at_once, divided_threads, set_threads
 from dff.pipeline.tiling import LANES, Tiling, spans
 
 
@@ -24,6 +24,21 @@ def test_results_come_in_the_order_of_the_items(workers: int) -> None:
         return k * k
 
     assert list(at_once(work, range(20), workers)) == [k * k for k in range(20)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_next_item_is_begun_before_the_last_is_used_where_there_are_threads(threads: int) -> None:
+    """A process held to one thread takes no second core from the others of a batch."""
+    before, by = cv2.getNumThreads(), set[int]()
+    set_threads(threads)
+    try:
+        results = ahead(lambda k: by.add(threading.get_ident()) or k, range(5))
+        with divided_threads(2):
+            assert list(results) == list(range(5))
+    finally:
+        set_threads(before)
+    assert (threading.get_ident() in by) == (threads == 1)
+    assert len(by) == 1
 
 
 def test_an_error_comes_in_its_turn_and_ends_the_work() -> None:

@@ -171,7 +171,7 @@ class Strips:
             return lattice.seen(images, covered, rows[0] - read_rows[0], read_rows[1] - rows[1])
 
         strips = [(start, min(height, start + plan.strip_rows)) for start in range(first, height, plan.strip_rows)]
-        with divided_threads(_SEEN_SHARE), closing(ahead(seen, strips)) as ready:
+        with closing(ahead(seen, strips)) as ready, divided_threads(_SEEN_SHARE):
             for rows, strip in zip(strips, ready):
                 waiting.append(Tile(rows, part, rows, columns))
                 for sites in lattice.push(strip):
