@@ -32,6 +32,7 @@ from dff.benchmark import (
 from dff.benchmark.comparison import compare_folders
 from dff.benchmark.cost import CommandError, Cost, measured_command
 from dff.benchmark.estimate import Estimate, Method
+from dff.benchmark.growth import beyond_once, fitted_exponents, growth
 from dff.benchmark.speed_stacks import write_speed_stack
 from dff.benchmark.suite import Options, SuiteResult
 from dff.simulate import render_scene
@@ -567,14 +568,30 @@ def test_growth_exponents_are_those_of_the_times() -> None:
         for mp in (2, 6)
         for n in (10, 30)
     ]
-    assert speed.fitted_exponents(rows, "cpu_s") == pytest.approx({"megapixels": 1.1, "frames": 0.9})
-    assert speed.fitted_exponents(rows[:2], "cpu_s") == pytest.approx({"frames": 0.9})
-    assert speed.fitted_exponents(rows[:1], "cpu_s") == {}
-    assert speed.growth([{**row, "cpu_s": 0.001} for row in rows], "jpeg") == []
-    assert speed.growth(rows, "jpeg") == ["growth, jpeg: fuse takes megapixels^1.10, frames^0.90"]
-    assert speed.growth(rows, "tiff") == []
+    assert fitted_exponents(rows, "cpu_s") == pytest.approx({"megapixels": 1.1, "frames": 0.9})
+    assert fitted_exponents(rows[:2], "cpu_s") == pytest.approx({"frames": 0.9})
+    assert fitted_exponents(rows[:1], "cpu_s") == {}
+    assert growth([{**row, "cpu_s": 0.001} for row in rows], "jpeg", speed.WHOLE) == []
+    assert growth(rows, "jpeg", speed.WHOLE) == ["growth, jpeg: fuse takes megapixels^1.10, frames^0.90"]
+    assert growth(rows, "tiff", speed.WHOLE) == []
     whole = [{**row, "method": speed.WHOLE, "peak_gb": 0.4 * row["megapixels"] ** 0.5} for row in rows]
-    assert speed.growth(whole, "jpeg")[1] == "growth, jpeg: peak memory is megapixels^0.50, frames^0.00"
+    assert growth(whole, "jpeg", speed.WHOLE)[1] == "growth, jpeg: peak memory is megapixels^0.50, frames^0.00"
+
+
+@pytest.mark.parametrize("power", [0.9, 1.0, 1.2])
+def test_the_power_of_what_grows_is_told_from_what_is_paid_once(power: float) -> None:
+    """Of times that are a sum of both; too few stacks tell nothing, and one size does not."""
+    rows = [
+        {"megapixels": mp, "frames": n, "cpu_s": 4.0 + 1.1 * mp + 0.15 * (mp * n) ** power}
+        | {"method": speed.WHOLE, "kind": "jpeg", "peak_gb": 1.0}
+        for mp in (2, 6)
+        for n in (10, 30, 100)
+    ]
+    assert beyond_once(rows, "cpu_s") == pytest.approx(power)
+    assert beyond_once(rows[:4], "cpu_s") is None
+    assert beyond_once([*rows[:3], *rows[:3]], "cpu_s") is None
+    told = "growth, jpeg: whole program, beyond what is paid once and once a pixel, takes (megapixels x frames)"
+    assert f"{told}^{power:.2f}" in growth(rows, "jpeg", speed.WHOLE)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "tiff"])

@@ -10,11 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dff import io
 from dff.benchmark.cost import CommandError, Cost, measured_command
 from dff.benchmark.estimate import Method
+from dff.benchmark.growth import growth
 from dff.benchmark.score import Row
 from dff.benchmark.speed_stacks import write_speed_stack
 from dff.benchmark.suite import Options, Suite, SuiteResult
@@ -22,8 +21,6 @@ from dff.settings import DEFAULTS, Settings
 
 WHOLE = "whole program"
 _OVER_OURS = {"cpu": "cpu_s_per_mp_frame", "wall": "wall_s_per_mp_frame"}
-_LEAST_S = 0.02
-"""How stages that take less grow is not told."""
 
 
 def _run(result: SuiteResult, options: Options, methods: Sequence[Method]) -> None:
@@ -40,7 +37,7 @@ def _run(result: SuiteResult, options: Options, methods: Sequence[Method]) -> No
                 _run_ours(result, about, folder, name, settings)
             _run_peers(result, about, folder, methods)
     options.on_progress(result.name, len(grid), len(grid))
-    result.notes += [line for kind in options.formats for line in growth(result.rows, kind)]
+    result.notes += [line for kind in options.formats for line in growth(result.rows, kind, WHOLE)]
 
 
 def _run_ours(result: SuiteResult, about: Row, folder: Path, name: str, settings: Settings) -> None:
@@ -139,34 +136,6 @@ def _ratios(figures: Row, ours: Sequence[Row]) -> Row:
     if not ours:
         return {}
     return {f"{kind}_over_ours": figures[figure] / ours[0][figure] for kind, figure in _OVER_OURS.items()}
-
-
-def growth(rows: Sequence[Row], kind: str) -> list[str]:
-    """A line a stage: the exponents with which its processor time grows with pixels and with frames; and memory."""
-    lines = []
-    for stage in dict.fromkeys(row["method"] for row in rows if "cpu_s" in row):
-        chosen = [row for row in rows if row["method"] == stage and row["kind"] == kind]
-        if len(chosen) and min(row["cpu_s"] for row in chosen) >= _LEAST_S:
-            lines += _told(kind, f"{stage} takes", fitted_exponents(chosen, "cpu_s"))
-        if stage.endswith(WHOLE):
-            lines += _told(kind, f"{stage.removesuffix(WHOLE)}peak memory is", fitted_exponents(chosen, "peak_gb"))
-    return lines
-
-
-def _told(kind: str, what: str, exponents: dict[str, float]) -> list[str]:
-    powers = ", ".join(f"{name}^{value:.2f}" for name, value in exponents.items())
-    return [f"growth, {kind}: {what} {powers}"] if powers else []
-
-
-def fitted_exponents(rows: Sequence[Row], figure: str) -> dict[str, float]:
-    """Exponents of a figure in megapixels and frames, by least squares of the logarithms; of what was varied only."""
-    varied = {name: np.log([row[name] for row in rows]) for name in ("megapixels", "frames")}
-    varied = {name: values for name, values in varied.items() if len(rows) and np.ptp(values) > 0}
-    if not varied:
-        return {}
-    design = np.stack([*varied.values(), np.ones(len(rows))], axis=1)
-    solution, *_ = np.linalg.lstsq(design, np.log([row[figure] for row in rows]), rcond=None)
-    return dict(zip(varied, solution.tolist()))
 
 
 SPEED = Suite("speed", "processor time, files moved and memory of each stage, from files to a result folder", _run)
