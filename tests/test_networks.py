@@ -12,13 +12,12 @@ from torch import Tensor
 
 from dff import filters
 from dff.depth import estimate_depth, lattice_volume
-from dff.focus import load_measure, sesf_stack, stack_blocks, stack_layers, weight_files
+from dff.focus import load_measure, sesf_stack, stack_blocks, stack_layers, stack_tiles, weight_files
 from dff.focus.measure import CELL
 from dff.focus.sesf_stack import (
     CONTEXT_PX,
     CONTRAST_STEEPNESS,
     EDGE_PX,
-    HALO_PX,
     IN_LOOPS,
     LEAST_CONTRAST,
     LEAST_LOG_SHARE,
@@ -30,6 +29,7 @@ from dff.focus.sesf_stack import (
 from dff.focus.stack_layers import beside
 from dff.focus.stack_pass import Limits
 from dff.focus.stack_rows import StackRows
+from dff.focus.stack_tiles import HALO_PX
 from dff.focus.stack_weights import Weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -236,10 +236,10 @@ def test_tiles_fill_half_of_a_graphics_card(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80e9))
     tiles = {}
     for free in (1e9, 8e9, 64e9):
-        tiles[free] = sesf_stack.tile_side_px(100, torch.device("cuda", 0))
-        pixels = (tiles[free] + 2 * sesf_stack.HALO_PX) ** 2
-        assert 100 * pixels * sesf_stack.BYTES_A_PIXEL <= max(sesf_stack.TILE_BYTES, free / 2)
-    assert tiles[1e9] == sesf_stack.tile_side_px(100, torch.device("cpu")) < tiles[8e9] < tiles[64e9]
+        tiles[free] = stack_tiles.tile_side_px(100, torch.device("cuda", 0))
+        pixels = (tiles[free] + 2 * HALO_PX) ** 2
+        assert 100 * pixels * stack_tiles.BYTES_A_PIXEL <= max(stack_tiles.TILE_BYTES, free / 2)
+    assert tiles[1e9] == stack_tiles.tile_side_px(100, torch.device("cpu")) < tiles[8e9] < tiles[64e9]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
