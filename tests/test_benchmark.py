@@ -207,6 +207,15 @@ def test_the_bound_of_a_plane_is_reached_by_an_error_of_that_size(cache: Path) -
         assert row["error_over_bound"] == pytest.approx(1.3, rel=0.12)
 
 
+def test_a_method_without_a_window_is_left_out_of_the_limit_and_named(tmp_path: Path) -> None:
+    """Nothing is rendered for it; a report without rows says why."""
+    result = SuiteResult("limit", "")
+    limit.LIMIT.run(result, Options(tmp_path, tmp_path), [Method("made-up", "", answer_of)])
+    assert result.rows == []
+    assert [(skipped["method"], "window" in skipped["reason"]) for skipped in result.skipped] == [("made-up", True)]
+    assert list(tmp_path.iterdir()) == []
+
+
 def grid() -> tuple[np.ndarray, np.ndarray]:
     """x and y of a part of 4 x 4 mm."""
     x, y = np.meshgrid(np.linspace(-2, 2, 90), np.linspace(-2, 2, 90))

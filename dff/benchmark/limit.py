@@ -18,6 +18,7 @@ GROWTHS_PX = (0.3, 0.5, 0.7, 1.0, 1.4)
 WINDOWS_PX = (2.0, 3.0, 4.0)
 NOISES_SNR = (35, 150)
 SCENE = "textured-plane"
+_NO_WINDOW = "must have a window to vary; got none; choose a focus operator"
 
 
 def _run(result: SuiteResult, options: Options, methods: Sequence[Method]) -> None:
@@ -27,15 +28,19 @@ def _run(result: SuiteResult, options: Options, methods: Sequence[Method]) -> No
         for snr in NOISES_SNR
         for growth in GROWTHS_PX
     ]
-    for scene in loaded(result, cases, options):
-        for method in methods:
-            result.rows += [limit_row(scene, method, window) for window in WINDOWS_PX if method.with_window]
+    for method in methods:
+        if method.with_window is None:
+            result.skip(SCENE, method.name, _NO_WINDOW)
+    windowed = [method for method in methods if method.with_window]
+    for scene in loaded(result, cases, options) if windowed else ():
+        for method in windowed:
+            result.rows += [limit_row(scene, method, window) for window in WINDOWS_PX]
 
 
 def limit_row(scene: Scene, method: Method, window_sigma_px: float) -> Row:
     """Error over bound where no window reaches over the border; the bound is inverse to the window."""
     if method.with_window is None:
-        raise ValueError(f"{method.name}: has no window to vary; choose a focus operator")
+        raise ValueError(f"{method.name}: {_NO_WINDOW}")
     index = fill_nearest(_index(method.with_window(window_sigma_px), scene))
     bound = scene.bound * (BOUND_WINDOW_SIGMA_PX / window_sigma_px)
     ratio = metrics.error_over_bound(index, scene.index, bound, pixels=_middle(scene.index.shape))
