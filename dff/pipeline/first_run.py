@@ -80,7 +80,7 @@ surface.grid_loops smeared_steps f2 f q q ?2
 surface.grid_loops points_at f2 f2 f2 f2 f3
 surface.grid_loops tangents f3 ?2 ?2 f3 f3
 surface.grid_loops normals f3 f3 f3 f3
-preview.still_loops draw f3 d2 d2 i2 f2 d
+preview.still_loops draw B3 d2 d2 i2 f2 d
 """
 """A line for each, in the order of the stages: module, name, and what it is called with in most runs; `compile_for`."""
 _COMMAND = "from dff.pipeline.first_run import compile_loops; compile_loops()"

@@ -74,8 +74,7 @@ def _drawn(mesh: Mesh, factor: float, view: FloatArray, size: tuple[int, int], f
     picture = _ground(size)
     _draw(picture, screen, mesh.triangles, colours)
     half = (size[1] // SUPERSAMPLING, size[0] // SUPERSAMPLING)
-    small = cv2.resize(picture, half, interpolation=cv2.INTER_AREA)
-    finished = np.clip(small + 0.5, 0, 255).astype(np.uint8)
+    finished = cv2.resize(picture, half, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     if mesh.unit != "mm":
         _say(finished, "heights not to scale")
     elif abs(factor - 1) > 0.01:
@@ -166,15 +165,14 @@ def _project(vertices: FloatArray, view: FloatArray, size: tuple[int, int], fram
     return np.concatenate([place, 1 / (framing.distance - turned[:, 2:])], axis=1)
 
 
-def _ground(size: tuple[int, int]) -> FloatArray:
+def _ground(size: tuple[int, int]) -> Picture:
     """A neutral ground, lighter above."""
     level = np.linspace(0, 1, size[0])[:, None, None]
-    picture = np.empty((*size, 3), np.float32)
-    picture[:] = _GROUND[0] * (1 - level) + _GROUND[1] * level
-    return picture
+    rows = (_GROUND[0] * (1 - level) + _GROUND[1] * level + 0.5).astype(np.uint8)
+    return np.repeat(rows, size[1], axis=1)
 
 
-def _draw(picture: FloatArray, screen: FloatArray, triangles: NDArray[np.int32], colours: FloatArray) -> None:
+def _draw(picture: Picture, screen: FloatArray, triangles: NDArray[np.int32], colours: FloatArray) -> None:
     """Fill the triangles, the nearest in front."""
     from dff.preview.still_loops import draw
 

@@ -12,7 +12,7 @@ def draw(picture, nearest, screen, triangles, colours, edge):
     """Fill triangles with colours that are linear between their corners.
 
     Args:
-        picture: (H, W, 3) float32, changed in place.
+        picture: (H, W, 3) uint8, changed in place.
         nearest: (H, W) float64 nearness of what is drawn, likewise.
         screen: (n, 3) column, row and nearness of the vertices.
         triangles: (m, 3) int32.
@@ -47,4 +47,5 @@ def draw(picture, nearest, screen, triangles, colours, edge):
                 if near >= nearest[row, column]:
                     nearest[row, column] = near
                     for i in range(3):
-                        picture[row, column, i] = u * colours[one, i] + v * colours[two, i] + w * colours[three, i]
+                        level = u * colours[one, i] + v * colours[two, i] + w * colours[three, i]
+                        picture[row, column, i] = np.uint8(min(max(level + 0.5, 0.0), 255.0))
