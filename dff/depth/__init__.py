@@ -73,7 +73,7 @@ def estimate_depth(
         z: (N,) positions of the frames where the steps are uneven; any unit.
     """
     estimator = DepthEstimator(measure, method, smoothness, refit_radius, z_sigma_frames, z)
-    labels = estimator.regularise(estimator.sites(images))
+    labels = estimator.regularise(estimator.sites(images), frames_of(images))
     estimator = estimator.matched(labels)
     refined = estimator.refine(estimator.volume(images), labels, frames=frames_of(images))
     return DepthMap(refined.index.cpu().numpy(), refined.confidence.cpu().numpy(), refined.sigma.cpu().numpy())

@@ -15,10 +15,11 @@ from dff.depth import confidence, edges, halo, windows
 from dff.depth.claims import claimed
 from dff.depth.edges import Frames
 from dff.depth.labels import NARROW_RADIUS, Labels
+from dff.depth.outline import Contenders
 from dff.depth.peaks import Peaks, logits_around
 from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, fit_peak, in_frames
-from dff.depth.regularise import regularise_depth
+from dff.depth.regularise import kept_costs, regularise_depth
 from dff.depth.select import LATTICE, lattice_volume, select_depth, upsample_label
 from dff.depth.sites import SiteRows, Sites, site_logit
 from dff.depth.surface import Averaging, Pixels, Surface
@@ -182,13 +183,23 @@ class DepthEstimator:
             volume[k].masked_fill_(where, UNCOVERED_LOGIT)
         return lattice_volume(volume)
 
-    def regularise(self, sites: Sites) -> Labels:
-        """The labels and the noise of the whole picture, from its sites, of which the lattice is used up."""
+    def regularise(self, sites: Sites, frames: Frames | None = None) -> Labels:
+        """The labels and the noise of the whole picture, from its sites, of which the lattice is used up.
+
+        Args:
+            sites: Of the whole picture.
+            frames: Gives a window of frame k as (C, h, w), for the decision at deep occlusions; None: none is made.
+        """
         noise_logit = sites.noise_logit()
-        drop = sites.typical_drop(noise_logit)
-        regular = self.method == "regularised"
-        label = regularise_depth(sites.lattice, smoothness=self.smoothness) if regular else None
-        return Labels(label, noise_logit, drop, sites.claims)
+        labels = Labels(None, noise_logit, sites.typical_drop(noise_logit), sites.claims)
+        if self.method != "regularised":
+            return labels
+        label = regularise_depth(sites.lattice, smoothness=self.smoothness)
+        cost = kept_costs(sites.lattice)
+        if frames is not None and cost is not None:
+            contenders = Contenders(label.numpy(), cost, self.blur_growth_px(labels), self.near_first)
+            label = torch.from_numpy(contenders.settled(frames))
+        return replace(labels, label=label)
 
     def matched(self, labels: Labels) -> DepthEstimator:
         """The estimator to refine with: its energies are as fine as the blur of the neighbouring frames allows."""

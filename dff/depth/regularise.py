@@ -20,6 +20,8 @@ Span = tuple[int, int]
 _STEP_COST = 0.06
 _JUMP_COST = 0.7
 _TRUNCATION = 3.0
+COST_STEP = _TRUNCATION / np.iinfo(np.uint16).max
+"""Logit of one step of costs that are whole numbers."""
 _TIE = 4
 """Sums of path costs that differ by no more than this, in steps of `resolution`, are as good."""
 _COST_ROWS = 16
@@ -54,6 +56,16 @@ def regularise_depth(lattice: Tensor, *, smoothness: float = 1.0) -> Tensor:
     return _cheapest(total)
 
 
+def kept_costs(lattice: Tensor) -> NDArray[np.uint16] | None:
+    """(N, h, w) the data term in steps of COST_STEP that `regularise_depth` has left in a lattice; None if it has not.
+
+    Args:
+        lattice: (N, h, w).
+    """
+    whole = filters.by_opencv(lattice) and lattice.dtype == torch.float16
+    return lattice.numpy().view(np.uint16) if whole else None
+
+
 def _compiled(lattice: Tensor, smoothness: float) -> Tensor:
     """The same by compiled loops; costs are 16-bit integers."""
     from dff.depth import path_loops
@@ -61,7 +73,7 @@ def _compiled(lattice: Tensor, smoothness: float) -> Tensor:
     height, width = lattice.shape[1:]
     cost = (lattice if lattice.dtype == torch.float16 else torch.empty_like(lattice, dtype=torch.float16)).numpy()
     cost = cost.view(np.uint16)
-    step = np.float32(_TRUNCATION / np.iinfo(np.uint16).max)
+    step = np.float32(COST_STEP)
     for top in range(0, height, _COST_ROWS):
         rows = slice(top, top + _COST_ROWS)
         logits = lattice[:, rows].to(torch.float32).numpy()

@@ -28,6 +28,8 @@ depth.path_loops site_costs f3 q f f H3A
 depth.path_loops down H3 qq f3 f f f ? f h3
 depth.path_loops along H3A f f f f h3
 depth.path_loops cheapest h3 q q2
+depth.outline_loops cones f2 f f2 f2
+depth.outline_loops sides H3 ?2 f2 ? f2 q2
 focus.energy_loops logits f3 f2 f2 q1 q1 f2 f1 f i2 i2 qq q f3
 depth.curve_loops best_of_sites f3 q2 q q q q2
 depth.peak_loops fits f3 q2 f1 q q f f f f q2 f3

@@ -124,7 +124,7 @@ def _label(strips: Strips, stages: Stages) -> Labels:
         return _kept_labels(strips, journal)
     sites = _measured_sites(strips, stages)
     with stages.stage("label", 1) as done:
-        labels = strips.estimator.regularise(sites)
+        labels = strips.estimator.regularise(sites, strips.whole_frames())
         for name, values in (("label", labels.label), ("claims", labels.claims)):
             if values is not None:
                 journal.keep_rows(name, values.movedim(-2, 0).numpy(), 0)

@@ -135,6 +135,11 @@ class Strips:
         parts = len(self.plan.for_sites().parts(self.size_px[1])) if self.estimator.by_rows else 1
         return self.size_px[0] * parts
 
+    def whole_frames(self) -> Callable[[int, tuple[slice, slice]], Tensor]:
+        """Gives a window of frame k, (C, h, w)."""
+        rows, columns = ((0, side) for side in self.size_px)
+        return self.frame_tiles(Tile(rows, columns, rows, columns)).part
+
     def site_parts(self, finished: int) -> Iterator[tuple[int, Tile, Sites]]:
         """The lattice part by part: steps that are done with it, the tile, and its sites with their halo.
 

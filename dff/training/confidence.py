@@ -181,7 +181,7 @@ def labelled(images: Tensor, estimator: DepthEstimator) -> tuple[DepthEstimator,
     Raises:
         ValueError: the estimator finds depth without labels.
     """
-    labels = estimator.regularise(estimator.sites(images))
+    labels = estimator.regularise(estimator.sites(images), frames_of(images))
     if labels.label is None:
         raise ValueError(f"method: must be regularised; got {estimator.method}; do not change the estimator")
     matched = estimator.matched(labels)

@@ -1,0 +1,137 @@
+"""Deep occlusions: a nearer surface reaches as far as its outline, and nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dff.depth import DepthEstimator, frames_of, outline
+from dff.depth.outline import Contenders, guided
+from dff.depth.outline_loops import cones
+from dff.focus import load_measure
+from dff.fuse import frame_tensor
+from dff.simulate import render_scene
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+FRAMES, NEAR, FAR = 40, 8, 30
+SITES = 48
+
+
+def test_cones_are_the_least_of_all() -> None:
+    """Of depths with their distances, along rows, columns and diagonals; each knows where it starts from."""
+    depth = np.random.default_rng(1).uniform(0, 30, (13, 17)).astype(np.float32)
+    least, source = np.empty_like(depth), np.empty_like(depth)
+    cones(depth, np.float32(1.5), least, source)
+    y, x = np.mgrid[:13, :17]
+    for row, column in np.ndindex(depth.shape):
+        down, across = abs(y - row), abs(x - column)
+        away = np.maximum(down, across) + (np.sqrt(2) - 1) * np.minimum(down, across)
+        sums = depth + 1.5 * away
+        assert least[row, column] == pytest.approx(sums.min(), abs=1e-4)
+        assert source[row, column] == depth.flat[sums.argmin()]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_guided_value_is_a_linear_function_of_the_colours_around(channels: int) -> None:
+    """Values that are one come back; noise on them is averaged away; without colours they are averaged."""
+    random = torch.Generator().manual_seed(0)
+    colours = torch.rand((channels, 60, 70), generator=random)
+    values = 3 * colours[0] - colours.sum(0) + 0.5
+    noise = torch.randn(values.shape, generator=random)
+    assert (guided(colours, values) - values).abs().max() < 0.1
+    assert (guided(colours, values + noise) - values).std() < 0.2
+    assert guided(torch.full_like(colours, 0.5), noise).std() < 0.1
+
+
+def disc() -> NDArray[np.bool_]:
+    """(SITES, SITES) a disc in the middle."""
+    y, x = np.mgrid[:SITES, :SITES] - SITES / 2 + 0.5
+    return np.asarray(np.hypot(x, y) < 12)
+
+
+def pictures(exposure: float = 1.0) -> Tensor:
+    """(FRAMES, 3, H, W) a plain disc before a ground of another colour; sharp in every frame."""
+    shape = torch.from_numpy(disc()).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    texture = 0.1 * torch.rand(shape.shape, generator=torch.Generator().manual_seed(2))
+    planes = [torch.where(shape, on, under) + texture for on, under in ((0.6, 0.2), (0.3, 0.3), (0.2, 0.4))]
+    return exposure * torch.stack(planes).expand(FRAMES, -1, -1, -1)
+
+
+def contenders() -> Contenders:
+    """Of the disc's sites a third are taken for the ground; those at its outline are not."""
+    random = np.random.default_rng(3)
+    y, x = np.mgrid[:SITES, :SITES] - SITES / 2 + 0.5
+    wrong = disc() & (np.hypot(x, y) < 9) & (random.random((SITES, SITES)) < 0.35)
+    label = np.where(disc() & ~wrong, NEAR, FAR)
+    cost = np.full((FRAMES, SITES, SITES), 60000, np.uint16)
+    for frame, at in ((NEAR, disc()), (FAR, ~disc() | wrong)):
+        cost[frame] = np.where(at, random.integers(0, 20000, at.shape), 60000)
+    return Contenders(label, cost, 0.5, True)
+
+
+def test_a_plain_disc_reaches_as_far_as_its_outline() -> None:
+    """All of it is near; of the ground nothing changes."""
+    found = contenders().settled(frames_of(pictures()))
+    assert (found[disc()] == NEAR).mean() > 0.99
+    assert (found[~disc()] == FAR).all()
+
+
+def test_exposure_does_not_move_outlines() -> None:
+    """Frames four times as dark give the same labels."""
+    bright, dark = (contenders().settled(frames_of(pictures(exposure))) for exposure in (1.0, 0.25))
+    assert np.array_equal(bright, dark)
+
+
+def test_a_reversed_stack_gives_the_reversed_labels() -> None:
+    """The first frame is then the farthest."""
+    ahead = contenders()
+    back = replace(ahead, label=FRAMES - 1 - ahead.label, cost=ahead.cost[::-1].copy(), near_first=False)
+    images = pictures()
+    found = back.settled(frames_of(images.flip(0)))
+    assert np.array_equal(FRAMES - 1 - found, ahead.settled(frames_of(images)))
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large they are."""
+    whole = contenders().settled(frames_of(pictures()))
+    monkeypatch.setattr(outline, "_BLOCK", 12)
+    assert np.array_equal(contenders().settled(frames_of(pictures())), whole)
+
+
+@pytest.mark.parametrize("case", ["slope", "shallow", "unknown blur"])
+def test_where_no_occlusion_is_deep_no_frame_is_asked_for(case: str) -> None:
+    """A surface that bends out of focus hides nothing; nor do small steps; nor is anything known without energies."""
+    given = contenders()
+    if case == "slope":
+        across = np.arange(SITES) * FRAMES // SITES
+        given = replace(given, label=np.broadcast_to(across, (SITES, SITES)).copy())
+    elif case == "shallow":
+        given = replace(given, label=np.where(disc(), FAR - 8, FAR))
+    else:
+        given = replace(given, growth_px=0.0)
+
+    def asked(k: int, window: tuple[slice, slice]) -> Tensor:
+        raise AssertionError("no frame is needed")
+
+    assert given.settled(asked) is given.label
+
+
+@pytest.mark.parametrize("measure", ["ring-difference", "sesf-stack"])
+def test_overlapping_beads_are_labelled_better_with_the_pictures(measure: str) -> None:
+    """The mean error of the labels falls by a tenth at least."""
+    scene = render_scene("spheres", size_px=128, frames=32, blur_growth_px=0.5, snr=100)
+    images = torch.stack([frame_tensor(frame) for frame in scene.stack.frames])
+    refit = load_measure("ring-difference") if measure == "sesf-stack" else None
+    estimator = DepthEstimator(load_measure(measure), z_sigma_frames=1.0, refit=refit)
+    errors = []
+    for frames in (None, frames_of(images)):
+        label = estimator.regularise(estimator.sites(images), frames).label
+        assert label is not None
+        error = np.abs(label.numpy() - scene.index[2::4, 2::4])
+        errors.append(np.nanmean(error))
+    assert errors[1] < 0.9 * errors[0]
