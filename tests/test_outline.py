@@ -76,14 +76,15 @@ def contenders() -> Contenders:
 
 def test_a_plain_disc_reaches_as_far_as_its_outline() -> None:
     """All of it is near; of the ground nothing changes."""
-    found = contenders().settled(frames_of(pictures()))
+    found, odds = contenders().settled(frames_of(pictures()))
     assert (found[disc()] == NEAR).mean() > 0.99
     assert (found[~disc()] == FAR).all()
+    assert np.array_equal(odds > 0, found != contenders().label)
 
 
 def test_exposure_does_not_move_outlines() -> None:
     """Frames four times as dark give the same labels."""
-    bright, dark = (contenders().settled(frames_of(pictures(exposure))) for exposure in (1.0, 0.25))
+    bright, dark = (contenders().settled(frames_of(pictures(exposure)))[0] for exposure in (1.0, 0.25))
     assert np.array_equal(bright, dark)
 
 
@@ -92,15 +93,15 @@ def test_a_reversed_stack_gives_the_reversed_labels() -> None:
     ahead = contenders()
     back = replace(ahead, label=FRAMES - 1 - ahead.label, cost=ahead.cost[::-1].copy(), near_first=False)
     images = pictures()
-    found = back.settled(frames_of(images.flip(0)))
-    assert np.array_equal(FRAMES - 1 - found, ahead.settled(frames_of(images)))
+    found, _ = back.settled(frames_of(images.flip(0)))
+    assert np.array_equal(FRAMES - 1 - found, ahead.settled(frames_of(images))[0])
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """However large they are."""
-    whole = contenders().settled(frames_of(pictures()))
+    whole, _ = contenders().settled(frames_of(pictures()))
     monkeypatch.setattr(outline, "_BLOCK", 12)
-    assert np.array_equal(contenders().settled(frames_of(pictures())), whole)
+    assert np.array_equal(contenders().settled(frames_of(pictures()))[0], whole)
 
 
 @pytest.mark.parametrize("case", ["slope", "shallow", "unknown blur"])
@@ -118,7 +119,9 @@ def test_where_no_occlusion_is_deep_no_frame_is_asked_for(case: str) -> None:
     def asked(k: int, window: tuple[slice, slice]) -> Tensor:
         raise AssertionError("no frame is needed")
 
-    assert given.settled(asked) is given.label
+    label, odds = given.settled(asked)
+    assert label is given.label
+    assert not odds.any()
 
 
 @pytest.mark.parametrize("measure", ["ring-difference", "sesf-stack"])

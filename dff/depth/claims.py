@@ -45,6 +45,18 @@ def _log_odds(shares: Tensor, label: Tensor) -> Tensor:
     return total.clamp(0, 1).logit().clamp(-_SURE, _SURE)
 
 
+def reclaimed(claims: Tensor, label: Tensor, odds: Tensor) -> Tensor:
+    """Claims of sites some of which have been given another label: it takes the place of the second frame.
+
+    Args:
+        claims: (CLAIMS, h, w).
+        label: (h, w) int64.
+        odds: (h, w) log-odds of labels that are new; 0 elsewhere.
+    """
+    given = torch.stack([label.float(), odds.clamp(-_SURE, _SURE)])
+    return torch.cat([claims[:2], torch.where(odds > 0, given, claims[2:])])
+
+
 def claimed(claims: Tensor, label: Tensor, *, top: int = 0, left: int = 0) -> Tensor:
     """How sure a network is of the labels of a part of the picture: the surest of the sites around that agree.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dff.covered import Covered
 from dff.depth import confidence, edges, halo, windows
-from dff.depth.claims import claimed
+from dff.depth.claims import claimed, reclaimed
 from dff.depth.edges import Frames
 from dff.depth.labels import NARROW_RADIUS, Labels
 from dff.depth.outline import Contenders
@@ -198,7 +198,9 @@ class DepthEstimator:
         cost = kept_costs(sites.lattice)
         if frames is not None and cost is not None:
             contenders = Contenders(label.numpy(), cost, self.blur_growth_px(labels), self.near_first)
-            label = torch.from_numpy(contenders.settled(frames))
+            label, odds = (torch.from_numpy(values) for values in contenders.settled(frames))
+            if labels.claims is not None:
+                labels = replace(labels, claims=reclaimed(labels.claims, label, odds))
         return replace(labels, label=label)
 
     def matched(self, labels: Labels) -> DepthEstimator:

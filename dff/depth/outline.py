@@ -53,24 +53,29 @@ class Contenders:
     near_first: bool
     """Whether the first frame is focused nearest to the camera."""
 
-    def settled(self, frames: Frames) -> NDArray[np.int64]:
-        """(h, w) labels with which nearer surfaces reach as far as their outlines.
+    def settled(self, frames: Frames) -> tuple[NDArray[np.int64], FloatArray]:
+        """(h, w) labels with which nearer surfaces reach as far as their outlines, and log-odds of those that are new.
 
         Args:
             frames: Gives a window of frame k, of the whole picture, as (C, H, W).
+
+        Returns:
+            Labels, and log-odds; 0 of those that are as they were.
         """
+        unchanged = self.label, np.zeros(self.label.shape, np.float32)
         if self.growth_px <= 0:
-            return self.label
+            return unchanged
         depth = self._from_the_nearest(self.label).astype(np.float32)
         contest = _Contest.of(depth, self.growth_px)
         if not contest.where.any():
-            return self.label
+            return unchanged
         farther = depth > contest.middle
         lead, nearer = self._sides(contest)
         lead += np.where(farther, _TRUST, -_TRUST).astype(np.float32) * contest.where
         focus = self._from_the_nearest(np.rint(contest.nearest).astype(np.int64))
         smooth = _along_colours(lead, contest.where, focus, frames)
-        return np.where(contest.where & farther & (smooth < 0), nearer, self.label)
+        new = contest.where & farther & (smooth < 0)
+        return np.where(new, nearer, self.label), np.where(new, -smooth, np.float32(0))
 
     def _from_the_nearest(self, frame: NDArray[np.int64]) -> NDArray[np.int64]:
         """Frames counted from the other end of the sweep, if that is the nearer one."""
