@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff.depth import DepthEstimator, frames_of, outline
+from dff.depth.claims import reclaimed
 from dff.depth.outline import Contenders, guided
 from dff.depth.outline_loops import cones
 from dff.focus import load_measure
@@ -138,3 +139,14 @@ def test_overlapping_beads_are_labelled_better_with_the_pictures(measure: str) -
         error = np.abs(label.numpy() - scene.index[2::4, 2::4])
         errors.append(np.nanmean(error))
     assert errors[1] < 0.9 * errors[0]
+
+
+def test_claims_follow_new_labels() -> None:
+    """Their second frame gives way, as sure as the decision was; other sites keep what a network claims."""
+    claims = torch.arange(4 * 6, dtype=torch.float32).view(4, 2, 3)
+    label, odds = torch.full((2, 3), 9), torch.zeros(2, 3)
+    odds[1, 2] = 1.5
+    found = reclaimed(claims, label, odds)
+    assert found[:, 1, 2].tolist() == [claims[0, 1, 2], claims[1, 1, 2], 9.0, 1.5]
+    kept = odds == 0
+    assert torch.equal(found[:, kept], claims[:, kept])

@@ -25,7 +25,7 @@ from dff.depth.regularise import COST_STEP
 from dff.depth.select import LATTICE, largest
 from dff.stack import FloatArray
 
-LEAST_FRAMES = 10.0
+_LEAST_FRAMES = 10.0
 """Steps of fewer frames are no deep ones,"""
 _LEAST_BLUR_PX = 10.0
 """nor are those of fewer frames across which the blur grows by less."""
@@ -111,7 +111,7 @@ class _Contest:
         near, far, nearest, farthest = (np.empty_like(depth) for _ in range(4))
         cones(depth, step, near, nearest)
         cones(-depth, step, far, farthest)
-        least = min(LEAST_FRAMES, _LEAST_BLUR_PX / growth_px)
+        least = min(_LEAST_FRAMES, _LEAST_BLUR_PX / growth_px)
         return cls(-far - near > least, (near - far) / 2, nearest)
 
 
