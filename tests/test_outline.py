@@ -129,7 +129,7 @@ def test_where_no_occlusion_is_deep_no_frame_is_asked_for(case: str) -> None:
 @pytest.fixture(scope="module")
 def beads() -> Scene:
     """Overlapping beads whose blur is deep."""
-    return render_scene("spheres", size_px=128, frames=32, blur_growth_px=0.5, snr=100)
+    return render_scene("spheres", size_px=112, frames=24, blur_growth_px=0.7, snr=100)
 
 
 @pytest.mark.parametrize("measure", ["ring-difference", "sesf-stack"])
