@@ -127,6 +127,12 @@ def box(planes: Tensor, radius_px: int) -> Tensor:
     return F.avg_pool2d(rows, (side, 1), 1, (radius_px, 0), count_include_pad=False)[:, 0]
 
 
+def mirrored_box(planes: Tensor, radius_px: int) -> Tensor:
+    """Mean over the square of every pixel; borders are mirrored, (N, H, W) → (N, H, W)."""
+    taps = np.full(2 * radius_px + 1, 1 / (2 * radius_px + 1), np.float32)
+    return separable(planes, taps, taps)
+
+
 def guided(guide: Tensor, planes: Tensor, *, radius_px: int, eps: float) -> Tensor:
     """Planes smoothed where the guide is flat, kept where it has edges (He, Sun and Tang, PAMI 2013).
 
@@ -143,6 +149,34 @@ def guided(guide: Tensor, planes: Tensor, *, radius_px: int, eps: float) -> Tens
     variance = (box(guide * guide, radius_px) - mean_guide**2).clamp_min(0)
     slope = (box(guide * planes, radius_px) - mean_guide * mean_planes) / (variance + eps)
     return box(slope, radius_px) * guide + box(mean_planes - slope * mean_guide, radius_px)
+
+
+def guided_by_colours(colours: Tensor, plane: Tensor, *, radius_px: int, noise: float) -> Tensor:
+    """A plane as linear functions of the colours around, which the windows agree on (He, Sun and Tang, PAMI 2013).
+
+    Args:
+        colours: (C, H, W).
+        plane: (H, W).
+        radius_px: Half the side of the window.
+        noise: Variance of the colours, relative to their mean square, below which they are flat: exposure has no say.
+
+    Returns:
+        (H, W).
+    """
+    count = len(colours)
+    pairs = [(i, j) for i in range(count) for j in range(i, count)]
+    products = torch.stack([colours[i] * colours[j] for i, j in pairs])
+    found = mirrored_box(torch.cat([colours, plane[None], products, colours * plane]), radius_px)
+    mean, level, products, together = found.split([count, 1, len(pairs), count])
+    spread = torch.empty(*plane.shape, count, count, dtype=torch.float64)
+    for (i, j), product in zip(pairs, products):
+        spread[..., i, j] = spread[..., j, i] = product.double() - mean[i].double() * mean[j]
+    bright = torch.stack([product for (i, j), product in zip(pairs, products) if i == j]).mean(0)
+    spread.diagonal(dim1=-2, dim2=-1).add_((noise * bright + 1e-9)[..., None])
+    slope = torch.linalg.solve(spread, (together - mean * level).movedim(0, -1).double()).movedim(-1, 0).float()
+    offset = level - (slope * mean).sum(0)
+    *slopes, shift = mirrored_box(torch.cat([slope, offset]), radius_px)
+    return (torch.stack(slopes) * colours).sum(0) + shift
 
 
 def map_planes(function: Callable[[Tensor], Tensor], planes: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -111,8 +112,8 @@ def test_networks_keep_their_published_order_on_pairs(cache: Path) -> None:
     chosen = fusion_methods.fusion_methods(names)
     own = [method for method in chosen if method.name.endswith(fusion_methods.OWN_RULE) or method.name == "mffgan"]
     found: dict[str, list[tuple[float, float]]] = {}
-    for subject in ("rock", "coin", "weak-texture"):
-        parameters = {"size_px": 96, "frames": 16, "blur_growth_px": 0.5, "seed": 0, "snr": 70}
+    for subject, seed in itertools.product(("rock", "coin", "weak-texture"), range(3)):
+        parameters = {"size_px": 96, "frames": 16, "blur_growth_px": 0.5, "seed": seed, "snr": 70}
         scene = cases.rendered_case(subject, cache, **parameters).load()
         pair = replace(scene, stack=scene.stack.subset(fusion_suite.pair_frames(scene.index)))
         for method in (chosen[0], *own):
@@ -124,7 +125,7 @@ def test_networks_keep_their_published_order_on_pairs(cache: Path) -> None:
     decibels, edges = ({name: np.mean(rows, axis=0)[k] for name, rows in found.items()} for k in range(2))
     assert min(decibels[name] for name in names) > decibels[fusion_methods.MEAN] + 2.5
     assert decibels["drpl"] > decibels["sesf-vgg"]
-    assert edges["mffgan"] < np.mean([edges[name] for name in names if name != "mffgan"])
+    assert min(names, key=lambda name: edges[name]) == "mffgan"
 
 
 def test_a_whole_run_writes_both_tables(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

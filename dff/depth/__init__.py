@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dff.depth.claims import CLAIMS
-from dff.depth.edges import frames_of
+from dff.depth.edges import Frames, frames_of
 from dff.depth.estimator import DepthEstimator
 from dff.depth.labels import Labels, forget_uncovered
 from dff.depth.peaks import Peaks
@@ -32,6 +32,7 @@ __all__ = [
     "CLAIMS",
     "LATTICE",
     "DepthEstimator",
+    "Frames",
     "Labels",
     "Peaks",
     "Refined",

@@ -176,8 +176,7 @@ class _Neighbours:
         from dff.depth.edge_loops import likeness
 
         reach = VOTE_PX
-        box = np.full(2 * reach + 1, 1 / (2 * reach + 1), np.float32)
-        mean, square = (filters.separable(planes, box, box) for planes in (picture, picture.square()))
+        mean, square = (filters.mirrored_box(planes, reach) for planes in (picture, picture.square()))
         where_flat, (mean, square) = spots(where), (planes.flatten(1) for planes in (mean, square))
         mean, square = (planes.index_select(1, where_flat) for planes in (mean, square))
         contrast = (square - (1 - _LEAST_CONTRAST**2) * mean.square()).sum(0).clamp_min(1e-12)

@@ -19,7 +19,7 @@ from dff.depth.outline import Contenders
 from dff.depth.peaks import Peaks, logits_around
 from dff.depth.probability import read_probability
 from dff.depth.refine import Refined, fit_peak, in_frames
-from dff.depth.regularise import kept_costs, regularise_depth
+from dff.depth.regularise import costs_in, regularise_depth
 from dff.depth.select import LATTICE, lattice_volume, select_depth, upsample_label
 from dff.depth.sites import SiteRows, Sites, site_logit
 from dff.depth.surface import Averaging, Pixels, Surface
@@ -195,7 +195,7 @@ class DepthEstimator:
         if self.method != "regularised":
             return labels
         label = regularise_depth(sites.lattice, smoothness=self.smoothness)
-        cost = kept_costs(sites.lattice)
+        cost = costs_in(sites.lattice)
         if frames is not None and cost is not None:
             contenders = Contenders(label.numpy(), cost, self.blur_growth_px(labels), self.near_first)
             label, odds = (torch.from_numpy(values) for values in contenders.settled(frames))

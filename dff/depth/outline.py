@@ -135,7 +135,7 @@ def _along_colours(
         around = tuple(slice(a, b + _BLOCK + 2 * _WINDOW) for a, b in zip(first, (top, left)))
         wanted = largest(torch.from_numpy(where[around]), 2 * _WINDOW) > 0
         colours = edge_picture(_sites_of(frames, first), torch.from_numpy(focus[around]), wanted)
-        smooth = guided(colours, torch.from_numpy(values[around]))
+        smooth = filters.guided_by_colours(colours, torch.from_numpy(values[around]), radius_px=_WINDOW, noise=_NOISE)
         inside = tuple(slice(a - b, a - b + _BLOCK) for a, b in zip((top, left), first))
         result[place] = smooth[inside].numpy()
     return result
@@ -155,36 +155,3 @@ def _sites_of(frames: Frames, first: tuple[int, int]) -> Frames:
         return F.avg_pool2d(whole, LATTICE)[0]
 
     return part
-
-
-def guided(colours: Tensor, values: Tensor) -> Tensor:
-    """Values as linear functions of the colours around, which the windows agree on (He, Sun and Tang, PAMI 2013).
-
-    Args:
-        colours: (C, h, w).
-        values: (h, w).
-
-    Returns:
-        (h, w).
-    """
-    count = len(colours)
-    pairs = [(i, j) for i in range(count) for j in range(i, count)]
-    products = torch.stack([colours[i] * colours[j] for i, j in pairs])
-    found = _windows(torch.cat([colours, values[None], products, colours * values]))
-    mean, level = found[:count], found[count]
-    spread = torch.empty(*values.shape, count, count, dtype=torch.float64)
-    for (i, j), product in zip(pairs, found[count + 1 :]):
-        spread[..., i, j] = spread[..., j, i] = product.double() - mean[i].double() * mean[j]
-    bright = torch.stack([found[count + 1 + pairs.index((i, i))] for i in range(count)]).mean(0)
-    spread.diagonal(dim1=-2, dim2=-1).add_((_NOISE * bright + 1e-9)[..., None])
-    together = (found[-count:] - mean * level).movedim(0, -1).double()
-    slope = torch.linalg.solve(spread, together).movedim(-1, 0).float()
-    offset = level - (slope * mean).sum(0)
-    *slopes, shift = _windows(torch.cat([slope, offset[None]]))
-    return (torch.stack(slopes) * colours).sum(0) + shift
-
-
-def _windows(planes: Tensor) -> Tensor:
-    """Means of the windows around every site; borders are mirrored."""
-    box = np.full(2 * _WINDOW + 1, 1 / (2 * _WINDOW + 1), np.float32)
-    return filters.separable(planes.contiguous(), box, box)

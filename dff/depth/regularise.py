@@ -56,11 +56,14 @@ def regularise_depth(lattice: Tensor, *, smoothness: float = 1.0) -> Tensor:
     return _cheapest(total)
 
 
-def kept_costs(lattice: Tensor) -> NDArray[np.uint16] | None:
-    """(N, h, w) the data term in steps of COST_STEP that `regularise_depth` has left in a lattice; None if it has not.
+def costs_in(lattice: Tensor) -> NDArray[np.uint16] | None:
+    """(N, h, w) the memory of a lattice, in which `regularise_depth` leaves the data term in steps of COST_STEP.
 
     Args:
         lattice: (N, h, w).
+
+    Returns:
+        None of lattices whose memory has no place for it.
     """
     whole = filters.by_opencv(lattice) and lattice.dtype == torch.float16
     return lattice.numpy().view(np.uint16) if whole else None
@@ -71,8 +74,8 @@ def _compiled(lattice: Tensor, smoothness: float) -> Tensor:
     from dff.depth import path_loops
 
     height, width = lattice.shape[1:]
-    cost = (lattice if lattice.dtype == torch.float16 else torch.empty_like(lattice, dtype=torch.float16)).numpy()
-    cost = cost.view(np.uint16)
+    place = costs_in(lattice)
+    cost = np.empty(lattice.shape, np.uint16) if place is None else place
     step = np.float32(COST_STEP)
     for top in range(0, height, _COST_ROWS):
         rows = slice(top, top + _COST_ROWS)

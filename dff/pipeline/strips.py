@@ -17,7 +17,7 @@ from torch import Tensor
 from dff import align
 from dff.ahead import ahead, at_once, divided_threads
 from dff.covered import Covered
-from dff.depth import DepthEstimator, Labels, Peaks, SeenRows, Sites
+from dff.depth import DepthEstimator, Frames, Labels, Peaks, SeenRows, Sites
 from dff.focus import luminance_of
 from dff.pipeline.plan import Plan
 from dff.pipeline.tiling import LANES, band_spans
@@ -135,7 +135,7 @@ class Strips:
         parts = len(self.plan.for_sites().parts(self.size_px[1])) if self.estimator.by_rows else 1
         return self.size_px[0] * parts
 
-    def whole_frames(self) -> Callable[[int, tuple[slice, slice]], Tensor]:
+    def whole_frames(self) -> Frames:
         """Gives a window of frame k, (C, h, w)."""
         rows, columns = ((0, side) for side in self.size_px)
         return self.frame_tiles(Tile(rows, columns, rows, columns)).part
